@@ -1,0 +1,42 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Floor 1 is pure: every use of an unsafe construct there is marked `unsafe`, or the build warns.
+let pure: [SwiftSetting] = [.strictMemorySafety()]
+
+let package = Package(
+    name: "Switchback",
+    products: [
+        .library(name: "Switchback", targets: ["Switchback"]),
+        .executable(name: "proxyd", targets: ["proxyd"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")
+    ],
+    targets: [
+        // Floor 0: the kernel and C libraries.
+        .target(name: "CLinux"),
+        .systemLibrary(name: "CPCRE2", pkgConfig: "libpcre2-8", providers: [.apt(["libpcre2-dev"])]),
+
+        // Floor 1: pure code. No system call, clock, random number or Foundation.
+        .target(name: "Bytes", swiftSettings: pure),
+        .target(name: "HTTPMessage", dependencies: ["Bytes"], swiftSettings: pure),
+        .target(name: "ConfigurationFile", swiftSettings: pure),
+        .target(name: "Balancing", dependencies: ["Bytes"], swiftSettings: pure),
+
+        // Floor 2: the data path.
+        .target(name: "Engine", dependencies: ["CLinux", "CPCRE2", "Bytes", "HTTPMessage", "Balancing"]),
+
+        // Floor 3: what the operator touches.
+        .target(name: "Control", dependencies: ["CLinux", "Bytes", "HTTPMessage", "ConfigurationFile", "Balancing", "Engine"]),
+
+        // Floor 4: products.
+        .target(name: "Switchback", dependencies: ["Control", "Engine"]),
+        .executableTarget(
+            name: "proxyd",
+            dependencies: ["Switchback", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
+
+        .testTarget(name: "BytesTests", dependencies: ["Bytes"]),
+    ],
+    swiftLanguageModes: [.v6]
+)

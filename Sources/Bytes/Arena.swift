@@ -1,0 +1,124 @@
+// Memory that is freed all at once: what a snapshot freezes its routes, templates and names into.
+// Filled by one thread while the snapshot is built, read by all workers afterwards.
+
+/// A bump allocator. What it hands out lives as long as the arena.
+@safe public final class Arena: @unchecked Sendable {
+    private var blocks: [UnsafeMutableRawPointer] = unsafe []
+    private var next = 0
+    private var end = 0
+    /// Bytes taken from the system, for the log and for tests.
+    public private(set) var reservedBytes = 0
+
+    public init() {}
+
+    deinit { for unsafe block in unsafe blocks { unsafe block.deallocate() } }
+
+    /// Copies `bytes` into the arena.
+    public func freeze(_ bytes: some Collection<UInt8>) -> ByteView {
+        let count = bytes.count
+        let memory = unsafe allocate(count, alignment: 1).bindMemory(to: UInt8.self, capacity: count)
+        _ = unsafe UnsafeMutableBufferPointer(start: memory, count: count).initialize(from: bytes)
+        return unsafe ByteView(memory, count)
+    }
+
+    public func freeze(_ text: String) -> ByteView { freeze(Array(text.utf8)) }
+
+    /// Copies `elements` into the arena.
+    public func freeze<T: BitwiseCopyable>(_ elements: [T]) -> Frozen<T> {
+        let size = MemoryLayout<T>.stride * elements.count
+        let memory = unsafe allocate(size, alignment: MemoryLayout<T>.alignment).bindMemory(to: T.self, capacity: elements.count)
+        for (i, e) in elements.enumerated() { unsafe (memory + i).initialize(to: e) }
+        return unsafe Frozen(start: memory, count: elements.count)
+    }
+
+    /// Copies one value into the arena.
+    public func freeze<T: BitwiseCopyable>(_ value: T) -> Ref<T> {
+        let memory = unsafe allocate(MemoryLayout<T>.stride, alignment: MemoryLayout<T>.alignment).bindMemory(to: T.self, capacity: 1)
+        unsafe memory.initialize(to: value)
+        return unsafe Ref(memory)
+    }
+
+    private func allocate(_ size: Int, alignment: Int) -> UnsafeMutableRawPointer {
+        var start = (next + alignment - 1) & ~(alignment - 1)
+        if unsafe blocks.isEmpty || start + size > end {
+            let capacity = max(64 << 10, size + alignment)
+            unsafe blocks.append(.allocate(byteCount: capacity, alignment: 64))
+            reservedBytes += capacity
+            start = 0
+            end = capacity
+        }
+        next = start + size
+        return unsafe blocks[blocks.count - 1] + start
+    }
+}
+
+/// A fixed list in an arena.
+@safe public struct Frozen<T: BitwiseCopyable>: @unchecked Sendable, BitwiseCopyable {
+    @usableFromInline let start: UnsafeMutablePointer<T>
+    public let count: Int
+
+    @inlinable init(start: UnsafeMutablePointer<T>, count: Int) {
+        unsafe self.start = start
+        self.count = count
+    }
+
+    /// A list of nothing, which needs no arena.
+    @inlinable public static var empty: Frozen {
+        unsafe Frozen(start: UnsafeMutablePointer(bitPattern: MemoryLayout<T>.alignment).unsafelyUnwrapped, count: 0)
+    }
+
+    @inlinable public var isEmpty: Bool { count == 0 }
+
+    @inlinable @inline(__always)
+    public subscript(_ i: Int) -> Ref<T> {
+        precondition(i >= 0 && i < count)
+        return unsafe Ref(start + i)
+    }
+}
+
+/// Memory of one exchange: bump-allocated from buffers of the pool, given back when the exchange ends.
+@safe public struct Region: BitwiseCopyable {
+    private var newest = Buffer.none
+    private var used = 0
+    /// Bytes borrowed from the pool.
+    public private(set) var bytes = 0
+
+    /// Each buffer begins with the one before it.
+    private static var linkBytes: Int { MemoryLayout<Buffer>.stride }
+
+    public init() {}
+
+    /// `size` bytes aligned to 8, or nil when the region would grow beyond `limit` bytes.
+    public mutating func allocate(_ size: Int, from pool: inout BufferPool, limit: Int) -> UnsafeMutablePointer<UInt8>? {
+        let rounded = (size + 7) & ~7
+        if used + rounded > newest.capacity {
+            let want = max(Self.linkBytes + rounded, newest.isNone ? 2048 : 4096)
+            if bytes + want > limit || want > BufferPool.largest { return nil }
+            let buffer = pool.take(want)
+            unsafe UnsafeMutableRawPointer(buffer.start).storeBytes(of: newest, as: Buffer.self)
+            newest = buffer
+            bytes += buffer.capacity
+            used = Self.linkBytes
+        }
+        let p = unsafe newest.start + used
+        used += rounded
+        return unsafe p
+    }
+
+    /// A copy of `view` that lives as long as the region, or nil beyond `limit`.
+    public mutating func copy(_ view: ByteView, from pool: inout BufferPool, limit: Int) -> ByteView? {
+        guard let p = unsafe allocate(view.count, from: &pool, limit: limit) else { return nil }
+        unsafe p.update(from: view.start, count: view.count)
+        return unsafe ByteView(p, view.count)
+    }
+
+    public mutating func release(to pool: inout BufferPool) {
+        while !newest.isNone {
+            let before = unsafe UnsafeRawPointer(newest.start).load(as: Buffer.self)
+            pool.give(newest)
+            newest = before
+        }
+        used = 0
+        bytes = 0
+    }
+}

@@ -1,0 +1,16 @@
+// What cannot be a static inline function of the header, because it needs declarations that glibc keeps under _GNU_SOURCE.
+#define _GNU_SOURCE
+#include <sys/random.h>
+#include "CLinux.h"
+
+int clinux_accept(int fd, void *address, uint32_t *length) {
+    socklen_t l = *length;
+    int r = accept4(fd, (struct sockaddr *)address, &l, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    *length = l;
+    return r < 0 ? -errno : r;
+}
+
+int clinux_random(void *buffer, size_t count) {
+    ssize_t r = getrandom(buffer, count, 0);
+    return r < 0 ? -errno : (int)r;
+}

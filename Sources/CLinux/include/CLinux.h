@@ -1,0 +1,123 @@
+// Static inline wrappers over the Linux system calls the engine makes. Each returns what the call returns, or -errno:
+// one number, so that Swift never reads errno after the fact. No policy lives here.
+// Called by Engine/Loop/LinuxKernel.swift and by Control; nothing here may allocate or keep state.
+#ifndef SWITCHBACK_CLINUX_H
+#define SWITCHBACK_CLINUX_H
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdint.h>
+#include <stddef.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/sendfile.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#define CLINUX_RESULT(type, call) do { type r_ = (type)(call); return r_ < 0 ? (type)-errno : r_; } while (0)
+
+static inline int clinux_epoll_create(void) { CLINUX_RESULT(int, epoll_create1(EPOLL_CLOEXEC)); }
+
+static inline int clinux_epoll_add(int epoll, int fd, uint32_t events, uint64_t data) {
+    struct epoll_event e = { .events = events, .data = { .u64 = data } };
+    CLINUX_RESULT(int, epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &e));
+}
+static inline int clinux_epoll_modify(int epoll, int fd, uint32_t events, uint64_t data) {
+    struct epoll_event e = { .events = events, .data = { .u64 = data } };
+    CLINUX_RESULT(int, epoll_ctl(epoll, EPOLL_CTL_MOD, fd, &e));
+}
+static inline int clinux_epoll_remove(int epoll, int fd) {
+    struct epoll_event e = { 0 };
+    CLINUX_RESULT(int, epoll_ctl(epoll, EPOLL_CTL_DEL, fd, &e));
+}
+static inline int clinux_epoll_wait(int epoll, struct epoll_event *events, int count, int timeout_ms) {
+    CLINUX_RESULT(int, epoll_wait(epoll, events, count, timeout_ms));
+}
+
+static inline int clinux_socket(int family, int type) {
+    CLINUX_RESULT(int, socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+}
+static inline int clinux_bind(int fd, const void *address, uint32_t length) {
+    CLINUX_RESULT(int, bind(fd, (const struct sockaddr *)address, (socklen_t)length));
+}
+static inline int clinux_listen(int fd, int backlog) { CLINUX_RESULT(int, listen(fd, backlog)); }
+static inline int clinux_connect(int fd, const void *address, uint32_t length) {
+    CLINUX_RESULT(int, connect(fd, (const struct sockaddr *)address, (socklen_t)length));
+}
+// Fills `address` with up to *length bytes. accept4 is declared only under _GNU_SOURCE, which clashes with SwiftGlibc.
+int clinux_accept(int fd, void *address, uint32_t *length);
+static inline ssize_t clinux_recv(int fd, void *buffer, size_t count, int flags) {
+    CLINUX_RESULT(ssize_t, recv(fd, buffer, count, flags));
+}
+static inline ssize_t clinux_send(int fd, const void *buffer, size_t count, int flags) {
+    CLINUX_RESULT(ssize_t, send(fd, buffer, count, flags | MSG_NOSIGNAL));
+}
+static inline int clinux_shutdown(int fd, int how) { CLINUX_RESULT(int, shutdown(fd, how)); }
+static inline int clinux_close(int fd) { CLINUX_RESULT(int, close(fd)); }
+static inline int clinux_set_option(int fd, int level, int name, int value) {
+    CLINUX_RESULT(int, setsockopt(fd, level, name, &value, sizeof value));
+}
+static inline int clinux_set_linger(int fd, int on, int seconds) {
+    struct linger l = { .l_onoff = on, .l_linger = seconds };
+    CLINUX_RESULT(int, setsockopt(fd, SOL_SOCKET, SO_LINGER, &l, sizeof l));
+}
+static inline int clinux_get_option(int fd, int level, int name) {
+    int value = 0; socklen_t length = sizeof value;
+    return getsockopt(fd, level, name, &value, &length) < 0 ? -errno : value;
+}
+static inline int clinux_socket_name(int fd, void *address, uint32_t *length) {
+    socklen_t l = *length;
+    int r = getsockname(fd, (struct sockaddr *)address, &l);
+    *length = l;
+    return r < 0 ? -errno : 0;
+}
+
+static inline int clinux_eventfd(void) { CLINUX_RESULT(int, eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)); }
+
+static inline int clinux_open(const char *path, int flags, mode_t mode) { CLINUX_RESULT(int, open(path, flags | O_CLOEXEC, mode)); }
+static inline ssize_t clinux_read(int fd, void *buffer, size_t count) { CLINUX_RESULT(ssize_t, read(fd, buffer, count)); }
+static inline ssize_t clinux_write(int fd, const void *buffer, size_t count) { CLINUX_RESULT(ssize_t, write(fd, buffer, count)); }
+static inline ssize_t clinux_pread(int fd, void *buffer, size_t count, int64_t offset) {
+    CLINUX_RESULT(ssize_t, pread(fd, buffer, count, (off_t)offset));
+}
+static inline ssize_t clinux_pwrite(int fd, const void *buffer, size_t count, int64_t offset) {
+    CLINUX_RESULT(ssize_t, pwrite(fd, buffer, count, (off_t)offset));
+}
+static inline ssize_t clinux_sendfile(int socket, int file, int64_t *offset, size_t count) {
+    off_t o = (off_t)*offset;
+    ssize_t r = sendfile(socket, file, &o, count);
+    *offset = o;
+    return r < 0 ? -errno : r;
+}
+static inline int clinux_unlink(const char *path) { CLINUX_RESULT(int, unlink(path)); }
+
+// What the engine asks of a file before it serves it.
+struct clinux_file_facts { int64_t size; int64_t modified_seconds; uint32_t mode; };
+static inline int clinux_file_facts(int fd, struct clinux_file_facts *facts) {
+    struct stat s;
+    if (fstat(fd, &s) < 0) { return -errno; }
+    facts->size = s.st_size; facts->modified_seconds = s.st_mtim.tv_sec; facts->mode = s.st_mode;
+    return 0;
+}
+
+static inline uint64_t clinux_monotonic_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+static inline int64_t clinux_realtime_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (int64_t)t.tv_sec * 1000000000 + (int64_t)t.tv_nsec;
+}
+// Fills the buffer with the kernel's random bytes, or returns -errno.
+int clinux_random(void *buffer, size_t count);
+
+#endif

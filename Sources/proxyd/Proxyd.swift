@@ -1,0 +1,1 @@
+@main struct Proxyd { static func main() {} }
