@@ -58,8 +58,9 @@ public struct Printer: Sendable {
         // The mark of byte order is refused at the start of a file.
         if first == 0xEF { return false }
         var afterDollar = false
-        for (i, byte) in bytes.enumerated() {
-            switch byte {
+        var i = 0
+        while i < bytes.count {
+            switch bytes[i] {
             case UInt8(ascii: " "), UInt8(ascii: "\t"), UInt8(ascii: "\r"), UInt8(ascii: "\n"), UInt8(ascii: ";"):
                 return false
             case UInt8(ascii: "{"):
@@ -67,9 +68,12 @@ public struct Printer: Sendable {
             case UInt8(ascii: "\\"):
                 // Before these a backslash means something else, and at the end it would hide what follows the word.
                 if i + 1 == bytes.count || "\"'\\trn".utf8.contains(bytes[i + 1]) { return false }
+                // It takes the meaning of a sign, whatever the next byte is.
                 afterDollar = false
-            default: afterDollar = byte == UInt8(ascii: "$")
+                i += 1
+            default: afterDollar = bytes[i] == UInt8(ascii: "$")
             }
+            i += 1
         }
         return true
     }

@@ -9,8 +9,8 @@ public func nearestName(to name: String, among names: some Sequence<String>) -> 
     if wanted.isEmpty || wanted.count > 128 { return nil }
     var best: (name: String, changes: Int)?
     for candidate in names {
+        if abs(candidate.utf8.count - wanted.count) > changesMax { continue }
         let bytes = Array(candidate.utf8)
-        if abs(bytes.count - wanted.count) > changesMax { continue }
         let changes = changeCount(wanted, bytes)
         // A name of which nothing is left is not a misspelling of it.
         if changes > changesMax || changes >= min(wanted.count, bytes.count) { continue }
