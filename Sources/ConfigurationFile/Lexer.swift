@@ -90,7 +90,7 @@ struct Lexer {
         throw unexpectedEnd(hint: "the \(mark) at line \(start.line), column \(start.column) is not closed")
     }
 
-    /// Ends before a space, `;`, `{` or the end of the file; a `{` after `$` belongs to the word, so that `${name}` opens no block.
+    /// Ends before a space, `;`, `{` or the end of the file. A `{` after `$` belongs to the word: `${name}` opens no block.
     private mutating func bareWord() throws(Diagnostic) -> Word {
         let start = position
         let first = index

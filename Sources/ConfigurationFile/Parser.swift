@@ -40,7 +40,10 @@ private struct Parser {
 
     /// What stood before a `;`, a brace or the end.
     private enum Ending {
-        case semicolon, open(Position), close(Position), end(Position)
+        case semicolon
+        case open(Position)
+        case close(Position)
+        case end(Position)
     }
 
     init(_ bytes: [UInt8], file: String, limits: ConfigurationLimits, directiveCount: Int) {

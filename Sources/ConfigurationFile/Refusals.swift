@@ -79,7 +79,8 @@ extension Diagnostic {
         let known = KnownDirectives.contexts(of: name)
         guard known != nil || own[name] != nil else {
             let here = own.filter { $0.value.contains(context) }.keys + KnownDirectives.names(in: context)
-            let suggestion = nearestName(to: name, among: here)
+            let suggestion =
+                nearestName(to: name, among: here)
                 ?? nearestName(to: name, among: Array(own.keys)) ?? KnownDirectives.nearest(to: name)
             return unknown(directive, suggestion: suggestion)
         }

@@ -104,7 +104,8 @@ import Testing
             Diagnostic.notTerminated(tree[1]).description
                 == #"directive "root" is not terminated by ";" in f:3:1; is a ";" missing after "/x" at line 3?"#)
         let count = Diagnostic.wrongArgumentCount(tree[2], expected: "one argument")
-        #expect(count.description == #"invalid number of arguments in "worker_processes" directive in f:5:1; expected one argument"#)
+        #expect(
+            count.description == #"invalid number of arguments in "worker_processes" directive in f:5:1; expected one argument"#)
         #expect(count.found == "0 arguments" && count.expected == "one argument")
         #expect(Diagnostic.noBlock(tree[3]).description == #"directive "http" has no opening "{" in f:5:18"#)
         #expect(

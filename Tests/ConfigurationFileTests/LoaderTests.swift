@@ -37,8 +37,13 @@ import Testing
         #expect(load([main: "include a;", "/srv/a": "x;"], folder: "/srv") == "[x];")
         #expect(load([main: "include a;", "/srv/a": "x;"], folder: "/srv/") == "[x];")
         #expect(load([main: "include a;", "a": "x;"], folder: "") == "[x];")
-        #expect(told { try parse(file: "/m", reading: { name in Array((name == "/m" ? "include a;" : "\(name);").utf8) },
-            globbing: { _ in [] }).directives[0].name.text } == "/a")
+        #expect(
+            told {
+                try parse(
+                    file: "/m", reading: { name in Array((name == "/m" ? "include a;" : "\(name);").utf8) },
+                    globbing: { _ in [] }
+                ).directives[0].name.text
+            } == "/a")
     }
 
     @Test(arguments: ["*.conf", "[ab].conf", "?.conf"])
@@ -70,17 +75,32 @@ import Testing
                 + "/etc/p/main.conf includes /etc/p/a includes /etc/p/a")
         // Another way to write a name is found by depth.
         #expect(
-            load(Dictionary(uniqueKeysWithValues: (0..<40).map { i in
-                (i == 0 ? main : "/etc/p/" + String(repeating: "./", count: i), "include \(String(repeating: "./", count: i + 1));")
-            })).hasPrefix("includes are nested more than 16 deep in "))
+            load(
+                Dictionary(
+                    uniqueKeysWithValues: (0..<40).map { i in
+                        (
+                            i == 0 ? main : "/etc/p/" + String(repeating: "./", count: i),
+                            "include \(String(repeating: "./", count: i + 1));"
+                        )
+                    })
+            ).hasPrefix("includes are nested more than 16 deep in "))
     }
 
     @Test(arguments: [
-        ("include;", #"invalid number of arguments in "include" directive in /etc/p/main.conf:1:1; expected one file name or pattern"#),
-        ("include a\nb;", #"invalid number of arguments in "include" directive in /etc/p/main.conf:1:1; "#
-            + #"is a ";" missing after "a" at line 1?"#),
+        (
+            "include;",
+            #"invalid number of arguments in "include" directive in /etc/p/main.conf:1:1; expected one file name or pattern"#
+        ),
+        (
+            "include a\nb;",
+            #"invalid number of arguments in "include" directive in /etc/p/main.conf:1:1; "#
+                + #"is a ";" missing after "a" at line 1?"#
+        ),
         ("include a {}", #"directive "include" is not terminated by ";" in /etc/p/main.conf:1:1"#),
-        ("include \"a\0b\";", #"invalid value "a\x00b" in "include" directive, it must be a file name in UTF-8 in /etc/p/main.conf:1:9"#),
+        (
+            "include \"a\0b\";",
+            #"invalid value "a\x00b" in "include" directive, it must be a file name in UTF-8 in /etc/p/main.conf:1:9"#
+        ),
     ])
     func anIncludeHasOneName(_ text: String, _ expected: String) { #expect(load([main: text]) == expected) }
 

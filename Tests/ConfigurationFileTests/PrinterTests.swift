@@ -51,7 +51,8 @@ import Testing
 
     private static func tree(depth: Int, _ dice: inout Dice) -> [Directive] {
         (0..<Int.random(in: 0...3, using: &dice)).map { _ in
-            var directive = Directive(name: word(&dice), arguments: (0..<Int.random(in: 0...3, using: &dice)).map { _ in word(&dice) })
+            var directive = Directive(
+                name: word(&dice), arguments: (0..<Int.random(in: 0...3, using: &dice)).map { _ in word(&dice) })
             if depth > 0, Bool.random(using: &dice) { directive.block = tree(depth: depth - 1, &dice) }
             return directive
         }

@@ -19,9 +19,12 @@ import Testing
             ("$0", [.variable("0")]),
             ("${1}", [.variable("1")]),
             ("{a}}", [literal("{a}}")]),
-            ("http://${name}_app:80$request_uri", [
-                literal("http://"), .variable("name"), literal("_app:80"), .variable("request_uri"),
-            ]),
+            (
+                "http://${name}_app:80$request_uri",
+                [
+                    literal("http://"), .variable("name"), literal("_app:80"), .variable("request_uri"),
+                ]
+            ),
             ("$aé", [.variable("a"), literal("é")]),
         ]
         for (text, expected) in cases { #expect(try word(text).template(of: "d") == expected, "\(text)") }

@@ -30,8 +30,10 @@ import Testing
         #expect(throws: UnitError(expected: "a time such as 500ms, 30s or 1h30m")) { try Units.milliseconds(Array(text.utf8)) }
     }
 
-    @Test(arguments: [("0", 0), ("4096", 4096), ("8k", 8192), ("8K", 8192), ("1m", 1 << 20), ("2M", 2 << 20), ("1g", -1),
-        ("", -1), ("k", -1), ("1kk", -1), ("-1", -1), ("1 k", -1), ("9223372036854775807k", -1), ("1\u{4B}b", -1)])
+    @Test(arguments: [
+        ("0", 0), ("4096", 4096), ("8k", 8192), ("8K", 8192), ("1m", 1 << 20), ("2M", 2 << 20), ("1g", -1),
+        ("", -1), ("k", -1), ("1kk", -1), ("-1", -1), ("1 k", -1), ("9223372036854775807k", -1), ("1\u{4B}b", -1),
+    ])
     func sizes(_ text: String, _ expected: Int) {
         #expect((try? Units.sizeBytes(Array(text.utf8))) ?? -1 == expected)
         // A file may be larger than memory: the same, and gigabytes.
@@ -43,7 +45,9 @@ import Testing
         #expect((try? word("65535").integer(in: port, of: "a")) == 65_535)
         #expect((try? word("-5").integer(in: -20...20, of: "a")) == -5)
         for bad in ["0", "65536", "", "-1", "+1", "1k", "99999999999999999999", "-", "0x1", "１"] {
-            #expect(throws: UnitError(expected: "a whole number from 1 to 65535")) { try Units.integer(Array(bad.utf8), in: port) }
+            #expect(throws: UnitError(expected: "a whole number from 1 to 65535")) {
+                try Units.integer(Array(bad.utf8), in: port)
+            }
         }
         #expect(throws: UnitError(expected: "a whole number from -20 to 20")) { try Units.integer(Array("-".utf8), in: -20...20) }
         #expect(throws: UnitError(expected: "a whole number of at least 1")) { try Units.integer([48], in: 1 ... .max) }
