@@ -62,6 +62,24 @@
         self.count = count
     }
 
+    /// A copy of the first `count` elements of `source` in `memory`, which a region owns and which is large and aligned enough.
+    public init(copying source: UnsafeMutableBufferPointer<T>, count: Int, into memory: UnsafeMutablePointer<UInt8>) {
+        precondition(count <= source.count)
+        let typed = unsafe UnsafeMutableRawPointer(memory).bindMemory(to: T.self, capacity: count)
+        if count > 0, let from = unsafe source.baseAddress { unsafe typed.update(from: from, count: count) }
+        unsafe self.init(start: typed, count: count)
+    }
+
+    /// `count` copies of `value` in `memory`, which a region owns and which is large and aligned enough.
+    public init(repeating value: T, count: Int, into memory: UnsafeMutablePointer<UInt8>) {
+        let typed = unsafe UnsafeMutableRawPointer(memory).bindMemory(to: T.self, capacity: count)
+        unsafe typed.initialize(repeating: value, count: count)
+        unsafe self.init(start: typed, count: count)
+    }
+
+    /// The elements for a call that takes a span.
+    @inlinable public var buffer: UnsafeBufferPointer<T> { unsafe UnsafeBufferPointer(start: start, count: count) }
+
     /// A list of nothing, which needs no arena.
     @inlinable public static var empty: Frozen {
         unsafe Frozen(start: UnsafeMutablePointer(bitPattern: MemoryLayout<T>.alignment).unsafelyUnwrapped, count: 0)
