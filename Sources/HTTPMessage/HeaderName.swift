@@ -1,0 +1,217 @@
+// The header names this proxy treats specially, and how a name in a head is recognised as one of them.
+// Asked by the field parser once a field; read by the engine instead of comparing texts. It must not know values.
+
+public enum HeaderName: UInt8, CaseIterable, Sendable, BitwiseCopyable {
+    case other = 0
+    case host, connection, contentLength, transferEncoding, expect, upgrade, keepAlive, proxyConnection, te, trailer
+    case server, date, contentType, contentDisposition, location, refresh, setCookie, lastModified, etag, cacheControl
+    case expires, vary, link, acceptRanges, contentEncoding, contentRange
+    case userAgent, referer, origin, xForwardedFor, xForwardedProto, xForwardedHost, xRealIP, xRequestId, forwarded, cookie
+    case authorization, range, ifModifiedSince, ifUnmodifiedSince, ifMatch, ifNoneMatch, ifRange, accept, acceptEncoding
+    case acceptLanguage, via
+    case xAccelRedirect, xAccelBuffering, xAccelExpires, xAccelCharset, xAccelLimitRate, wwwAuthenticate, proxyAuthenticate
+    case proxyAuthorization
+    case age, pragma, status, retryAfter, secWebsocketKey, secWebsocketVersion, http2Settings, earlyData, depth, destination
+    case overwrite
+
+    /// The name in lower case; empty for `.other`.
+    public var lowercased: StaticString {
+        switch self {
+        case .other: ""
+        case .host: "host"
+        case .connection: "connection"
+        case .contentLength: "content-length"
+        case .transferEncoding: "transfer-encoding"
+        case .expect: "expect"
+        case .upgrade: "upgrade"
+        case .keepAlive: "keep-alive"
+        case .proxyConnection: "proxy-connection"
+        case .te: "te"
+        case .trailer: "trailer"
+        case .server: "server"
+        case .date: "date"
+        case .contentType: "content-type"
+        case .contentDisposition: "content-disposition"
+        case .location: "location"
+        case .refresh: "refresh"
+        case .setCookie: "set-cookie"
+        case .lastModified: "last-modified"
+        case .etag: "etag"
+        case .cacheControl: "cache-control"
+        case .expires: "expires"
+        case .vary: "vary"
+        case .link: "link"
+        case .acceptRanges: "accept-ranges"
+        case .contentEncoding: "content-encoding"
+        case .contentRange: "content-range"
+        case .userAgent: "user-agent"
+        case .referer: "referer"
+        case .origin: "origin"
+        case .xForwardedFor: "x-forwarded-for"
+        case .xForwardedProto: "x-forwarded-proto"
+        case .xForwardedHost: "x-forwarded-host"
+        case .xRealIP: "x-real-ip"
+        case .xRequestId: "x-request-id"
+        case .forwarded: "forwarded"
+        case .cookie: "cookie"
+        case .authorization: "authorization"
+        case .range: "range"
+        case .ifModifiedSince: "if-modified-since"
+        case .ifUnmodifiedSince: "if-unmodified-since"
+        case .ifMatch: "if-match"
+        case .ifNoneMatch: "if-none-match"
+        case .ifRange: "if-range"
+        case .accept: "accept"
+        case .acceptEncoding: "accept-encoding"
+        case .acceptLanguage: "accept-language"
+        case .via: "via"
+        case .xAccelRedirect: "x-accel-redirect"
+        case .xAccelBuffering: "x-accel-buffering"
+        case .xAccelExpires: "x-accel-expires"
+        case .xAccelCharset: "x-accel-charset"
+        case .xAccelLimitRate: "x-accel-limit-rate"
+        case .wwwAuthenticate: "www-authenticate"
+        case .proxyAuthenticate: "proxy-authenticate"
+        case .proxyAuthorization: "proxy-authorization"
+        case .age: "age"
+        case .pragma: "pragma"
+        case .status: "status"
+        case .retryAfter: "retry-after"
+        case .secWebsocketKey: "sec-websocket-key"
+        case .secWebsocketVersion: "sec-websocket-version"
+        case .http2Settings: "http2-settings"
+        case .earlyData: "early-data"
+        case .depth: "depth"
+        case .destination: "destination"
+        case .overwrite: "overwrite"
+        }
+    }
+
+    /// Fields that concern one connection alone and are not forwarded (RFC 9110 section 7.6.1). The names that a `Connection`
+    /// field lists are hop-by-hop too: those the engine reads itself.
+    public var isHopByHop: Bool {
+        switch self {
+        case .connection, .keepAlive, .proxyConnection, .te, .trailer, .transferEncoding, .upgrade, .http2Settings: true
+        default: false
+        }
+    }
+}
+
+/// The known name at `first`, `count` bytes long; its bytes must be token characters (`isToken`). Setting the case bit of a token
+/// character makes no other one of those in known names out of it, so that comparing words is enough.
+@inline(__always)
+func headerName(_ bytes: Span<UInt8>, _ first: Int, _ count: Int) -> HeaderName {
+    if count < 8 { return shortName(word(bytes, first), count) }
+    return longName(word(bytes, first), word(bytes, first &+ count &- 8), count, bytes, first)
+}
+
+@inline(__always)
+private func shortName(_ w: UInt64, _ count: Int) -> HeaderName {
+    let name = (w | everyCaseBit) & ((1 &<< UInt64(8 &* count)) &- 1)
+    switch name {
+    case packed("te"): return .te
+    case packed("via"): return .via
+    case packed("age"): return .age
+    case packed("host"): return .host
+    case packed("date"): return .date
+    case packed("etag"): return .etag
+    case packed("vary"): return .vary
+    case packed("link"): return .link
+    case packed("range"): return .range
+    case packed("depth"): return .depth
+    case packed("expect"): return .expect
+    case packed("server"): return .server
+    case packed("origin"): return .origin
+    case packed("cookie"): return .cookie
+    case packed("accept"): return .accept
+    case packed("pragma"): return .pragma
+    case packed("status"): return .status
+    case packed("upgrade"): return .upgrade
+    case packed("trailer"): return .trailer
+    case packed("refresh"): return .refresh
+    case packed("expires"): return .expires
+    case packed("referer"): return .referer
+    default: return .other
+    }
+}
+
+/// Names of 8 to 21 bytes by their first and last eight bytes; the middle is compared when those two do not cover it.
+private func longName(_ head: UInt64, _ tail: UInt64, _ count: Int, _ bytes: Span<UInt8>, _ first: Int) -> HeaderName {
+    let a = head | everyCaseBit
+    let z = tail | everyCaseBit
+    switch count {
+    case 8:
+        if a == packed("location") && z == packed("location") { return .location }
+        if a == packed("if-match") && z == packed("if-match") { return .ifMatch }
+        if a == packed("if-range") && z == packed("if-range") { return .ifRange }
+    case 9:
+        if a == packed("x-real-i") && z == packed("-real-ip") { return .xRealIP }
+        if a == packed("forwarde") && z == packed("orwarded") { return .forwarded }
+        if a == packed("overwrit") && z == packed("verwrite") { return .overwrite }
+    case 10:
+        if a == packed("connecti") && z == packed("nnection") { return .connection }
+        if a == packed("keep-ali") && z == packed("ep-alive") { return .keepAlive }
+        if a == packed("set-cook") && z == packed("t-cookie") { return .setCookie }
+        if a == packed("user-age") && z == packed("er-agent") { return .userAgent }
+        if a == packed("early-da") && z == packed("rly-data") { return .earlyData }
+    case 11:
+        if a == packed("retry-af") && z == packed("ry-after") { return .retryAfter }
+        if a == packed("destinat") && z == packed("tination") { return .destination }
+    case 12:
+        if a == packed("content-") && z == packed("ent-type") { return .contentType }
+        if a == packed("x-reques") && z == packed("quest-id") { return .xRequestId }
+    case 13:
+        if a == packed("last-mod") && z == packed("modified") { return .lastModified }
+        if a == packed("cache-co") && z == packed("-control") { return .cacheControl }
+        if a == packed("accept-r") && z == packed("t-ranges") { return .acceptRanges }
+        if a == packed("content-") && z == packed("nt-range") { return .contentRange }
+        if a == packed("authoriz") && z == packed("rization") { return .authorization }
+        if a == packed("if-none-") && z == packed("ne-match") { return .ifNoneMatch }
+    case 14:
+        if a == packed("content-") && z == packed("t-length") { return .contentLength }
+        if a == packed("http2-se") && z == packed("settings") { return .http2Settings }
+    case 15:
+        if a == packed("x-forwar") && z == packed("rded-for") { return .xForwardedFor }
+        if a == packed("accept-e") && z == packed("encoding") { return .acceptEncoding }
+        if a == packed("accept-l") && z == packed("language") { return .acceptLanguage }
+        if a == packed("x-accel-") && z == packed("-expires") { return .xAccelExpires }
+        if a == packed("x-accel-") && z == packed("-charset") { return .xAccelCharset }
+    case 16:
+        if a == packed("proxy-co") && z == packed("nnection") { return .proxyConnection }
+        if a == packed("content-") && z == packed("encoding") { return .contentEncoding }
+        if a == packed("x-forwar") && z == packed("ded-host") { return .xForwardedHost }
+        if a == packed("x-accel-") && z == packed("redirect") { return .xAccelRedirect }
+        if a == packed("www-auth") && z == packed("enticate") { return .wwwAuthenticate }
+    case 17:
+        if a == packed("transfer") && z == packed("encoding")
+            && middle(bytes, first) == packed("-encodin") { return .transferEncoding }
+        if a == packed("x-forwar") && z == packed("ed-proto")
+            && middle(bytes, first) == packed("ded-prot") { return .xForwardedProto }
+        if a == packed("if-modif") && z == packed("ed-since")
+            && middle(bytes, first) == packed("ied-sinc") { return .ifModifiedSince }
+        if a == packed("x-accel-") && z == packed("uffering")
+            && middle(bytes, first) == packed("bufferin") { return .xAccelBuffering }
+        if a == packed("sec-webs") && z == packed("cket-key")
+            && middle(bytes, first) == packed("ocket-ke") { return .secWebsocketKey }
+    case 18:
+        if a == packed("x-accel-") && z == packed("mit-rate")
+            && middle(bytes, first) == packed("limit-ra") { return .xAccelLimitRate }
+        if a == packed("proxy-au") && z == packed("enticate")
+            && middle(bytes, first) == packed("thentica") { return .proxyAuthenticate }
+    case 19:
+        if a == packed("content-") && z == packed("position")
+            && middle(bytes, first) == packed("disposit") { return .contentDisposition }
+        if a == packed("if-unmod") && z == packed("ed-since")
+            && middle(bytes, first) == packed("ified-si") { return .ifUnmodifiedSince }
+        if a == packed("proxy-au") && z == packed("rization")
+            && middle(bytes, first) == packed("thorizat") { return .proxyAuthorization }
+    case 21:
+        if a == packed("sec-webs") && z == packed("-version")
+            && middle(bytes, first) == packed("ocket-ve") { return .secWebsocketVersion }
+    default: break
+    }
+    return .other
+}
+
+@inline(__always)
+private func middle(_ bytes: Span<UInt8>, _ first: Int) -> UInt64 { word(bytes, first &+ 8) | everyCaseBit }

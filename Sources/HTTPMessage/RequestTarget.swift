@@ -1,0 +1,148 @@
+// The request-target in its four forms (RFC 9112 section 3.2): where path, query and authority lie in it.
+// Called by the request parser. It must not decode anything; `normalizePath` and `validateHost` do the rest.
+
+/// Reads a path, a query and a fragment up to the space behind them. `start` is at "/", "?" or "#", or at that space.
+@inline(__always)
+func parsePathAndQuery(_ bytes: Span<UInt8>, _ start: Int, _ head: inout RequestHead) -> ScanEnd {
+    var i: Int
+    switch scanPath(bytes, start, &head.isComplexPath) {
+    case .at(let end): i = end
+    case let other: return other
+    }
+    head.path = ByteRange(start, i)
+    if bytes[i] == 0x20 { return .at(i) }
+    if bytes[i] == 0x3F {
+        let queryStart = i &+ 1
+        switch scanVisible(bytes, queryStart, stopAtFragment: true) {
+        case .at(let end): i = end
+        case let other: return other
+        }
+        head.query = ByteRange(queryStart, i)
+        if bytes[i] == 0x20 { return .at(i) }
+    }
+    head.isComplexPath = true
+    return scanVisible(bytes, i, stopAtFragment: false)
+}
+
+/// Finds the space, "?" or "#" that ends a path and sets `complex` when it holds "%", "//" or "/.".
+@inline(__always)
+private func scanPath(_ bytes: Span<UInt8>, _ start: Int, _ complex: inout Bool) -> ScanEnd {
+    var i = start
+    // The mark of a slash that ended the word before.
+    var slashBefore: UInt64 = 0
+    while true {
+        let w = word(bytes, i)
+        // Space, controls and the characters up to "%"; then "?" and DEL, which differ in one bit.
+        let stop = firstBelow(w, 0x26) | firstEqual(w | (everyByte &* 0x40), 0x7F)
+        let slashes = eachEqual(w, 0x2F)
+        let slashesAndDots = eachEqual(w | everyByte, 0x2F)
+        let pairs = ((slashes &<< 8) | slashBefore) & slashesAndDots & (stop &- 1) & ~stop
+        if pairs != 0 { complex = true }
+        if stop == 0 {
+            slashBefore = slashes &>> 56
+            i &+= 8
+            continue
+        }
+        i &+= place(stop)
+        if i >= bytes.count { return .needMore }
+        switch bytes[i] {
+        case 0x20, 0x3F, 0x23: return .at(i)
+        case 0x25: complex = true
+        case 0x21...0x24: break
+        case let c: return .bad(badInTarget(c))
+        }
+        slashBefore = 0
+        i &+= 1
+    }
+}
+
+/// Finds the space behind a query or a fragment, or the "#" behind a query.
+@inline(__always)
+private func scanVisible(_ bytes: Span<UInt8>, _ start: Int, stopAtFragment: Bool) -> ScanEnd {
+    var i = start
+    while true {
+        let w = word(bytes, i)
+        let stop = firstBelow(w, 0x24) | firstEqual(w, 0x7F)
+        if stop == 0 {
+            i &+= 8
+            continue
+        }
+        i &+= place(stop)
+        if i >= bytes.count { return .needMore }
+        let c = bytes[i]
+        if c == 0x20 { return .at(i) }
+        if c < 0x20 || c == 0x7F { return .bad(badInTarget(c)) }
+        if c == 0x23, stopAtFragment { return .at(i) }
+        i &+= 1
+    }
+}
+
+private func badInTarget(_ c: UInt8) -> BadHead {
+    c == 0x0D || c == 0x0A ? .missingVersion : BadHead(control: c)
+}
+
+/// Absolute-form, authority-form (CONNECT alone) and asterisk-form (OPTIONS alone).
+@inline(never)
+func parseOtherTarget(_ bytes: Span<UInt8>, _ start: Int, _ head: inout RequestHead) -> ScanEnd {
+    if head.method == .connect { return parseAuthority(bytes, start, &head) }
+    if bytes[start] == 0x2A {
+        if start + 1 == bytes.count { return .needMore }
+        if bytes[start + 1] != 0x20 || head.method != .options { return .bad(.badTarget) }
+        head.isAsteriskForm = true
+        return .at(start + 1)
+    }
+    var i = start
+    while i < bytes.count, isLetter(bytes[i]) { i += 1 }
+    if i == bytes.count { return .needMore }
+    let scheme = ByteRange(start, i)
+    if !matches(bytes, scheme, "http") && !matches(bytes, scheme, "https") { return .bad(badCharacter(bytes[i])) }
+    let separator: StaticString = "://"
+    for k in 0..<3 {
+        if i + k == bytes.count { return .needMore }
+        if unsafe bytes[i + k] != separator.utf8Start[k] { return .bad(badCharacter(bytes[i + k])) }
+    }
+    head.scheme = scheme
+    switch parseAuthority(bytes, i + 3, &head) {
+    case .at(let next): i = next
+    case let other: return other
+    }
+    head.isComplexPath = bytes[i] != 0x2F
+    return parsePathAndQuery(bytes, i, &head)
+}
+
+private func badCharacter(_ c: UInt8) -> BadHead {
+    if c == 0 { return .nulByte }
+    return c < 0x20 || c == 0x7F ? badInTarget(c) : .badTarget
+}
+
+/// A host and a port, the port obligatory for CONNECT. Answers with the offset behind them, where "/", "?" or a space is.
+private func parseAuthority(_ bytes: Span<UInt8>, _ start: Int, _ head: inout RequestHead) -> ScanEnd {
+    var i = start
+    if i < bytes.count, bytes[i] == 0x5B {
+        while i < bytes.count, bytes[i] != 0x5D {
+            // Whatever `validateHost` may accept in brackets; nothing that ends a host.
+            if !isHostCharacter(bytes[i]), bytes[i] != 0x3A, i > start { return .bad(.badAuthority) }
+            i += 1
+        }
+        i += 1
+    } else {
+        while i < bytes.count, isDigit(bytes[i]) || isLetter(bytes[i]) || bytes[i] == 0x2E || bytes[i] == 0x2D { i += 1 }
+    }
+    if i >= bytes.count { return .needMore }
+    if i == start { return .bad(.badAuthority) }
+    var digits = 0
+    if bytes[i] == 0x3A {
+        i += 1
+        while i < bytes.count, isDigit(bytes[i]) {
+            i += 1
+            digits += 1
+        }
+        if i >= bytes.count { return .needMore }
+    }
+    head.authority = ByteRange(start, i)
+    if head.method == .connect { return digits > 0 && bytes[i] == 0x20 ? .at(i) : .bad(.badTarget) }
+    switch bytes[i] {
+    case 0x2F, 0x3F, 0x20: return .at(i)
+    default: return .bad(.badAuthority)
+    }
+}
