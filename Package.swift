@@ -37,6 +37,7 @@ let package = Package(
             dependencies: ["Switchback", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
 
         .testTarget(name: "BytesTests", dependencies: ["Bytes"]),
+        .testTarget(name: "HTTPMessageTests", dependencies: ["HTTPMessage"]),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -6,25 +6,35 @@
 @inline(__always) var everyLowBits: UInt64 { 0x7F7F_7F7F_7F7F_7F7F }
 @inline(__always) var everyCaseBit: UInt64 { 0x2020_2020_2020_2020 }
 
-/// The eight bytes at `i`, the first in the lowest place; zeros stand for what lies beyond the end.
+/// The eight bytes at `i` (0 to the count), the first in the lowest place; zeros stand for what lies beyond the end.
 @inline(__always)
 func word(_ bytes: Span<UInt8>, _ i: Int) -> UInt64 {
-    if i &+ 8 <= bytes.count {
-        return unsafe UInt64(littleEndian: bytes.bytes.unsafeLoadUnaligned(fromUncheckedByteOffset: i, as: UInt64.self))
-    }
+    if i &+ 8 <= bytes.count { return wordInside(bytes, i) }
     return wordAtEnd(bytes, i)
+}
+
+/// The eight bytes at `i`, which the caller knows to be there.
+@inline(__always)
+func wordInside(_ bytes: Span<UInt8>, _ i: Int) -> UInt64 {
+    assert(i >= 0 && i &+ 8 <= bytes.count)
+    return unsafe UInt64(littleEndian: bytes.bytes.unsafeLoadUnaligned(fromUncheckedByteOffset: i, as: UInt64.self))
+}
+
+/// The byte at `i`, which the caller knows to be there.
+@inline(__always)
+func inside(_ bytes: Span<UInt8>, _ i: Int) -> UInt8 {
+    assert(i >= 0 && i < bytes.count)
+    return unsafe bytes[unchecked: i]
 }
 
 @inline(never)
 private func wordAtEnd(_ bytes: Span<UInt8>, _ i: Int) -> UInt64 {
-    var w: UInt64 = 0
-    var shift: UInt64 = 0
-    var j = i
-    while j < bytes.count {
-        w |= UInt64(bytes[j]) << shift
-        shift += 8
-        j += 1
+    if i >= bytes.count { return 0 }
+    if bytes.count >= 8 {
+        return wordInside(bytes, bytes.count &- 8) &>> UInt64(truncatingIfNeeded: (i &+ 8 &- bytes.count) &* 8)
     }
+    var w: UInt64 = 0
+    for j in i..<bytes.count { w |= UInt64(bytes[j]) << UInt64((j - i) * 8) }
     return w
 }
 
@@ -49,6 +59,16 @@ func eachEqual(_ w: UInt64, _ byte: UInt64) -> UInt64 {
 /// The place, 0 to 7, of the lowest mark.
 @inline(__always)
 func place(_ marks: UInt64) -> Int { marks.trailingZeroBitCount &>> 3 }
+
+/// The byte of `w` that the lowest mark is on.
+@inline(__always)
+func byte(_ w: UInt64, _ marks: UInt64) -> UInt8 {
+    UInt8(truncatingIfNeeded: w &>> UInt64(truncatingIfNeeded: marks.trailingZeroBitCount &- 7))
+}
+
+/// All the bits of the bytes below the lowest mark.
+@inline(__always)
+func below(_ marks: UInt64) -> UInt64 { (marks & (0 &- marks)) &>> 7 &- 1 }
 
 /// Up to eight characters as `word` would load them.
 @inline(__always)

@@ -9,55 +9,52 @@ enum FieldSectionEnd {
 }
 
 /// Reads field lines from `start` on into `fields` and notes in `summary` what they say. Lines end in CRLF or a bare LF.
-@inline(__always)
+@inline(never)
 func parseFieldSection(
     _ bytes: Span<UInt8>, from start: Int, into fields: inout MutableSpan<HeaderField>, summary: inout FieldSummary
 ) -> FieldSectionEnd {
     var at = start
     var count = 0
     while at < bytes.count {
-        let c = bytes[at]
+        let c = inside(bytes, at)
         if c <= 0x20 {
-            switch endOfSection(bytes, at, c) {
-            case .end(let end):
-                summary.fieldCount = count
-                return .end(end)
-            case let other: return other
-            }
+            summary.fieldCount = count
+            return endOfSection(bytes, at, c)
         }
-        if count == fields.count { return .bad(.tooManyFields) }
+        if count >= fields.count { return .bad(.tooManyFields) }
 
-        var flags: FieldFlags = []
-        let nameEnd: Int
-        switch scanName(bytes, from: at, &flags) {
-        case .at(let end): nameEnd = end
-        case .needMore: return .needMore
-        case .bad(let reason): return .bad(reason)
-        }
-        var field = HeaderField(name: ByteRange(at, nameEnd), flags: flags)
-        if flags.isEmpty { field.known = headerName(bytes, at, nameEnd &- at) } else { summary.hasFlaggedFields = true }
-
-        var first = nameEnd &+ 1
-        while first < bytes.count, isBlank(bytes[first]) { first &+= 1 }
+        let name = scanName(bytes, at)
+        if name.end <= at { return name.verdict }
+        // The blanks before the value are scanned with it: a space is no control.
+        let leading = word(bytes, name.end &+ 1)
         let stop: Int
-        switch scanText(bytes, from: first) {
+        switch scanText(bytes, from: name.end &+ 1, leading) {
         case .at(let end): stop = end
         case .needMore: return .needMore
         case .bad(let reason): return .bad(reason)
         }
+        // One space and a character that is none is what nearly all lines have here.
+        var first = name.end &+ 2
+        if leading & 0xFF != 0x20 || leading &>> 8 & 0xFF <= 0x20 {
+            first &-= 1
+            while first < stop, isBlank(inside(bytes, first)) { first &+= 1 }
+        }
         var last = stop
-        while last > first, isBlank(bytes[last &- 1]) { last &-= 1 }
-        field.value = ByteRange(first, last)
-        fields[count] = field
-        if field.known.rawValue &- 1 < HeaderName.upgrade.rawValue { note(field, count, bytes, &summary) }
+        while last > first, isBlank(inside(bytes, last &- 1)) { last &-= 1 }
+
+        let field = HeaderField(
+            name: ByteRange(at, name.end), value: ByteRange(first, last), known: name.known, flags: name.flags)
+        unsafe fields[unchecked: count] = field
+        if name.flags.rawValue != 0 { summary.hasFlaggedFields = true }
+        if name.known.rawValue &- 1 < HeaderName.upgrade.rawValue { note(field, count, bytes, &summary) }
         count &+= 1
-        at = bytes[stop] == 0x0D ? stop &+ 2 : stop &+ 1
+        at = inside(bytes, stop) == 0x0D ? stop &+ 2 : stop &+ 1
     }
     return .needMore
 }
 
 /// What a line that does not begin with a name is: the end of the section, or a fault.
-@inline(__always)
+@inline(never)
 private func endOfSection(_ bytes: Span<UInt8>, _ at: Int, _ c: UInt8) -> FieldSectionEnd {
     switch c {
     case 0x0D:
@@ -75,24 +72,47 @@ enum ScanEnd {
     case bad(BadHead)
 }
 
-/// Finds the colon behind a name. Letters and "-" pass eight at a time; the rest of the token characters pass one by one.
+/// A name that ends at its colon, or `end` -1 and the verdict.
+private struct NameScan {
+    var end: Int
+    var known = HeaderName.other
+    var flags = FieldFlags.none
+    var verdict = FieldSectionEnd.needMore
+}
+
+/// Marks exactly the bytes up to the first that is neither letter nor "-", and possibly some behind it. `lower` is `w` with case bits.
 @inline(__always)
-private func scanName(_ bytes: Span<UInt8>, from start: Int, _ flags: inout FieldFlags) -> ScanEnd {
+private func notLetters(_ w: UInt64, _ lower: UInt64) -> UInt64 {
+    let letters = (lower &+ everyByte &* 0x1F) & ~(lower &+ everyByte &* 0x05) & ~w
+    return ~(letters | eachEqual(w, 0x2D)) & everyHighBit
+}
+
+/// Finds the colon behind the name at `start` and recognises the name, letters and "-" eight at a time.
+@inline(__always)
+private func scanName(_ bytes: Span<UInt8>, _ start: Int) -> NameScan {
+    let w = word(bytes, start)
+    let lower = w | everyCaseBit
+    let stops = notLetters(w, lower)
+    if stops != 0 {
+        if byte(w, stops) != 0x3A || stops & 0x80 != 0 { return scanRareName(bytes, start) }
+        return NameScan(end: start &+ place(stops), known: shortName(lower & below(stops)))
+    }
+    let next = word(bytes, start &+ 8)
+    let nextStops = notLetters(next, next | everyCaseBit)
+    if nextStops == 0 || byte(next, nextStops) != 0x3A { return scanRareName(bytes, start) }
+    let count = 8 &+ place(nextStops)
+    let last = wordInside(bytes, start &+ count &- 8) | everyCaseBit
+    return NameScan(end: start &+ count, known: longName(lower, last, count, bytes, start))
+}
+
+/// Any name: long ones, other token characters, faults.
+@inline(never)
+private func scanRareName(_ bytes: Span<UInt8>, _ start: Int) -> NameScan {
+    var flags = FieldFlags.none
     var i = start
-    while true {
-        let w = word(bytes, i)
-        let lower = w | everyCaseBit
-        let letters = (lower &+ everyByte &* 0x1F) & ~(lower &+ everyByte &* 0x05) & ~w & everyHighBit
-        let other = everyHighBit & ~(letters | eachEqual(w, 0x2D))
-        if other == 0 {
-            i &+= 8
-            continue
-        }
-        i &+= place(other)
-        if i >= bytes.count { return .needMore }
+    while i < bytes.count, bytes[i] != 0x3A {
         let c = bytes[i]
-        if c == 0x3A { return i == start ? .bad(.emptyFieldName) : .at(i) }
-        if !isToken(c) { return .bad(badName(c)) }
+        if !isToken(c) { return NameScan(end: -1, verdict: .bad(badName(c))) }
         if c == 0x5F {
             flags.insert(.underscore)
         } else if !isDigit(c) && c != 0x2D && !isLetter(c) {
@@ -100,6 +120,19 @@ private func scanName(_ bytes: Span<UInt8>, from start: Int, _ flags: inout Fiel
         }
         i &+= 1
     }
+    if i == bytes.count { return NameScan(end: -1) }
+    if i == start { return NameScan(end: -1, verdict: .bad(.emptyFieldName)) }
+    var known = HeaderName.other
+    if flags.rawValue == 0 {
+        let count = i &- start
+        let lower = word(bytes, start) | everyCaseBit
+        if count < 8 {
+            known = shortName(lower & ((1 &<< UInt64(truncatingIfNeeded: 8 &* count)) &- 1))
+        } else {
+            known = longName(lower, wordInside(bytes, i &- 8) | everyCaseBit, count, bytes, start)
+        }
+    }
+    return NameScan(end: i, known: known, flags: flags)
 }
 
 @inline(never)
@@ -114,30 +147,32 @@ private func badName(_ c: UInt8) -> BadHead {
 }
 
 /// Finds the end of a line of text: the CR of a CRLF or a bare LF. Tabs and bytes above 127 are text, other controls are not.
+/// `beginning` is the word at `start`.
 @inline(__always)
-func scanText(_ bytes: Span<UInt8>, from start: Int) -> ScanEnd {
+func scanText(_ bytes: Span<UInt8>, from start: Int, _ beginning: UInt64) -> ScanEnd {
     var i = start
+    var w = beginning
     while true {
-        let w = word(bytes, i)
-        let control = firstBelow(w, 0x20) | firstEqual(w, 0x7F)
+        // Below a space or, with 1 added, no longer below 128. The addition may carry out of a byte of 255 and so mark "~" falsely.
+        let control = ((w &- everyByte &* 0x20) | (w &+ everyByte)) & ~w & everyHighBit
         if control == 0 {
             i &+= 8
-            continue
+        } else {
+            i &+= place(control)
+            let c = byte(w, control)
+            if c == 0x0D {
+                if i &+ 1 >= bytes.count { return .needMore }
+                return inside(bytes, i &+ 1) == 0x0A ? .at(i) : .bad(.loneCarriageReturn)
+            }
+            if c == 0x0A { return .at(i) }
+            if c != 0x09, c != 0x7E { return i >= bytes.count ? .needMore : .bad(BadHead(control: c)) }
+            i &+= 1
         }
-        i &+= place(control)
-        if i >= bytes.count { return .needMore }
-        switch bytes[i] {
-        case 0x0D:
-            if i &+ 1 == bytes.count { return .needMore }
-            return bytes[i &+ 1] == 0x0A ? .at(i) : .bad(.loneCarriageReturn)
-        case 0x0A: return .at(i)
-        case 0x09: i &+= 1
-        case let c: return .bad(BadHead(control: c))
-        }
+        w = word(bytes, i)
     }
 }
 
-@inline(__always)
+@inline(never)
 private func note(_ field: HeaderField, _ index: Int, _ bytes: Span<UInt8>, _ summary: inout FieldSummary) {
     switch field.known {
     case .host:
@@ -168,6 +203,13 @@ private func note(_ field: HeaderField, _ index: Int, _ bytes: Span<UInt8>, _ su
 
 /// Reads the list of a `Connection` field (RFC 9110 section 7.6.1).
 private func noteConnection(_ bytes: Span<UInt8>, _ value: ByteRange, _ summary: inout FieldSummary) {
+    if value.count == 10, wordInside(bytes, value.first) | everyCaseBit == packed("keep-ali"),
+        wordInside(bytes, value.end &- 8) | everyCaseBit == packed("ep-alive")
+    {
+        // What nearly all clients send; the loop below would find the same.
+        summary.wantsKeepAlive = true
+        return
+    }
     var i = value.first
     let end = value.end
     while i < end {

@@ -29,7 +29,9 @@ public struct ByteRange: Equatable, Sendable, BitwiseCopyable {
 /// What is odd about a field's name though it is a token (RFC 9110 section 5.6.2).
 public struct FieldFlags: OptionSet, Sendable, BitwiseCopyable {
     public let rawValue: UInt8
-    @inlinable public init(rawValue: UInt8) { self.rawValue = rawValue }
+    @inlinable @inline(__always) public init(rawValue: UInt8) { self.rawValue = rawValue }
+    /// The same as `[]`, which would cost a call to release an empty array.
+    @inlinable @inline(__always) public static var none: FieldFlags { FieldFlags(rawValue: 0) }
     /// The name holds "_": nginx drops such a field of a request unless `underscores_in_headers on`.
     @inlinable public static var underscore: FieldFlags { FieldFlags(rawValue: 1) }
     /// The name holds a character other than letters, digits, "-" and "_": nginx drops it when `ignore_invalid_headers on`.
@@ -43,9 +45,9 @@ public struct HeaderField: Sendable, BitwiseCopyable {
     public var known: HeaderName
     public var flags: FieldFlags
 
-    @inlinable
+    @inlinable @inline(__always)
     public init(
-        name: ByteRange = .none, value: ByteRange = .none, known: HeaderName = .other, flags: FieldFlags = []
+        name: ByteRange = .none, value: ByteRange = .none, known: HeaderName = .other, flags: FieldFlags = .none
     ) {
         self.name = name
         self.value = value

@@ -97,17 +97,12 @@ public enum HeaderName: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     }
 }
 
-/// The known name at `first`, `count` bytes long; its bytes must be token characters (`isToken`). Setting the case bit of a token
-/// character makes no other one of those in known names out of it, so that comparing words is enough.
+/// The known name that `name` is: at most seven bytes as `word` loads them, the case bit set in each, zeros behind them.
+///
+/// Names are token characters (`isToken`), and setting the case bit of a token character makes no character of a known name out of
+/// one that is not; so comparing words is enough, here and in `longName`.
 @inline(__always)
-func headerName(_ bytes: Span<UInt8>, _ first: Int, _ count: Int) -> HeaderName {
-    if count < 8 { return shortName(word(bytes, first), count) }
-    return longName(word(bytes, first), word(bytes, first &+ count &- 8), count, bytes, first)
-}
-
-@inline(__always)
-private func shortName(_ w: UInt64, _ count: Int) -> HeaderName {
-    let name = (w | everyCaseBit) & ((1 &<< UInt64(8 &* count)) &- 1)
+func shortName(_ name: UInt64) -> HeaderName {
     switch name {
     case packed("te"): return .te
     case packed("via"): return .via
@@ -135,10 +130,10 @@ private func shortName(_ w: UInt64, _ count: Int) -> HeaderName {
     }
 }
 
-/// Names of 8 to 21 bytes by their first and last eight bytes; the middle is compared when those two do not cover it.
-private func longName(_ head: UInt64, _ tail: UInt64, _ count: Int, _ bytes: Span<UInt8>, _ first: Int) -> HeaderName {
-    let a = head | everyCaseBit
-    let z = tail | everyCaseBit
+/// The known name of `count` bytes, at least eight, at `first`: `a` is the word it begins with, `z` the one it ends with, with case
+/// bits set. What those two do not cover is compared in `middle`.
+@inline(never)
+func longName(_ a: UInt64, _ z: UInt64, _ count: Int, _ bytes: Span<UInt8>, _ first: Int) -> HeaderName {
     switch count {
     case 8:
         if a == packed("location") && z == packed("location") { return .location }

@@ -44,12 +44,11 @@ private func scanPath(_ bytes: Span<UInt8>, _ start: Int, _ complex: inout Bool)
             continue
         }
         i &+= place(stop)
-        if i >= bytes.count { return .needMore }
-        switch bytes[i] {
+        switch byte(w, stop) {
         case 0x20, 0x3F, 0x23: return .at(i)
         case 0x25: complex = true
         case 0x21...0x24: break
-        case let c: return .bad(badInTarget(c))
+        case let c: return i >= bytes.count ? .needMore : .bad(badInTarget(c))
         }
         slashBefore = 0
         i &+= 1
@@ -68,10 +67,9 @@ private func scanVisible(_ bytes: Span<UInt8>, _ start: Int, stopAtFragment: Boo
             continue
         }
         i &+= place(stop)
-        if i >= bytes.count { return .needMore }
-        let c = bytes[i]
+        let c = byte(w, stop)
         if c == 0x20 { return .at(i) }
-        if c < 0x20 || c == 0x7F { return .bad(badInTarget(c)) }
+        if c < 0x20 || c == 0x7F { return i >= bytes.count ? .needMore : .bad(badInTarget(c)) }
         if c == 0x23, stopAtFragment { return .at(i) }
         i &+= 1
     }

@@ -64,7 +64,7 @@ private func parseStatusLine(_ bytes: Span<UInt8>, _ head: inout ResponseHead) -
     case 0x0D, 0x0A: break
     default: return .bad(.badStatus)
     }
-    switch scanText(bytes, from: i) {
+    switch scanText(bytes, from: i, word(bytes, i)) {
     case .at(let end):
         head.reason = ByteRange(i, end)
         return .at(bytes[end] == 0x0D ? end &+ 2 : end &+ 1)
