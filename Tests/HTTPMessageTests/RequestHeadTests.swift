@@ -165,7 +165,7 @@ private let cases: [(input: String, expected: String)] = [
 
     @Test func needMoreSaysWhetherTheRequestLineIsComplete() {
         let bytes = Array("\r\n\nGET /abcdefgh HTTP/1.1\r\nHost: a\r\n".utf8)
-        let lineEnd = 26
+        let lineEnd = 27
         var storage = [HeaderField](repeating: HeaderField(), count: 4)
         var head = RequestHead()
         for count in 0...bytes.count {
