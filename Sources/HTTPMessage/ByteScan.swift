@@ -38,22 +38,11 @@ private func wordAtEnd(_ bytes: Span<UInt8>, _ i: Int) -> UInt64 {
     return w
 }
 
-/// Marks bytes below `limit` (at most 128). Only the lowest mark is certain: a borrow may mark bytes above it falsely.
-@inline(__always)
-func firstBelow(_ w: UInt64, _ limit: UInt64) -> UInt64 { (w &- everyByte &* limit) & ~w & everyHighBit }
-
 /// Marks bytes equal to `byte`. Only the lowest mark is certain.
 @inline(__always)
 func firstEqual(_ w: UInt64, _ byte: UInt64) -> UInt64 {
     let z = w ^ (everyByte &* byte)
     return (z &- everyByte) & ~z & everyHighBit
-}
-
-/// Marks exactly the bytes equal to `byte`.
-@inline(__always)
-func eachEqual(_ w: UInt64, _ byte: UInt64) -> UInt64 {
-    let z = w ^ (everyByte &* byte)
-    return ~(((z & everyLowBits) &+ everyLowBits) | z) & everyHighBit
 }
 
 /// The place, 0 to 7, of the lowest mark.

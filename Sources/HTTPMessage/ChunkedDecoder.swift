@@ -20,8 +20,8 @@ public enum BadChunk: UInt8, Error, CaseIterable, Sendable, BitwiseCopyable {
 
 /// Keeps its place in a body of chunks between reads.
 ///
-/// Lines must end in CRLF: a bare LF is refused, as nginx does, because peers disagree whether it ends a chunk extension, which is
-/// how requests are smuggled behind one.
+/// Lines must end in CRLF: a bare LF is refused, as nginx does, because peers disagree whether it ends a chunk extension, which
+/// is how requests are smuggled behind one.
 public struct ChunkedDecoder: Sendable, BitwiseCopyable {
     /// The longest line of size and extension accepted, in bytes without its line end.
     public static var lineBytesMax: Int { 1024 }
@@ -49,8 +49,8 @@ public struct ChunkedDecoder: Sendable, BitwiseCopyable {
     /// Bytes still to come of the chunk whose size was read last.
     public var chunkBytesLeft: Int64 { state == .data ? size : 0 }
 
-    /// Reads on from `offset` in `input` and moves it behind what was consumed, the content reported included. Call again until the
-    /// answer is `needMore`, `lastChunk` or `bad`; not again after the last two.
+    /// Reads on from `offset` in `input` and moves it behind what was consumed, the content reported included. Call again until
+    /// the answer is `needMore`, `lastChunk` or `bad`; not again after the last two.
     public mutating func step(_ input: Span<UInt8>, at offset: inout Int) -> Step {
         while offset < input.count {
             if state == .data {

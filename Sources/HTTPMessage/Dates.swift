@@ -115,7 +115,8 @@ public func writeErrorLogTime(_ seconds: Int64, offsetMinutes: Int, into output:
     return errorLogTimeBytes
 }
 
-/// Reads an IMF-fixdate; nil for anything else, the two obsolete forms included. The name of the day is not compared with the date.
+/// Reads an IMF-fixdate; nil for anything else, the two obsolete forms included. The name of the day is not compared with the
+/// date.
 public func parseHTTPDate(_ text: Span<UInt8>) -> Int64? {
     if text.count != httpDateBytes { return nil }
     let template: StaticString = "Aaa, 00 Aaa 0000 00:00:00 GMT"

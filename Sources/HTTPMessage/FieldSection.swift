@@ -19,6 +19,7 @@ func parseFieldSection(
         let c = inside(bytes, at)
         if c <= 0x20 {
             summary.fieldCount = count
+            if c == 0x0D, at &+ 1 < bytes.count, inside(bytes, at &+ 1) == 0x0A { return .end(at &+ 2) }
             return endOfSection(bytes, at, c)
         }
         if count >= fields.count { return .bad(.tooManyFields) }
@@ -46,7 +47,11 @@ func parseFieldSection(
             name: ByteRange(at, name.end), value: ByteRange(first, last), known: name.known, flags: name.flags)
         unsafe fields[unchecked: count] = field
         if name.flags.rawValue != 0 { summary.hasFlaggedFields = true }
-        if name.known.rawValue &- 1 < HeaderName.upgrade.rawValue { note(field, count, bytes, &summary) }
+        if name.known == .host, summary.hostIndex < 0 {
+            summary.hostIndex = count
+        } else if name.known.rawValue &- 1 < HeaderName.upgrade.rawValue {
+            note(field, count, bytes, &summary)
+        }
         count &+= 1
         at = inside(bytes, stop) == 0x0D ? stop &+ 2 : stop &+ 1
     }
@@ -80,11 +85,14 @@ private struct NameScan {
     var verdict = FieldSectionEnd.needMore
 }
 
-/// Marks exactly the bytes up to the first that is neither letter nor "-", and possibly some behind it. `lower` is `w` with case bits.
+/// Marks the first byte that is neither letter nor "-", and possibly some behind it. `lower` is `w` with case bits.
 @inline(__always)
 private func notLetters(_ w: UInt64, _ lower: UInt64) -> UInt64 {
-    let letters = (lower &+ everyByte &* 0x1F) & ~(lower &+ everyByte &* 0x05) & ~w
-    return ~(letters | eachEqual(w, 0x2D)) & everyHighBit
+    // Each addition sets the high bit of a byte from some value on. One that carries does so out of a byte above 127, which is
+    // marked itself, and so spoils nothing below that mark.
+    let letters = (lower &+ everyByte &* 0x1F) & ~(lower &+ everyByte &* 0x05)
+    let notDash = (w ^ everyByte &* 0x2D) &+ everyLowBits
+    return (notDash & ~letters | w) & everyHighBit
 }
 
 /// Finds the colon behind the name at `start` and recognises the name, letters and "-" eight at a time.
@@ -102,7 +110,7 @@ private func scanName(_ bytes: Span<UInt8>, _ start: Int) -> NameScan {
     if nextStops == 0 || byte(next, nextStops) != 0x3A { return scanRareName(bytes, start) }
     let count = 8 &+ place(nextStops)
     let last = wordInside(bytes, start &+ count &- 8) | everyCaseBit
-    return NameScan(end: start &+ count, known: longName(lower, last, count, bytes, start))
+    return NameScan(end: start &+ count, known: mediumName(lower, last, count))
 }
 
 /// Any name: long ones, other token characters, faults.
@@ -110,6 +118,11 @@ private func scanName(_ bytes: Span<UInt8>, _ start: Int) -> NameScan {
 private func scanRareName(_ bytes: Span<UInt8>, _ start: Int) -> NameScan {
     var flags = FieldFlags.none
     var i = start
+    while true {
+        let w = word(bytes, i)
+        if notLetters(w, w | everyCaseBit) != 0 { break }
+        i &+= 8
+    }
     while i < bytes.count, bytes[i] != 0x3A {
         let c = bytes[i]
         if !isToken(c) { return NameScan(end: -1, verdict: .bad(badName(c))) }
@@ -129,7 +142,11 @@ private func scanRareName(_ bytes: Span<UInt8>, _ start: Int) -> NameScan {
         if count < 8 {
             known = shortName(lower & ((1 &<< UInt64(truncatingIfNeeded: 8 &* count)) &- 1))
         } else {
-            known = longName(lower, wordInside(bytes, i &- 8) | everyCaseBit, count, bytes, start)
+            let last = wordInside(bytes, i &- 8) | everyCaseBit
+            known =
+                count <= 16
+                ? mediumName(lower, last, count)
+                : longName(lower, wordInside(bytes, start &+ 8) | everyCaseBit, last, count)
         }
     }
     return NameScan(end: i, known: known, flags: flags)
@@ -153,7 +170,8 @@ func scanText(_ bytes: Span<UInt8>, from start: Int, _ beginning: UInt64) -> Sca
     var i = start
     var w = beginning
     while true {
-        // Below a space or, with 1 added, no longer below 128. The addition may carry out of a byte of 255 and so mark "~" falsely.
+        // Below a space or, with 1 added, no longer below 128. The addition may carry out of a byte of 255 and so mark "~"
+        // falsely.
         let control = ((w &- everyByte &* 0x20) | (w &+ everyByte)) & ~w & everyHighBit
         if control == 0 {
             i &+= 8
@@ -247,8 +265,9 @@ func mayEnd(_ bytes: Span<UInt8>, seen: Int) -> Bool {
     return false
 }
 
-/// Whether it is worth parsing again after a `needMore` at `seen` bytes: when the end may have come, and each time the count passes a
-/// power of two, so that a fault is found without waiting for the end and all the attempts together still cost linear time.
+/// Whether it is worth parsing again after a `needMore` at `seen` bytes: when the end may have come, and each time the count
+/// passes a power of two, so that a fault is found without waiting for the end and all the attempts together still cost linear
+/// time.
 @inline(__always)
 func shouldParse(_ bytes: Span<UInt8>, seen: Int) -> Bool {
     if seen <= 0 || seen >= bytes.count { return true }

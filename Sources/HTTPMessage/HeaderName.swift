@@ -11,8 +11,7 @@ public enum HeaderName: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     case acceptLanguage, via
     case xAccelRedirect, xAccelBuffering, xAccelExpires, xAccelCharset, xAccelLimitRate, wwwAuthenticate, proxyAuthenticate
     case proxyAuthorization
-    case age, pragma, status, retryAfter, secWebsocketKey, secWebsocketVersion, http2Settings, earlyData, depth, destination
-    case overwrite
+    case age, pragma, status, retryAfter, secWebsocketKey, secWebsocketVersion, http2Settings, earlyData, destination
 
     /// The name in lower case; empty for `.other`.
     public var lowercased: StaticString {
@@ -81,14 +80,13 @@ public enum HeaderName: UInt8, CaseIterable, Sendable, BitwiseCopyable {
         case .secWebsocketVersion: "sec-websocket-version"
         case .http2Settings: "http2-settings"
         case .earlyData: "early-data"
-        case .depth: "depth"
         case .destination: "destination"
-        case .overwrite: "overwrite"
         }
     }
 
     /// Fields that concern one connection alone and are not forwarded (RFC 9110 section 7.6.1). The names that a `Connection`
     /// field lists are hop-by-hop too: those the engine reads itself.
+    @inlinable
     public var isHopByHop: Bool {
         switch self {
         case .connection, .keepAlive, .proxyConnection, .te, .trailer, .transferEncoding, .upgrade, .http2Settings: true
@@ -99,8 +97,8 @@ public enum HeaderName: UInt8, CaseIterable, Sendable, BitwiseCopyable {
 
 /// The known name that `name` is: at most seven bytes as `word` loads them, the case bit set in each, zeros behind them.
 ///
-/// Names are token characters (`isToken`), and setting the case bit of a token character makes no character of a known name out of
-/// one that is not; so comparing words is enough, here and in `longName`.
+/// Names are token characters (`isToken`), and setting the case bit of a token character makes no character of a known name out
+/// of one that is not; so comparing words is enough, here and in the functions below.
 @inline(__always)
 func shortName(_ name: UInt64) -> HeaderName {
     switch name {
@@ -113,7 +111,6 @@ func shortName(_ name: UInt64) -> HeaderName {
     case packed("vary"): return .vary
     case packed("link"): return .link
     case packed("range"): return .range
-    case packed("depth"): return .depth
     case packed("expect"): return .expect
     case packed("server"): return .server
     case packed("origin"): return .origin
@@ -130,10 +127,9 @@ func shortName(_ name: UInt64) -> HeaderName {
     }
 }
 
-/// The known name of `count` bytes, at least eight, at `first`: `a` is the word it begins with, `z` the one it ends with, with case
-/// bits set. What those two do not cover is compared in `middle`.
+/// The known name of `count` bytes, 8 to 16: `a` is the word it begins with, `z` the one it ends with, case bits set.
 @inline(never)
-func longName(_ a: UInt64, _ z: UInt64, _ count: Int, _ bytes: Span<UInt8>, _ first: Int) -> HeaderName {
+func mediumName(_ a: UInt64, _ z: UInt64, _ count: Int) -> HeaderName {
     switch count {
     case 8:
         if a == packed("location") && z == packed("location") { return .location }
@@ -142,7 +138,6 @@ func longName(_ a: UInt64, _ z: UInt64, _ count: Int, _ bytes: Span<UInt8>, _ fi
     case 9:
         if a == packed("x-real-i") && z == packed("-real-ip") { return .xRealIP }
         if a == packed("forwarde") && z == packed("orwarded") { return .forwarded }
-        if a == packed("overwrit") && z == packed("verwrite") { return .overwrite }
     case 10:
         if a == packed("connecti") && z == packed("nnection") { return .connection }
         if a == packed("keep-ali") && z == packed("ep-alive") { return .keepAlive }
@@ -177,36 +172,74 @@ func longName(_ a: UInt64, _ z: UInt64, _ count: Int, _ bytes: Span<UInt8>, _ fi
         if a == packed("x-forwar") && z == packed("ded-host") { return .xForwardedHost }
         if a == packed("x-accel-") && z == packed("redirect") { return .xAccelRedirect }
         if a == packed("www-auth") && z == packed("enticate") { return .wwwAuthenticate }
-    case 17:
-        if a == packed("transfer") && z == packed("encoding")
-            && middle(bytes, first) == packed("-encodin") { return .transferEncoding }
-        if a == packed("x-forwar") && z == packed("ed-proto")
-            && middle(bytes, first) == packed("ded-prot") { return .xForwardedProto }
-        if a == packed("if-modif") && z == packed("ed-since")
-            && middle(bytes, first) == packed("ied-sinc") { return .ifModifiedSince }
-        if a == packed("x-accel-") && z == packed("uffering")
-            && middle(bytes, first) == packed("bufferin") { return .xAccelBuffering }
-        if a == packed("sec-webs") && z == packed("cket-key")
-            && middle(bytes, first) == packed("ocket-ke") { return .secWebsocketKey }
-    case 18:
-        if a == packed("x-accel-") && z == packed("mit-rate")
-            && middle(bytes, first) == packed("limit-ra") { return .xAccelLimitRate }
-        if a == packed("proxy-au") && z == packed("enticate")
-            && middle(bytes, first) == packed("thentica") { return .proxyAuthenticate }
-    case 19:
-        if a == packed("content-") && z == packed("position")
-            && middle(bytes, first) == packed("disposit") { return .contentDisposition }
-        if a == packed("if-unmod") && z == packed("ed-since")
-            && middle(bytes, first) == packed("ified-si") { return .ifUnmodifiedSince }
-        if a == packed("proxy-au") && z == packed("rization")
-            && middle(bytes, first) == packed("thorizat") { return .proxyAuthorization }
-    case 21:
-        if a == packed("sec-webs") && z == packed("-version")
-            && middle(bytes, first) == packed("ocket-ve") { return .secWebsocketVersion }
     default: break
     }
     return .other
 }
 
-@inline(__always)
-private func middle(_ bytes: Span<UInt8>, _ first: Int) -> UInt64 { word(bytes, first &+ 8) | everyCaseBit }
+/// The known name of `count` bytes, above 16. `middle` is the word behind `a`; the words cover names up to 24 bytes.
+func longName(_ a: UInt64, _ middle: UInt64, _ z: UInt64, _ count: Int) -> HeaderName {
+    switch count {
+    case 17:
+        if a == packed("transfer") && z == packed("encoding")
+            && middle == packed("-encodin")
+        {
+            return .transferEncoding
+        }
+        if a == packed("x-forwar") && z == packed("ed-proto")
+            && middle == packed("ded-prot")
+        {
+            return .xForwardedProto
+        }
+        if a == packed("if-modif") && z == packed("ed-since")
+            && middle == packed("ied-sinc")
+        {
+            return .ifModifiedSince
+        }
+        if a == packed("x-accel-") && z == packed("uffering")
+            && middle == packed("bufferin")
+        {
+            return .xAccelBuffering
+        }
+        if a == packed("sec-webs") && z == packed("cket-key")
+            && middle == packed("ocket-ke")
+        {
+            return .secWebsocketKey
+        }
+    case 18:
+        if a == packed("x-accel-") && z == packed("mit-rate")
+            && middle == packed("limit-ra")
+        {
+            return .xAccelLimitRate
+        }
+        if a == packed("proxy-au") && z == packed("enticate")
+            && middle == packed("thentica")
+        {
+            return .proxyAuthenticate
+        }
+    case 19:
+        if a == packed("content-") && z == packed("position")
+            && middle == packed("disposit")
+        {
+            return .contentDisposition
+        }
+        if a == packed("if-unmod") && z == packed("ed-since")
+            && middle == packed("ified-si")
+        {
+            return .ifUnmodifiedSince
+        }
+        if a == packed("proxy-au") && z == packed("rization")
+            && middle == packed("thorizat")
+        {
+            return .proxyAuthorization
+        }
+    case 21:
+        if a == packed("sec-webs") && z == packed("-version")
+            && middle == packed("ocket-ve")
+        {
+            return .secWebsocketVersion
+        }
+    default: break
+    }
+    return .other
+}

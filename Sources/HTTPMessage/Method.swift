@@ -6,6 +6,7 @@ public enum Method: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     case propfind, mkcol, copy, move, lock, unlock, proppatch
 
     /// RFC 9110 section 9.2.1, and PROPFIND (RFC 4918 section 9.1).
+    @inlinable
     public var isSafe: Bool {
         switch self {
         case .get, .head, .options, .trace, .propfind: true
@@ -14,6 +15,7 @@ public enum Method: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     }
 
     /// Whether doing it twice is as good as once (RFC 9110 section 9.2.2, RFC 4918 section 9). A method we do not know is not.
+    @inlinable
     public var isIdempotent: Bool {
         switch self {
         case .other, .post, .patch, .connect, .lock: false

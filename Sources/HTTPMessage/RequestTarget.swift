@@ -28,18 +28,15 @@ func parsePathAndQuery(_ bytes: Span<UInt8>, _ start: Int, _ head: inout Request
 @inline(__always)
 private func scanPath(_ bytes: Span<UInt8>, _ start: Int, _ complex: inout Bool) -> ScanEnd {
     var i = start
-    // The mark of a slash that ended the word before.
-    var slashBefore: UInt64 = 0
     while true {
         let w = word(bytes, i)
-        // Space, controls and the characters up to "%"; then "?" and DEL, which differ in one bit.
-        let stop = firstBelow(w, 0x26) | firstEqual(w | (everyByte &* 0x40), 0x7F)
-        let slashes = eachEqual(w, 0x2F)
-        let slashesAndDots = eachEqual(w | everyByte, 0x2F)
-        let pairs = ((slashes &<< 8) | slashBefore) & slashesAndDots & (stop &- 1) & ~stop
-        if pairs != 0 { complex = true }
+        // Space, controls and the characters up to "%"; then "?" and DEL, which differ in one bit and overflow into the highest.
+        // That addition may carry out of a byte of 255 and so mark ">" or "~" falsely.
+        let stop = ((w &- everyByte &* 0x26) | ((w | everyByte &* 0x40) &+ everyByte)) & ~w & everyHighBit
+        // Zero where a slash stands before "/" or ".", which differ in one bit.
+        let pair = (w ^ everyByte &* 0x2F) | ((word(bytes, i &+ 1) | everyByte) ^ everyByte &* 0x2F)
+        if (pair &- everyByte) & ~pair & everyHighBit & (stop &- 1) & ~stop != 0 { complex = true }
         if stop == 0 {
-            slashBefore = slashes &>> 56
             i &+= 8
             continue
         }
@@ -47,10 +44,9 @@ private func scanPath(_ bytes: Span<UInt8>, _ start: Int, _ complex: inout Bool)
         switch byte(w, stop) {
         case 0x20, 0x3F, 0x23: return .at(i)
         case 0x25: complex = true
-        case 0x21...0x24: break
+        case 0x21...0x24, 0x3E, 0x7E: break
         case let c: return i >= bytes.count ? .needMore : .bad(badInTarget(c))
         }
-        slashBefore = 0
         i &+= 1
     }
 }
@@ -61,7 +57,8 @@ private func scanVisible(_ bytes: Span<UInt8>, _ start: Int, stopAtFragment: Boo
     var i = start
     while true {
         let w = word(bytes, i)
-        let stop = firstBelow(w, 0x24) | firstEqual(w, 0x7F)
+        // As above: a carry may mark "~" falsely.
+        let stop = ((w &- everyByte &* 0x24) | (w &+ everyByte)) & ~w & everyHighBit
         if stop == 0 {
             i &+= 8
             continue

@@ -3,8 +3,8 @@
 
 /// Parses the head of a response at the beginning of `bytes`; the parameters are those of `parseRequestHead`.
 ///
-/// Refused though nginx passes it: anything that does not begin with a status line (nginx takes it for HTTP/0.9), a status outside
-/// 100...999 or followed by ".", folded lines and lines whose name is not a token (nginx drops the line).
+/// Refused though nginx passes it: anything that does not begin with a status line (nginx takes it for HTTP/0.9), a status
+/// outside 100...999 or followed by ".", folded lines and lines whose name is not a token (nginx drops the line).
 public func parseResponseHead(
     _ bytes: Span<UInt8>, seen: Int, fields: inout MutableSpan<HeaderField>, head: inout ResponseHead
 ) -> ResponseHeadResult {

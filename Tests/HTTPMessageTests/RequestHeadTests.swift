@@ -8,8 +8,10 @@ private let cases: [(input: String, expected: String)] = [
     ("\r\n\n\r\nGET / HTTP/1.1\r\n\r\n", "GET / 1.1 path=/"),
     ("\r\n\r\n\r\n\r\n\r\nGET / HTTP/1.1\r\n\r\n", "bad tooManyEmptyLines"),
     ("\r\rGET / HTTP/1.1\r\n\r\n", "bad loneCarriageReturn"),
-    ("POST /a/b?c=d&e HTTP/1.1\nHost: x\nContent-Length: 3\n\nabc",
-        "POST /a/b?c=d&e 1.1 path=/a/b query=c=d&e|Host=x(host)|Content-Length=3(contentLength)"),
+    (
+        "POST /a/b?c=d&e HTTP/1.1\nHost: x\nContent-Length: 3\n\nabc",
+        "POST /a/b?c=d&e 1.1 path=/a/b query=c=d&e|Host=x(host)|Content-Length=3(contentLength)"
+    ),
     ("GET  /   HTTP/1.1  \r\n\r\n", "GET / 1.1 path=/"),
     ("HEAD /x? HTTP/1.1\r\n\r\n", "HEAD /x? 1.1 path=/x query="),
     ("PROPPATCH /x HTTP/1.1\r\n\r\n", "PROPPATCH /x 1.1 path=/x"),
@@ -34,8 +36,10 @@ private let cases: [(input: String, expected: String)] = [
     ("GET /12345/78?/. HTTP/1.1\r\n\r\n", "GET /12345/78?/. 1.1 path=/12345/78 query=/."),
     ("GET /123456?//%2e HTTP/1.1\r\n\r\n", "GET /123456?//%2e 1.1 path=/123456 query=//%2e"),
     ("GET /%41 HTTP/1.1\r\n\r\n", "GET /%41 1.1 path=/%41 complex"),
-    ("GET /a!\"$&'()*+,;=:@[]{}|\\^`~<> HTTP/1.1\r\n\r\n",
-        "GET /a!\"$&'()*+,;=:@[]{}|\\^`~<> 1.1 path=/a!\"$&'()*+,;=:@[]{}|\\^`~<>"),
+    (
+        "GET /a!\"$&'()*+,;=:@[]{}|\\^`~<> HTTP/1.1\r\n\r\n",
+        "GET /a!\"$&'()*+,;=:@[]{}|\\^`~<> 1.1 path=/a!\"$&'()*+,;=:@[]{}|\\^`~<>"
+    ),
     ("GET /a#b?c HTTP/1.1\r\n\r\n", "GET /a#b?c 1.1 path=/a complex"),
     ("GET /a?b#c?d HTTP/1.1\r\n\r\n", "GET /a?b#c?d 1.1 path=/a query=b complex"),
     ("GET /é?ü=ß HTTP/1.1\r\n\r\n", "GET /é?ü=ß 1.1 path=/é query=ü=ß"),
@@ -52,8 +56,10 @@ private let cases: [(input: String, expected: String)] = [
     ("OPTIONS * HTTP/1.1\r\n\r\n", "OPTIONS * 1.1 path= asterisk"),
     ("OPTIONS *x HTTP/1.1\r\n\r\n", "bad badTarget"),
     ("GET * HTTP/1.1\r\n\r\n", "bad badTarget"),
-    ("GET http://h.example/p?q HTTP/1.1\r\n\r\n",
-        "GET http://h.example/p?q 1.1 scheme=http authority=h.example path=/p query=q"),
+    (
+        "GET http://h.example/p?q HTTP/1.1\r\n\r\n",
+        "GET http://h.example/p?q 1.1 scheme=http authority=h.example path=/p query=q"
+    ),
     ("GET HTTPS://h:8443 HTTP/1.1\r\n\r\n", "GET HTTPS://h:8443 1.1 scheme=HTTPS authority=h:8443 path= complex"),
     ("GET http://h:?q HTTP/1.1\r\n\r\n", "GET http://h:?q 1.1 scheme=http authority=h: path= query=q complex"),
     ("GET http://[::1]:80/ HTTP/1.1\r\n\r\n", "GET http://[::1]:80/ 1.1 scheme=http authority=[::1]:80 path=/"),
@@ -95,16 +101,22 @@ private let cases: [(input: String, expected: String)] = [
     ("GET / HTTP/1.1\r\nA: \t b \t c\t \r\n\r\n", "GET / 1.1 path=/|A=b \t c"),
     ("GET / HTTP/1.1\r\nA: ~~é~\u{fd}~ÿ~~~~\r\n\r\n", "GET / 1.1 path=/|A=~~é~\u{fd}~ÿ~~~~"),
     ("GET / HTTP/1.1\r\nX_y: 1\r\nx.y: 2\r\nA1-2: 3\r\n\r\n", "GET / 1.1 path=/|X_y=1(underscore)|x.y=2(unusual)|A1-2=3"),
-    ("GET / HTTP/1.1\r\nContent_Length: 1\r\n!a_: 2\r\n\r\n",
-        "GET / 1.1 path=/|Content_Length=1(underscore)|!a_=2(underscore)(unusual)"),
-    ("GET / HTTP/1.1\r\nhOsT: a\r\nCONTENT-LENGTH: 1\r\ntransfer-Encoding: x\r\nIf-Unmodified-Since: y\r\n\r\n",
+    (
+        "GET / HTTP/1.1\r\nContent_Length: 1\r\n!a_: 2\r\n\r\n",
+        "GET / 1.1 path=/|Content_Length=1(underscore)|!a_=2(underscore)(unusual)"
+    ),
+    (
+        "GET / HTTP/1.1\r\nhOsT: a\r\nCONTENT-LENGTH: 1\r\ntransfer-Encoding: x\r\nIf-Unmodified-Since: y\r\n\r\n",
         "GET / 1.1 path=/|hOsT=a(host)|CONTENT-LENGTH=1(contentLength)|transfer-Encoding=x(transferEncoding)"
-            + "|If-Unmodified-Since=y(ifUnmodifiedSince)"),
+            + "|If-Unmodified-Since=y(ifUnmodifiedSince)"
+    ),
     ("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "GET / 1.1 path=/|Host=a(host)|Host=b(host) +hostRepeated"),
     ("GET / HTTP/1.1\r\nConnection: Keep-Alive\r\n\r\n", "GET / 1.1 path=/|Connection=Keep-Alive(connection) +keepAlive"),
-    ("GET / HTTP/1.1\r\nConnection: ,, x ,\tCLOSE\r\nConnection: upGrade,keep-alive\r\n\r\n",
+    (
+        "GET / HTTP/1.1\r\nConnection: ,, x ,\tCLOSE\r\nConnection: upGrade,keep-alive\r\n\r\n",
         "GET / 1.1 path=/|Connection=,, x ,\tCLOSE(connection)|Connection=upGrade,keep-alive(connection)"
-            + " +close +keepAlive +upgrade"),
+            + " +close +keepAlive +upgrade"
+    ),
     ("GET / HTTP/1.1\r\nConnection: closed, xclose\r\n\r\n", "GET / 1.1 path=/|Connection=closed, xclose(connection)"),
     ("GET / HTTP/1.1\r\nExpect: 100-Continue\r\n\r\n", "GET / 1.1 path=/|Expect=100-Continue(expect) +continue"),
     ("GET / HTTP/1.1\r\nExpect: 100-continued\r\n\r\n", "GET / 1.1 path=/|Expect=100-continued(expect)"),

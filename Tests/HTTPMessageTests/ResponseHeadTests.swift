@@ -2,14 +2,20 @@ import HTTPMessage
 import Testing
 
 private let cases: [(input: String, expected: String)] = [
-    ("HTTP/1.1 200 OK\r\nServer: x\r\nContent-Length: 5\r\n\r\nhello", "200 OK 1.1|Server=x(server)|Content-Length=5(contentLength)"),
+    (
+        "HTTP/1.1 200 OK\r\nServer: x\r\nContent-Length: 5\r\n\r\nhello",
+        "200 OK 1.1|Server=x(server)|Content-Length=5(contentLength)"
+    ),
     ("HTTP/1.0 404 Not Found\n\n", "404 Not Found 1.0"),
     ("HTTP/1.1 204\r\n\r\n", "204  1.1"),
     ("HTTP/1.1 204 \r\n\r\n", "204  1.1"),
     ("HTTP/1.1  200 OK\r\n\r\n", "200 OK 1.1"),
     ("HTTP/1.1 999 \u{e9} \t x\r\n\r\n", "999 é \t x 1.1"),
     ("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", "100 Continue 1.1"),
-    ("HTTP/1.2 200 OK\r\nconnection: close\r\nUpgrade: h\r\n\r\n", "200 OK 1.1|connection=close(connection)|Upgrade=h(upgrade) +close"),
+    (
+        "HTTP/1.2 200 OK\r\nconnection: close\r\nUpgrade: h\r\n\r\n",
+        "200 OK 1.1|connection=close(connection)|Upgrade=h(upgrade) +close"
+    ),
     ("HTTP/2 200\r\n\r\n", "bad versionNotSupported"),
     ("HTTP/1 200\r\n\r\n", "bad badVersion"),
     ("HTTP/1.1200 OK\r\n\r\n", "bad badVersion"),
@@ -30,8 +36,10 @@ private let cases: [(input: String, expected: String)] = [
     ("HTTP/1.1 200 OK\r\nHTTP/1.1 200 OK\r\n\r\n", "bad badFieldName"),
     ("HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n", "bad obsoleteFold"),
     ("HTTP/1.1 200 OK\r\nA b\r\n\r\n", "bad spaceBeforeColon"),
-    ("HTTP/1.1 200 OK\r\nX-Accel-Redirect: /x\r\nSet-Cookie: a=b\r\nWWW-Authenticate: Basic\r\n\r\n",
-        "200 OK 1.1|X-Accel-Redirect=/x(xAccelRedirect)|Set-Cookie=a=b(setCookie)|WWW-Authenticate=Basic(wwwAuthenticate)"),
+    (
+        "HTTP/1.1 200 OK\r\nX-Accel-Redirect: /x\r\nSet-Cookie: a=b\r\nWWW-Authenticate: Basic\r\n\r\n",
+        "200 OK 1.1|X-Accel-Redirect=/x(xAccelRedirect)|Set-Cookie=a=b(setCookie)|WWW-Authenticate=Basic(wwwAuthenticate)"
+    ),
     ("HTTP/1.1 200 OK", "needMore"),
     ("", "needMore"),
 ]

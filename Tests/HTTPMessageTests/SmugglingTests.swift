@@ -32,7 +32,8 @@ private func judgement(_ bytes: Span<UInt8>) -> String {
             case .needMore: return "trailer, more"
             case .bad(let reason): return "trailer bad \(reason)"
             case .fields(let count, let consumed):
-                return "chunked \(String(decoding: payload, as: UTF8.self)) trailers \(count), left \(bytes.count - at - consumed)"
+                return
+                    "chunked \(String(decoding: payload, as: UTF8.self)) trailers \(count), left \(bytes.count - at - consumed)"
             }
         }
     }

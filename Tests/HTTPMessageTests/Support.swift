@@ -120,8 +120,8 @@ func trailer(_ bytes: Span<UInt8>, seen: Int = 0, fieldsMax: Int = 16) -> Verdic
     }
 }
 
-/// How a parser differs from its answer to the whole when the bytes come in two parts, cut at every place, or one by one, each laid
-/// against an unreadable page. Empty when it does not.
+/// How a parser differs from its answer to the whole when the bytes come in two parts, cut at every place, or one by one, each
+/// laid against an unreadable page. Empty when it does not.
 func differences(_ input: [UInt8], _ parse: (Span<UInt8>, Int) -> Verdict) -> [String] {
     let memory = GuardedMemory()
     let whole = memory.atEnd(input) { parse($0, 0) }

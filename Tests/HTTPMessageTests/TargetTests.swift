@@ -42,9 +42,12 @@ private let hosts: [(value: String, expected: String)] = [
     ("[abcd::e\\f98:0/:7654:321]", "bad"), ("[abcd\\::ef98:0:7654:321/]:12", "bad"), ("[abcd::ef98:0:7654:321].", "bad"),
     ("[abcd::ef98:0:7654:321].:98", "bad"), ("[abcd::ef98:0:7654:321]..:98", "bad"), ("[ab..cd::ef98:0:7654:321]", "bad"),
     ("extra[abcd::ef98:0:7654:321]:98", "bad"), ("[abcd::ef98:0:7654:321", "bad"), ("[", "bad"), ("]", "bad"), ("[]", "[]"),
-    ("[v0123456789aBcDeF.!$&'()*+,;=-._~AbCdEfGhIjKlMnOpQrStUvWxYz0123456789:]",
-        "[v0123456789aBcDeF.!$&'()*+,;=-._~AbCdEfGhIjKlMnOpQrStUvWxYz0123456789:] upper"),
-    ("localhost\u{2}", "bad"), ("a b", "bad"), ("a@b", "bad"), ("a%41", "a%41"), ("[a%41]", "bad"), ("a_b~!$&'()*+,;=", "a_b~!$&'()*+,;="),
+    (
+        "[v0123456789aBcDeF.!$&'()*+,;=-._~AbCdEfGhIjKlMnOpQrStUvWxYz0123456789:]",
+        "[v0123456789aBcDeF.!$&'()*+,;=-._~AbCdEfGhIjKlMnOpQrStUvWxYz0123456789:] upper"
+    ),
+    ("localhost\u{2}", "bad"), ("a b", "bad"), ("a@b", "bad"), ("a%41", "a%41"), ("[a%41]", "bad"),
+    ("a_b~!$&'()*+,;=", "a_b~!$&'()*+,;="),
     ("a\"b", "bad"), ("a#b", "bad"), ("a?b", "bad"), ("h\u{e9}", "bad"), ("a\u{0}", "bad"), ("a<b>", "bad"),
 ]
 

@@ -40,7 +40,8 @@ private let dates: [(Int64, String)] = [
         "", "Sun, 06 Nov 1994 08:49:37 UTC", "sun, 06 Nov 1994 08:49:37 GMT", "Sun, 06 Foo 1994 08:49:37 GMT",
         "Sun, 31 Nov 1994 08:49:37 GMT", "Wed, 29 Feb 2023 00:00:00 GMT", "Sun, 00 Nov 1994 08:49:37 GMT",
         "Sun, 06 Nov 1994 24:49:37 GMT", "Sun, 06 Nov 1994 08:60:37 GMT", "Sun, 06 Nov 1994 08:49:61 GMT",
-        "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994", "Sun, 6 Nov 1994 08:49:37 GMT ", "Sun, 06 Nov 1994 08:49:37 GMT ",
+        "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994", "Sun, 6 Nov 1994 08:49:37 GMT ",
+        "Sun, 06 Nov 1994 08:49:37 GMT ",
     ])
     func whatIsNoDateIsRefused(_ value: String) { #expect(parseHTTPDate(Array(value.utf8).span) == nil) }
 
@@ -63,7 +64,8 @@ private let dates: [(Int64, String)] = [
     }
 
     @Test func hopByHopNamesAreNotForwarded() {
-        #expect(HeaderName.allCases.filter { $0.isHopByHop }
-            == [.connection, .transferEncoding, .upgrade, .keepAlive, .proxyConnection, .te, .trailer, .http2Settings])
+        #expect(
+            HeaderName.allCases.filter { $0.isHopByHop }
+                == [.connection, .transferEncoding, .upgrade, .keepAlive, .proxyConnection, .te, .trailer, .http2Settings])
     }
 }
