@@ -38,6 +38,7 @@ let package = Package(
 
         .testTarget(name: "BytesTests", dependencies: ["Bytes"]),
         .testTarget(name: "ConfigurationFileTests", dependencies: ["ConfigurationFile"]),
+        .testTarget(name: "HTTPMessageTests", dependencies: ["HTTPMessage"]),
     ],
     swiftLanguageModes: [.v6]
 )
