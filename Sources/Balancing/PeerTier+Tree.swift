@@ -4,6 +4,7 @@
 // Staleness. A peer is compared with its row when it is picked, when it is released, when its timeout ends, while it recovers,
 // and in turn: `refreshesPerPick` peers a pick. So no peer is picked against its row, `maxConns` is never exceeded, and of the
 // changes other workers made to peers that would not be picked anyway, each is seen within `count / refreshesPerPick` picks.
+// A pick that meets more than `attemptsMax` peers whose load has changed takes the next one as it is.
 
 extension PeerTier {
     /// Puts all peers in their places for the first time.
@@ -139,12 +140,13 @@ extension PeerTier {
     /// One turn: the least loaded peers gain, the first among them pays and is reserved. All tried ones are out of the tree.
     private mutating func choose(_ nowMs: Int64, _ tried: borrowing TriedPeers) -> Int {
         var ticked: Int32 = -1
-        for _ in 0..<Self.attemptsMax {
+        // Each round without a choice takes a peer out of the tree, or, up to `attemptsMax` times, puts its load right.
+        for attempt in 0..<(count + Self.attemptsMax) {
             let choice = turn(nowMs, tried, &ticked)
             if choice.slot < 0 { return -1 }
             let slot = choice.slot
             var reserved = false
-            if isStale(slot, nowMs) {
+            if isStale(slot, nowMs, mindsLoad: byLoad && attempt < Self.attemptsMax) {
                 // Another worker was here. It gets no gain for the turn it should not have had.
                 detach(slot)
                 if choice.hasStepped { slots[slot].currentWeight -= slots[slot].weight }
@@ -160,9 +162,9 @@ extension PeerTier {
         return -1
     }
 
-    private func isStale(_ slot: Int, _ nowMs: Int64) -> Bool {
+    private func isStale(_ slot: Int, _ nowMs: Int64, mindsLoad: Bool) -> Bool {
         slots[slot].place == .standing
-            && (slots[slot].availability(nowMs) != .standing || byLoad && slots[slot].load != slots[slot].active)
+            && (slots[slot].availability(nowMs) != .standing || mindsLoad && slots[slot].load != slots[slot].active)
     }
 
     private mutating func turn(_ nowMs: Int64, _ tried: borrowing TriedPeers, _ ticked: inout Int32) -> Choice {

@@ -10,7 +10,7 @@ struct Tuning {
 }
 
 struct PeerTier: ~Copyable {
-    /// How often a pick starts over because another worker took what it was about to reserve.
+    /// How often a pick starts over because another worker has just changed the peer it was about to reserve.
     static var attemptsMax: Int { 16 }
 
     var slots: Table<PeerSlot>

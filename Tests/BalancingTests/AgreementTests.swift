@@ -21,7 +21,7 @@ import Testing
 
     @Test(arguments: forms, algorithms)
     func everyPickIsTheReferencesPick(_ form: Form, _ algorithm: Algorithm) {
-        for seed in 1...UInt64(40) {
+        for seed in 1...UInt64(30) {
             var run = Run(algorithm, form, seed: seed)
             for step in 0..<400 {
                 if let problem = run.step() {
@@ -51,10 +51,11 @@ import Testing
         init(_ algorithm: Algorithm, _ form: Form, seed: UInt64) {
             var random = RandomSequence(state: seed &* 7919)
             let keyed = algorithm != .roundRobin && algorithm != .leastConn
-            let weightMax = [1, 2, 5, 40][random.next(below: 4)]
+            let isRing = algorithm == .hashConsistent
+            let weightMax = [1, 2, 5, isRing ? 3 : 40][random.next(below: 4)]
             let hasNames = random.next(below: 2) == 0
             var specs: [PeerSpec] = []
-            for i in 0..<(1 + random.next(below: form.peersMax)) {
+            for i in 0..<(1 + random.next(below: isRing ? min(form.peersMax, 12) : form.peersMax)) {
                 var spec = PeerSpec(counters: PeerCounters())
                 spec.weight = 1 + random.next(below: weightMax)
                 spec.maxConns = random.next(below: 3) == 0 ? 1 + random.next(below: 3) : 0
@@ -98,8 +99,9 @@ import Testing
 
         private mutating func pick(_ i: Int) -> String? {
             let context = PickContext(nowMs: nowMs, randomNumber: random.next())
-            let picked = balancer.pick(context, key: open[i].key.span, tried: &open[i].tried)
-            let expected = model.pick(nowMs, key: open[i].key, random: context.randomNumber, &open[i].request)
+            let key = open[i].key
+            let picked = balancer.pick(context, key: key.span, tried: &open[i].tried)
+            let expected = model.pick(nowMs, key: key, random: context.randomNumber, &open[i].request)
             if case .peer(let peer, let isBackup) = picked {
                 open[i].peer = Int(peer)
                 let isRight = expected == Int(peer) && isBackup == open[i].request.onBackup
