@@ -15,7 +15,7 @@ public struct Balancer: ~Copyable {
     let algorithm: Algorithm
     /// The first unit of weight of each primary, for the algorithms that choose along the weights.
     let ranges: Table<Int>
-    let ring: HashRing
+    let ring: HashRing?
     let crc: CRC32
     /// The slot of each peer, of its tier; backups counted down from -1.
     private let slots: Table<Int32>
@@ -26,9 +26,12 @@ public struct Balancer: ~Copyable {
     /// How many peers an exchange may try at most, when its upstream says nothing else: those not down.
     public let triesMax: Int
 
-    public init(_ algorithm: Algorithm, peers: [PeerSpec]) { self.init(algorithm, peers: peers, tuning: Tuning()) }
+    /// - Parameter ring: the ring of these very peers, to share it among workers; made here when `hashConsistent` has none.
+    public init(_ algorithm: Algorithm, peers: [PeerSpec], ring: HashRing? = nil) {
+        self.init(algorithm, peers: peers, ring: ring, tuning: Tuning())
+    }
 
-    init(_ algorithm: Algorithm, peers: [PeerSpec], tuning: Tuning) {
+    init(_ algorithm: Algorithm, peers: [PeerSpec], ring: HashRing? = nil, tuning: Tuning) {
         precondition(peers.count < Int(Int32.max))
         let all = peers.enumerated().map { (index: $0.offset, spec: $0.element) }
         let primaries = all.filter { !$0.spec.isBackup }
@@ -51,7 +54,8 @@ public struct Balancer: ~Copyable {
         }
         self.ranges = Table(ranges)
         crc = CRC32()
-        ring = HashRing(algorithm == .hashConsistent ? primaries.map(\.spec) : [], crc: crc)
+        self.ring = algorithm == .hashConsistent ? ring ?? HashRing(peers: peers) : nil
+        precondition(self.ring == nil || self.ring?.members.count == primary.count, "a ring of other peers")
     }
 
     /// Chooses a peer, reserves one of its connections and marks it tried.
@@ -100,7 +104,7 @@ public struct Balancer: ~Copyable {
             case .roundRobin, .leastConn: break
             case .ipHash: return pickByAddress(context.nowMs, key, &tried)
             case .hash: if !key.isEmpty { return pickByHash(context.nowMs, key, &tried) }
-            case .hashConsistent: if !key.isEmpty { return pickByRing(context.nowMs, key, &tried) }
+            case .hashConsistent: if let ring, !key.isEmpty { return pickByRing(ring, context.nowMs, key, &tried) }
             case .random: return pickRandom(context, &tried)
             case .randomTwo: return pickOfTwo(context, &tried)
             }

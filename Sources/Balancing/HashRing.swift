@@ -1,5 +1,5 @@
 // The ring of `hash KEY consistent`: the points of each server name, and the peers behind a name.
-// Built with a `Balancer`, read by each of its picks. The points equal nginx's and Cache::Memcached::Fast's (ketama).
+// Built once for an upstream, read by the balancers of all workers. It never changes and knows nothing of availability.
 import Bytes
 
 struct RingPoint: BitwiseCopyable {
@@ -7,17 +7,24 @@ struct RingPoint: BitwiseCopyable {
     var name: Int32
 }
 
-struct HashRing: ~Copyable {
+/// The points of the primaries of one upstream, equal to nginx's and Cache::Memcached::Fast's (ketama): 160 for each unit of
+/// weight, 8 bytes each. Made once and shared by the balancers of the workers; of peers it reads weight and name only.
+public final class HashRing: @unchecked Sendable {
     static var pointsPerWeight: Int { 160 }
-    /// A bound on memory: beyond it, weights are scaled down together. nginx has none.
+    /// A bound on memory and time: beyond it, weights are scaled down together. nginx has none.
     static var pointsMax: Int { 1 << 22 }
 
-    private let points: Table<RingPoint>
+    let points: Table<RingPoint>
     /// The slots of all peers, those of one name side by side.
     let members: Table<Int32>
     private let firstMembers: Table<Int32>
 
-    init(_ peers: [PeerSpec], crc: borrowing CRC32) {
+    /// `peers`: all peers of the upstream, in the order its balancers are given.
+    public convenience init(peers: [PeerSpec]) { self.init(peers: peers, pointsMax: Self.pointsMax) }
+
+    init(peers all: [PeerSpec], pointsMax: Int) {
+        let crc = CRC32()
+        let peers = all.filter { !$0.isBackup }
         var numbers: [[UInt8]: Int] = [:]
         var slotsOfName: [[Int32]] = []
         var points: [RingPoint] = []
@@ -30,7 +37,7 @@ struct HashRing: ~Copyable {
             }
             slotsOfName[name].append(Int32(slot))
             let own = Self.weight(peer) * Self.pointsPerWeight
-            let count = total <= Self.pointsMax ? own : max(1, own / (total / Self.pointsMax + 1))
+            let count = total <= pointsMax ? own : max(1, own / (total / pointsMax + 1))
             Self.addPoints(count, of: peer.hashName, number: Int32(name), to: &points, crc: crc)
         }
         points.sort { ($0.hash, $0.name) < ($1.hash, $1.name) }

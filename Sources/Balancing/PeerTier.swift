@@ -136,7 +136,7 @@ struct PeerTier: ~Copyable {
             var bestWeight = 0
             var total = 0
             for slot in 0..<count {
-                if tried.low & (1 << UInt64(slot)) != 0 || slots[slot].availability(nowMs) != .standing { continue }
+                if tried.low & (1 &<< UInt64(slot)) != 0 || slots[slot].availability(nowMs) != .standing { continue }
                 total += step(slot)
                 let weight = slots[slot].currentWeight
                 if best < 0 || weight > bestWeight { (best, bestWeight) = (slot, weight) }
@@ -153,11 +153,11 @@ struct PeerTier: ~Copyable {
             var best = -1
             var tied: UInt64 = 0
             for slot in 0..<count {
-                if tried.low & (1 << UInt64(slot)) != 0 || slots[slot].availability(nowMs) != .standing { continue }
+                if tried.low & (1 &<< UInt64(slot)) != 0 || slots[slot].availability(nowMs) != .standing { continue }
                 slots[slot].load = slots[slot].active
                 let order = best < 0 ? -1 : compareLoads(slot, best)
-                if order < 0 { (best, tied) = (slot, 1 << UInt64(slot)) }
-                if order == 0 { tied |= 1 << UInt64(slot) }
+                if order < 0 { (best, tied) = (slot, 1 &<< UInt64(slot)) }
+                if order == 0 { tied |= 1 &<< UInt64(slot) }
             }
             if best < 0 { return -1 }
             if tied & (tied - 1) != 0 {

@@ -104,14 +104,14 @@ public struct TriedPeers: Sendable, BitwiseCopyable {
     var isEmpty: Bool { low == 0 && highCount == 0 }
 
     func contains(_ slot: Int) -> Bool {
-        if slot < 64 { return low & (1 << UInt64(slot)) != 0 }
+        if slot < 64 { return low & (1 &<< UInt64(slot)) != 0 }
         for i in 0..<highCount where high[i] == Int32(truncatingIfNeeded: slot) { return true }
         return false
     }
 
     mutating func mark(_ slot: Int) {
         if slot < 64 {
-            low |= 1 << UInt64(slot)
+            low |= 1 &<< UInt64(slot)
         } else if highCount < Self.highMax {
             high[highCount] = Int32(truncatingIfNeeded: slot)
             highCount += 1

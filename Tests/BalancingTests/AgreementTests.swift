@@ -32,6 +32,28 @@ import Testing
         }
     }
 
+    /// Many lines of distinct slopes, which overtake each other all the time.
+    @Test func manyDistinctWeightsKeepTheOrder() {
+        var random = RandomSequence(state: 77)
+        let specs = (0..<400).map { _ in
+            var spec = PeerSpec(counters: PeerCounters())
+            spec.weight = 1 + random.next(below: 5_000)
+            return spec
+        }
+        var balancer = Balancer(.roundRobin, peers: specs)
+        var model = ReferenceModel(.roundRobin, specs)
+        for step in 0..<2_000 {
+            var tried = TriedPeers()
+            var request = ReferenceModel.Request()
+            let picked = balancer.pick(PickContext(nowMs: 1), key: Span(), tried: &tried)
+            let expected = model.pick(1, key: [], random: 0, &request)
+            guard case .peer(let peer, _) = picked, Int(peer) == expected else {
+                Issue.record("step \(step): picked \(picked), reference \(expected as Int?)")
+                return
+            }
+        }
+    }
+
     struct Exchange {
         var tried = TriedPeers()
         var request = ReferenceModel.Request()

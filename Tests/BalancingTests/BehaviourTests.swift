@@ -134,13 +134,34 @@ import Testing
         #expect(Set(hashes).count == 5)
     }
 
+    @Test func aRingIsSharedAndBounded() {
+        let specs = [Int(Int32.max), 1, Int(Int32.max)].enumerated().map { i, weight in
+            Self.spec {
+                $0.weight = weight
+                $0.hashName = Array("peer\(i)".utf8)
+            }
+        }
+        let ring = HashRing(peers: specs, pointsMax: 1000)
+        let points = ring.points.count
+        #expect(points > 900 && points <= 1000 + specs.count)
+        var owners: [Pick] = []
+        for _ in 0..<2 {
+            var balancer = Balancer(.hashConsistent, peers: specs, ring: ring)
+            var tried = TriedPeers()
+            let key: [UInt8] = [1, 2, 3]
+            owners.append(balancer.pick(PickContext(nowMs: 1), key: key.span, tried: &tried))
+        }
+        #expect(owners[0] == owners[1])
+    }
+
     @Test func removingAServerMovesOnlyItsShareOfTheRing() {
         func owners(_ peers: Range<Int>) -> [Int32] {
             var balancer = Balancer(.hashConsistent, peers: peers.map { i in Self.spec { $0.hashName = Array("peer\(i)".utf8) } })
             return (0..<2000).map { i in
                 var tried = TriedPeers()
                 let key = Array("user\(i)".utf8)
-                guard case .peer(let peer, _) = balancer.pick(PickContext(nowMs: 1), key: key.span, tried: &tried) else { return -1 }
+                let pick = balancer.pick(PickContext(nowMs: 1), key: key.span, tried: &tried)
+                guard case .peer(let peer, _) = pick else { return -1 }
                 return peer
             }
         }

@@ -4,9 +4,11 @@ import Testing
 /// What nginx 1.22 answered to the same requests, recorded once: each digit is the server that answered the next request.
 @Suite struct NginxFixtureTests {
     static let servers: [(name: String, weight: Int)] = [
-        ("127.0.0.1:18101", 1), ("127.0.0.1:18102", 3), ("127.0.0.1:18103", 2), ("127.0.0.1:18104", 1), ("127.0.0.1:18105", 5),
+        ("127.0.0.1:18101", 1), ("127.0.0.1:18102", 3), ("127.0.0.1:18103", 2),
+        ("127.0.0.1:18104", 1), ("127.0.0.1:18105", 5),
     ]
-    static let ringServers: [(name: String, weight: Int)] = Array(servers.dropLast()) + [("unix:/tmp/ring.sock", 5), ("[::1]:18106", 1)]
+    static let ringServers: [(name: String, weight: Int)] =
+        Array(servers.dropLast()) + [("unix:/tmp/ring.sock", 5), ("[::1]:18106", 1)]
     static let keys = (0..<300).map { Array("key-\($0)".utf8) }
     static let addresses = (0..<300).map(address)
 
