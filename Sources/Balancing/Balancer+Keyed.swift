@@ -45,7 +45,7 @@ extension Balancer {
     }
 
     /// `tried.hash` is the position on the ring: it moves on while the peers there are out of service.
-    mutating func pickByRing(_ ring: HashRing, _ nowMs: Int64, _ key: Span<UInt8>, _ tried: inout TriedPeers) -> Int {
+    mutating func pickByRing(_ ring: RingView, _ nowMs: Int64, _ key: Span<UInt8>, _ tried: inout TriedPeers) -> Int {
         if !tried.hasHash {
             tried.hash = ring.position(crc.finish(crc.add(key, to: CRC32.start)))
             tried.hasHash = true

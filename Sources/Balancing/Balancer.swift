@@ -15,7 +15,9 @@ public struct Balancer: ~Copyable {
     let algorithm: Algorithm
     /// The first unit of weight of each primary, for the algorithms that choose along the weights.
     let ranges: Table<Int>
-    let ring: HashRing?
+    let ring: RingView?
+    /// What `ring` points into.
+    private let ringOwner: HashRing?
     let crc: CRC32
     /// The slot of each peer, of its tier; backups counted down from -1.
     private let slots: Table<Int32>
@@ -54,7 +56,8 @@ public struct Balancer: ~Copyable {
         }
         self.ranges = Table(ranges)
         crc = CRC32()
-        self.ring = algorithm == .hashConsistent ? ring ?? HashRing(peers: peers) : nil
+        ringOwner = algorithm == .hashConsistent ? ring ?? HashRing(peers: peers) : nil
+        self.ring = ringOwner?.view
         precondition(self.ring == nil || self.ring?.members.count == primary.count, "a ring of other peers")
     }
 

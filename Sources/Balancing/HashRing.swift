@@ -14,10 +14,12 @@ public final class HashRing: @unchecked Sendable {
     /// A bound on memory and time: beyond it, weights are scaled down together. nginx has none.
     static var pointsMax: Int { 1 << 22 }
 
-    let points: Table<RingPoint>
-    /// The slots of all peers, those of one name side by side.
-    let members: Table<Int32>
+    private let points: Table<RingPoint>
+    private let members: Table<Int32>
     private let firstMembers: Table<Int32>
+
+    /// What a balancer reads, without counting references.
+    var view: RingView { RingView(points: points.view, members: members.view, firstMembers: firstMembers.view) }
 
     /// `peers`: all peers of the upstream, in the order its balancers are given.
     public convenience init(peers: [PeerSpec]) { self.init(peers: peers, pointsMax: Self.pointsMax) }
@@ -82,6 +84,15 @@ public final class HashRing: @unchecked Sendable {
         if colon < 0 || name[colon] != 0x3A { return (name, []) }
         return (Array(name[..<colon]), Array(name[(colon + 1)...]))
     }
+}
+
+/// A ring as its balancers read it; they keep the `HashRing` alive.
+struct RingView: BitwiseCopyable {
+    let points: TableView<RingPoint>
+    /// The slots of all peers, those of one name side by side.
+    let members: TableView<Int32>
+    /// Where the members of each name begin, and where the last end.
+    let firstMembers: TableView<Int32>
 
     /// The first point at or after `hash`; their count when there is none.
     func position(_ hash: UInt32) -> UInt32 {

@@ -63,6 +63,15 @@ enum Place: UInt8, BitwiseCopyable {
         return .standing
     }
 
+    /// One turn of a peer that is not in the tree: it gains its effective weight, which recovers by one. Returns the gain.
+    @inline(__always)
+    mutating func step() -> Int {
+        let gain = effectiveWeight
+        currentWeight += gain
+        if gain < weight { effectiveWeight = gain + 1 }
+        return gain
+    }
+
     /// Takes one of the peer's connections, or answers false when another worker took the last one, or the trial, first.
     @inline(__always)
     func reserve(_ nowMs: Int64) -> Bool {
@@ -72,25 +81,25 @@ enum Place: UInt8, BitwiseCopyable {
             let (isFirst, _) = unsafe row.pointee.checkedMs.compareExchange(
                 expected: checkedMs, desired: nowMs, ordering: .relaxed)
             if !isFirst && hasFailed {
-                unsafe row.pointee.active.subtract(1, ordering: .relaxed)
+                unsafe row.pointee.active.wrappingSubtract(1, ordering: .relaxed)
                 return false
             }
         }
-        unsafe row.pointee.requests.add(1, ordering: .relaxed)
+        unsafe row.pointee.requests.wrappingAdd(1, ordering: .relaxed)
         return true
     }
 
     /// As `reserve`, for a peer that is alone in its upstream: it is never out because of failures.
     func reserveAlone() -> Bool {
         if isDown || !reserveConnection() { return false }
-        unsafe row.pointee.requests.add(1, ordering: .relaxed)
+        unsafe row.pointee.requests.wrappingAdd(1, ordering: .relaxed)
         return true
     }
 
     @inline(__always)
     private func reserveConnection() -> Bool {
         if maxConns == 0 {
-            unsafe row.pointee.active.add(1, ordering: .relaxed)
+            unsafe row.pointee.active.wrappingAdd(1, ordering: .relaxed)
             return true
         }
         var seen = active
@@ -109,8 +118,8 @@ enum Place: UInt8, BitwiseCopyable {
     mutating func release(_ outcome: PeerOutcome, nowMs: Int64) {
         switch outcome {
         case .failed:
-            unsafe row.pointee.fails.add(1, ordering: .relaxed)
-            unsafe row.pointee.failures.add(1, ordering: .relaxed)
+            unsafe row.pointee.fails.wrappingAdd(1, ordering: .relaxed)
+            unsafe row.pointee.failures.wrappingAdd(1, ordering: .relaxed)
             unsafe row.pointee.accessedMs.store(nowMs, ordering: .relaxed)
             unsafe row.pointee.checkedMs.store(nowMs, ordering: .relaxed)
             if maxFails != 0 { effectiveWeight = max(0, effectiveWeight - weight / maxFails) }
@@ -121,14 +130,14 @@ enum Place: UInt8, BitwiseCopyable {
         case .neither:
             break
         }
-        unsafe row.pointee.active.subtract(1, ordering: .relaxed)
+        unsafe row.pointee.active.wrappingSubtract(1, ordering: .relaxed)
     }
 
     /// As `release`, for a peer that is alone in its upstream: failures are told to the metrics only.
     func releaseAlone(_ outcome: PeerOutcome) {
-        if outcome == .failed { unsafe row.pointee.failures.add(1, ordering: .relaxed) }
+        if outcome == .failed { unsafe row.pointee.failures.wrappingAdd(1, ordering: .relaxed) }
         forgetFailures()
-        unsafe row.pointee.active.subtract(1, ordering: .relaxed)
+        unsafe row.pointee.active.wrappingSubtract(1, ordering: .relaxed)
     }
 
     @inline(__always)

@@ -210,7 +210,7 @@ extension PeerTier {
         for i in 0..<recoveringCount {
             let slot = Int(recovering[i])
             if tried.contains(slot) || compareLoads(slot, least) != 0 { continue }
-            choice.price += step(slot)
+            choice.price += slots[slot].step()
             let weight = slots[slot].currentWeight
             if choice.slot < 0 || weight > most || weight == most && slot < choice.slot { (choice.slot, most) = (slot, weight) }
         }

@@ -75,9 +75,9 @@ struct PeerTier: ~Copyable {
         if !isLinear { refresh(slot, nowMs) }
     }
 
-    /// Takes turns among `members` of the slots in `list`, those from `first`: the peers behind one point of a hash ring.
+    /// Takes turns among some `members` of the slots in `list`: the peers behind one point of a hash ring.
     mutating func pickAmong(
-        _ list: borrowing Table<Int32>, _ members: Range<Int>, _ nowMs: Int64, _ tried: borrowing TriedPeers
+        _ list: TableView<Int32>, _ members: Range<Int>, _ nowMs: Int64, _ tried: borrowing TriedPeers
     ) -> Int {
         let first = Int(list[members.lowerBound])
         if members.count == 1 && slots[first].effectiveWeight == slots[first].weight {
@@ -90,7 +90,7 @@ struct PeerTier: ~Copyable {
                 let slot = Int(list[i])
                 if tried.contains(slot) || slots[slot].availability(nowMs) != .standing { continue }
                 if !isLinear { lift(slot) }
-                total += step(slot)
+                total += slots[slot].step()
                 if best < 0 || slots[slot].currentWeight > slots[best].currentWeight { best = slot }
             }
             if best < 0 { return -1 }
@@ -102,15 +102,6 @@ struct PeerTier: ~Copyable {
             if reserved { return best }
         }
         return -1
-    }
-
-    /// One turn of a peer that is not in the tree: it gains its effective weight, which recovers by one. Returns the gain.
-    @inline(__always)
-    mutating func step(_ slot: Int) -> Int {
-        let gain = slots[slot].effectiveWeight
-        slots[slot].currentWeight += gain
-        if gain < slots[slot].weight { slots[slot].effectiveWeight = gain + 1 }
-        return gain
     }
 
     /// Why a pick found nothing, when the exchange had tried nothing.
@@ -137,7 +128,7 @@ struct PeerTier: ~Copyable {
             var total = 0
             for slot in 0..<count {
                 if tried.low & (1 &<< UInt64(slot)) != 0 || slots[slot].availability(nowMs) != .standing { continue }
-                total += step(slot)
+                total += slots[slot].step()
                 let weight = slots[slot].currentWeight
                 if best < 0 || weight > bestWeight { (best, bestWeight) = (slot, weight) }
             }
@@ -165,7 +156,7 @@ struct PeerTier: ~Copyable {
                 while tied != 0 {
                     let slot = tied.trailingZeroBitCount
                     tied &= tied - 1
-                    total += step(slot)
+                    total += slots[slot].step()
                     if slots[slot].currentWeight > slots[best].currentWeight { best = slot }
                 }
                 slots[best].currentWeight -= total

@@ -31,4 +31,24 @@
             yield unsafe &start[i]
         }
     }
+
+    /// The same memory to read from, for as long as the table lives.
+    var view: TableView<T> { unsafe TableView(start: start, count: count) }
+}
+
+/// A table that somebody else owns and nobody changes.
+@safe struct TableView<T: BitwiseCopyable>: BitwiseCopyable {
+    private let start: UnsafePointer<T>
+    let count: Int
+
+    init(start: UnsafePointer<T>, count: Int) {
+        unsafe self.start = start
+        self.count = count
+    }
+
+    @inline(__always)
+    subscript(_ i: Int) -> T {
+        assert(i >= 0 && i < count)
+        return unsafe start[i]
+    }
 }

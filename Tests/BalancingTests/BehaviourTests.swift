@@ -142,7 +142,7 @@ import Testing
             }
         }
         let ring = HashRing(peers: specs, pointsMax: 1000)
-        let points = ring.points.count
+        let points = ring.view.points.count
         #expect(points > 900 && points <= 1000 + specs.count)
         var owners: [Pick] = []
         for _ in 0..<2 {
