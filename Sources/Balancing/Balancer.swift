@@ -5,6 +5,9 @@
 /// (`ngx_http_upstream_round_robin.c` and the `least_conn`, `ip_hash`, `hash` and `random` modules), with times in
 /// milliseconds where nginx counts seconds.
 ///
+/// Active exchanges and failures are those of all workers; current and effective weights are this worker's own. Up to 32 peers
+/// of a tier are read at each pick; `PeerTier+Tree.swift` says how old what is known of more may be.
+///
 /// Every `Pick.peer` is to be followed by one `release`. Not Sendable: it stays with its worker.
 public struct Balancer: ~Copyable {
     /// Fruitless keyed or random choices an exchange may make before it falls back to round robin.
