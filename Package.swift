@@ -36,6 +36,7 @@ let package = Package(
             name: "proxyd",
             dependencies: ["Switchback", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
 
+        .testTarget(name: "BalancingTests", dependencies: ["Balancing"]),
         .testTarget(name: "BytesTests", dependencies: ["Bytes"]),
         .testTarget(name: "ConfigurationFileTests", dependencies: ["ConfigurationFile"]),
         .testTarget(name: "HTTPMessageTests", dependencies: ["HTTPMessage"]),
