@@ -15,11 +15,11 @@ CLIENTS = 8
 BURST_CLIENTS, SHORT_ROUNDS, LONG_ROUNDS = 64, 5, 25  # rounds of one request on each of 64 connections
 
 ALLOCATORS = ("malloc", "calloc", "realloc", "reallocarray", "memalign", "posix_memalign", "aligned_alloc", "valloc")
-SWIFT_ALLOCATORS = ("swift_allocObject", "swift_slowAlloc", "swift_slowAllocTyped")
+SWIFT_ALLOCATORS = re.compile(r"^(_*swift_allocObject_?|swift_allocBox|swift_slowAlloc|swift::swift_slowAllocTyped\(.*)$")
 # glibc's own floors below those doors: posix_memalign reaches malloc through the first.
 INSIDE_ALLOCATORS = re.compile(r"^(_mid_memalign|_int_|__libc_|tcache_|malloc_|sysmalloc)")
 REFERENCE_COUNTS = re.compile(
-    r"^_?swift_(nonatomic_)?(bridgeObject|unknownObject)?(retain|release|Retain|Release)(_n|_preservemost)?_?$")
+    r"^_*swift_(nonatomic_)?(bridgeObject|unknownObject|unowned|weak|error|try)?([Rr]etain|[Rr]elease)(Strong)?(_n)?_?$")
 
 
 def callgrind_figures(server_with_upstream):
@@ -98,7 +98,7 @@ def _name(names, text):
 def _kind(name):
     if name in ALLOCATORS:
         return "allocations"
-    if name in SWIFT_ALLOCATORS:
+    if SWIFT_ALLOCATORS.match(name):
         return "swift_objects"
     return "reference_counts" if REFERENCE_COUNTS.match(name) else None
 

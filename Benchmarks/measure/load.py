@@ -52,7 +52,7 @@ class Row:
 
 
 ALL_ROWS = [Row(kind, count) for kind in (*BODIES, "upload", "close") for count in CONNECTIONS]
-QUICK_ROWS = ["small-1", "small-64", "small-512", "64k-64", "1m-64", "upload-64", "close-64"]
+QUICK_ROWS = ["small-1", "small-64", "small-512", "64k-64", "upload-64", "close-64"]
 
 
 def choose_rows(words):
