@@ -30,6 +30,8 @@ def callgrind_figures(server_with_upstream):
     per = {key: (long[key] - short[key]) / (LONG - SHORT) for key in long if key != "callers"}
     callers = {key: (count - short["callers"].get(key, 0)) / (LONG - SHORT) for key, count in long["callers"].items()}
     per["callers"] = {key: value for key, value in callers.items() if value >= 0.01}
+    # A Swift program retains or allocates something at start; if nothing was seen, the binary has lost its symbols.
+    per["swift_seen"] = long["swift_objects"] + long["reference_counts"] > 0
     return per
 
 
@@ -63,6 +65,8 @@ def read_callgrind(paths):
     for path in paths:
         with open(path, errors="replace") as file:
             _read_profile(file, figures)
+    if figures["instructions"] == 0:
+        raise Failure(f"callgrind wrote no totals: {', '.join(paths)}")
     return figures
 
 

@@ -4,6 +4,7 @@ Everything else in this package starts processes through here. Knows nothing of 
 import atexit
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -73,14 +74,18 @@ class Lab:
 
     def stop(self, process, number=signal.SIGTERM, pid=None, timeout=10):
         """Ends one process: the signal (to `pid` where a tracer stands in front), then the hard way."""
-        if process.poll() is None:
+        end = time.monotonic() + timeout
+        while process.poll() is None and time.monotonic() < end:
+            # Again each second: nginx misses a signal that comes between its check and its wait.
             _signal(pid or process.pid, number)
             try:
-                process.wait(timeout)
+                process.wait(1)
             except subprocess.TimeoutExpired:
-                for victim in (pid, *children(process.pid), process.pid):
-                    _signal(victim, signal.SIGKILL)
-                process.wait(timeout)
+                continue
+        if process.poll() is None:
+            for victim in (pid, *children(process.pid), process.pid):
+                _signal(victim, signal.SIGKILL)
+            process.wait(timeout)
         if process in self.processes:
             self.processes.remove(process)
 
@@ -149,6 +154,27 @@ class CpuSample:
             total = ticks * 1e6 / os.sysconf("SC_CLK_TCK")
         user = total * ticks_user / ticks if ticks else 0.0
         return user, total - user, total, total / 1e6 / (self.at - before.at)
+
+
+class Neighbours:
+    """How much of the machine went to work that is not this run's, from creation until `share` is asked."""
+
+    def __init__(self):
+        self.begin = self._now()
+
+    @staticmethod
+    def _now():
+        with open("/proc/stat") as file:
+            ticks = [int(word) for word in file.readline().split()[1:9]]
+        usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        own = sum(usage.ru_utime + usage.ru_stime for usage in usages)
+        hertz = os.sysconf("SC_CLK_TCK")
+        return sum(ticks) / hertz, (sum(ticks) - ticks[3] - ticks[4]) / hertz, own
+
+    def share(self):
+        """From 0 to 1, once this run's processes have ended: only then are their times known."""
+        every, busy, own = (now - then for now, then in zip(self._now(), self.begin))
+        return max(0.0, (busy - own) / every)
 
 
 def memory(pid):

@@ -27,16 +27,16 @@ class Lockstep:
         self.done = 0
         self.upstream_connections = 0
 
-    def open(self, proxy_port, count, alive, timeout=60):
+    def open(self, proxy_port, count, alive, timeout=20):
         """Waits until the proxy listens, then opens the client connections."""
         def connected():
             alive()
             try:
-                return http.connect(proxy_port, 60)
+                return http.connect(proxy_port, 20)
             except OSError:
                 return None
         connections = [wait_until(connected, timeout, "the proxy to listen", pause=0.02)]
-        connections += [http.connect(proxy_port, 60) for _ in range(count - 1)]
+        connections += [http.connect(proxy_port, 20) for _ in range(count - 1)]
         for connection in connections:
             self.clients[connection.fileno()] = [connection, b""]
             self.poll.register(connection, select.EPOLLIN)

@@ -107,6 +107,9 @@ def _heading(results):
     yield "In brackets: ratio to nginx. A request's processor time is the proxy's alone; spread is ± % over the rounds."
     yield (f"{results['rounds']} rounds of {results['seconds']} s, {results['cores']} cores ({results['placement']}), "
            f"kernel {results['kernel']}, took {results['took_s']} s")
+    taken = results["neighbours"] * 100
+    if taken >= 5:
+        yield f"Other work took {taken:.0f} % of the machine: run again when it is quiet before believing a small difference."
     for name, server in results["servers"].items():
         dropped = f"; without {', '.join(server['dropped'])}" if server.get("dropped") else ""
         yield f"{name}: {server['version']}{dropped}"

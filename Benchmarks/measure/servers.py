@@ -50,7 +50,6 @@ http {{
     access_log {directory}/access.log combined;
     keepalive_requests 1000000000;
     keepalive_timeout 600s;
-    client_max_body_size 8m;
     {temp_paths}
     upstream static {{
         server 127.0.0.1:{upstream};
@@ -99,7 +98,7 @@ backend static
 
 # A proxyd that does not know one of these yet may run without it; the report then says so.
 OPTIONAL = {"proxy_buffer_size", "proxy_buffers", "proxy_max_temp_file_size", "proxy_request_buffering",
-            "keepalive_requests", "client_max_body_size", "pid"}
+            "keepalive_requests", "pid"}
 
 BUFFERS = "proxy_buffer_size 16k; proxy_buffers 8 16k;"
 
