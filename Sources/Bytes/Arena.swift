@@ -14,14 +14,14 @@
     deinit { for unsafe block in unsafe blocks { unsafe block.deallocate() } }
 
     /// Copies `bytes` into the arena.
-    public func freeze(_ bytes: some Collection<UInt8>) -> ByteView {
+    public func freeze(bytes: some Collection<UInt8>) -> ByteView {
         let count = bytes.count
         let memory = unsafe allocate(count, alignment: 1).bindMemory(to: UInt8.self, capacity: count)
         _ = unsafe UnsafeMutableBufferPointer(start: memory, count: count).initialize(from: bytes)
         return unsafe ByteView(memory, count)
     }
 
-    public func freeze(_ text: String) -> ByteView { freeze(Array(text.utf8)) }
+    public func freeze(_ text: String) -> ByteView { freeze(bytes: text.utf8) }
 
     /// Copies `elements` into the arena.
     public func freeze<T: BitwiseCopyable>(_ elements: [T]) -> Frozen<T> {
@@ -66,7 +66,7 @@
     public init(copying source: UnsafeMutableBufferPointer<T>, count: Int, into memory: UnsafeMutablePointer<UInt8>) {
         precondition(count <= source.count)
         let typed = unsafe UnsafeMutableRawPointer(memory).bindMemory(to: T.self, capacity: count)
-        if count > 0, let from = unsafe source.baseAddress { unsafe typed.update(from: from, count: count) }
+        if count > 0, let from = source.baseAddress { unsafe typed.update(from: from, count: count) }
         unsafe self.init(start: typed, count: count)
     }
 

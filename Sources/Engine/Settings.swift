@@ -32,10 +32,10 @@ package struct ErrorPage: BitwiseCopyable {
 }
 
 /// What answers a request that reached the end of the rewrite phase.
-package enum ContentHandler: UInt8 { case files, proxy }
+package enum ContentHandler: UInt8, BitwiseCopyable { case files, proxy }
 
-package enum ServerTokens: UInt8 { case on, off, build }
-package enum LingeringClose: UInt8 { case off, on, always }
+package enum ServerTokens: UInt8, BitwiseCopyable { case on, off, build }
+package enum LingeringClose: UInt8, BitwiseCopyable { case off, on, always }
 
 /// The directives of a location (and, while they are inherited, of its server and of `http`).
 package struct LocationSettings: BitwiseCopyable {
@@ -193,7 +193,7 @@ package struct ProxySettings: BitwiseCopyable {
 }
 
 /// What ends an exchange when the client goes away before its answer.
-package enum ClientAbort: UInt8 {
+package enum ClientAbort: UInt8, BitwiseCopyable {
     /// The default: a reset, or a failed write. A client that only shut down its sending side still gets its answer.
     case whenReset
     /// `proxy_ignore_client_abort off`, said outright: nginx's behaviour, in which a half-closed client has gone too.

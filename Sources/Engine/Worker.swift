@@ -169,7 +169,7 @@ package final class Worker {
         case .upstream: if let u = upstreams.find(handle) { upstreamEvent(u, event.bits) }
         case .listener: acceptClients(Int(handle.index))
         case .mailbox: readMailbox()
-        case nil: break
+        case .exchange, nil: break
         }
     }
 

@@ -3,7 +3,7 @@
 
 import Bytes
 
-package enum ClientPhase: UInt8 {
+package enum ClientPhase: UInt8, BitwiseCopyable {
     /// Between requests: no byte of the next one has come.
     case idle
     /// A part of a request head is there.

@@ -24,7 +24,7 @@ extension Worker {
 
     private func follow(_ page: Ref<ErrorPage>, _ x: Ref<Exchange>) {
         if page.answerStatus >= 0 { x.errorStatus = UInt16(truncatingIfNeeded: page.answerStatus) }
-        let target = expand(page.uri.value, for: x, keep: true)
+        let target = expand(page.uri, for: x, keep: true)
         if target.hasPrefix(ByteView("/")) {
             if x.method != .head { x.method = .get }
             x.methodReplaced = true

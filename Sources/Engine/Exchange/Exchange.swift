@@ -5,7 +5,7 @@ import Balancing
 import Bytes
 import HTTPMessage
 
-package enum ExchangePhase: UInt8 {
+package enum ExchangePhase: UInt8, BitwiseCopyable {
     /// Routing and rewriting.
     case routing
     /// The request's body is collected before the upstream is asked.
@@ -25,7 +25,7 @@ package enum ExchangePhase: UInt8 {
 }
 
 /// How a response body is framed towards the client.
-enum ClientFraming: UInt8 { case none, length, chunked, untilClose }
+enum ClientFraming: UInt8, BitwiseCopyable { case none, length, chunked, untilClose }
 
 /// One attempt at a peer, for the `$upstream_*` lists.
 struct UpstreamTry: BitwiseCopyable {
@@ -174,9 +174,14 @@ package struct Exchange: BitwiseCopyable {
         fields = .empty
     }
 
-    var root: Ref<SnapshotRoot> { pinned.root }
+}
 
-    func bytes(_ range: ByteRange) -> ByteView { headBytes.slice(Int(range.start), Int(range.count)) }
+extension Ref where T == Exchange {
+    /// A piece of the request's head.
+    @inline(__always)
+    func bytes(_ range: ByteRange) -> ByteView { self.headBytes.slice(Int(range.start), Int(range.count)) }
+
+    var root: Ref<SnapshotRoot> { self.pinned.root }
 }
 
 /// Where `proxy_pass` leads for this request.

@@ -1,7 +1,7 @@
 // What can go wrong with an exchange, in one list: side, status, whether another peer may be tried, and the words for the log.
 // Made where the fault is seen; judged by Upstream/Retry.swift and answered by Exchange/ErrorAnswer.swift.
 
-package enum Fault: UInt8 {
+package enum Fault: UInt8, BitwiseCopyable {
     // The client's side
     case clientReset, clientClosed, clientTimeout, clientBadBody, clientBodyTooLarge, sendTimeout
     // The upstream's side

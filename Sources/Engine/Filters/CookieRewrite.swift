@@ -87,8 +87,8 @@ extension Worker {
         for i in 0..<rules.count {
             let rule = rules[i]
             if rule.regex >= 0 {
-                if !matches(rule.regex.value, cookie, for: x) { continue }
-            } else if !copiedExpansion(rule.cookie.value, x).equalsIgnoringCase(cookie) {
+                if !matches(rule.regex, cookie, for: x) { continue }
+            } else if !copiedExpansion(rule.cookie, x).equalsIgnoringCase(cookie) {
                 continue
             }
             var flags = CookieFlags()

@@ -46,7 +46,7 @@ extension Worker {
         for i in 0..<specs.count {
             let spec = specs[i]
             if spec.hasCondition {
-                let value = expand(spec.condition.value, for: x, keep: false)
+                let value = expand(spec.condition, for: x, keep: false)
                 if value.isEmpty || (value.count == 1 && value[0] == 0x30) { continue }
             }
             out.value.reset()
@@ -66,11 +66,11 @@ extension Worker {
         for i in 0..<parts.count {
             let part = parts[i]
             if part.variable.kind == .none {
-                out.value.append(part.literal.value)
+                out.value.append(part.literal)
                 continue
             }
-            let value = value(of: part.variable.value, for: x)
-            switch spec.escaping.value {
+            let value = value(of: part.variable, for: x)
+            switch spec.escaping {
             case .none: if let value { out.value.append(value) }
             case .log: if let value { appendLogEscaped(value) } else { out.value.append(0x2D) }
             case .json: if let value { appendJSONEscaped(value) }
@@ -125,8 +125,8 @@ extension Worker {
         guard let buffer = logs.find(file) else { return writeLine(file, line) }
         if buffer.bytes.isNone {
             buffer.isHeld = spec.bufferBytes > 0
-            buffer.capacity = buffer.isHeld ? min(spec.bufferBytes.value, BufferPool.largest) : Limits.logBufferBytes
-            buffer.bytes = buffers.take(buffer.capacity.value)
+            buffer.capacity = buffer.isHeld ? min(spec.bufferBytes, BufferPool.largest) : Limits.logBufferBytes
+            buffer.bytes = buffers.take(buffer.capacity)
             buffer.count = 0
             buffer.dueMs = spec.flushMs > 0 ? nowMs + spec.flushMs : 0
         }
@@ -134,13 +134,13 @@ extension Worker {
             flushLog(buffer)
             if line.count > buffer.capacity { return writeLine(file, line) }
         }
-        (buffer.bytes.value.start + buffer.count).update(from: line.start, count: line.count)
+        (buffer.bytes.start + buffer.count).update(from: line.start, count: line.count)
         buffer.count += line.count
         logs.hasLines = true
     }
 
     private func flushLog(_ buffer: Ref<LogBuffer>) {
-        if buffer.count > 0 { writeLine(buffer.file.value, ByteView(buffer.bytes.value.start, buffer.count)) }
+        if buffer.count > 0 { writeLine(buffer.file, ByteView(buffer.bytes.start, buffer.count)) }
         buffer.count = 0
     }
 
@@ -161,7 +161,7 @@ extension Worker {
             if !buffer.isHeld {
                 flushLog(buffer)
             } else if buffer.dueMs > 0 {
-                due = min(due ?? .max, buffer.dueMs.value)
+                due = min(due ?? .max, buffer.dueMs)
             }
         }
         return due
@@ -172,7 +172,7 @@ extension Worker {
             let buffer = logs[i]
             if buffer.isHeld, buffer.dueMs > 0, buffer.dueMs <= nowMs {
                 flushLog(buffer)
-                buffers.give(buffer.bytes.value)
+                buffers.give(buffer.bytes)
                 buffer.bytes = .none
             } else if buffer.count > 0 {
                 logs.hasLines = true
@@ -184,7 +184,7 @@ extension Worker {
     func flushAllLogs() {
         for i in 0..<logs.count {
             flushLog(logs[i])
-            buffers.give(logs[i].bytes.value)
+            buffers.give(logs[i].bytes)
         }
         logs.removeAll()
         logs.hasLines = false
@@ -192,7 +192,7 @@ extension Worker {
 
     /// A path with variables: opened for this line alone.
     private func writeToComputedFile(_ spec: Ref<AccessLogSpec>, _ x: Ref<Exchange>, _ line: ByteView) {
-        let path = copiedExpansion(spec.path.value, x)
+        let path = copiedExpansion(spec.path, x)
         if path.isEmpty || path.firstIndex(of: 0) != nil || path.count > 4000 { return }
         let fd = withUnsafeTemporaryAllocation(of: CChar.self, capacity: path.count + 1) { text -> Int32 in
             for i in 0..<path.count { text[i] = CChar(bitPattern: path[i]) }

@@ -17,12 +17,12 @@ extension Worker {
 
     /// About a client's connection between exchanges.
     func logClient(_ level: LogLevel, _ words: StaticString, _ c: Ref<ClientConnection>) {
-        guard let server = c.defaultServer(in: self), wants(server.settings.errorLog.value, level) else { return }
-        beginLine(level, connection: c.number.value)
+        guard let server = c.defaultServer(in: self), wants(server.settings.errorLog, level) else { return }
+        beginLine(level, connection: c.number)
         appendWords(words, .empty, 0)
         appendClient(c)
-        appendPart(", server: ", server.name.value)
-        writeErrorLine(server.settings.errorLog.value, level)
+        appendPart(", server: ", server.name)
+        writeErrorLine(server.settings.errorLog, level)
     }
 
     /// About an exchange: with its client, server, request, upstream and host.
@@ -30,10 +30,10 @@ extension Worker {
         let target = x.location.errorLog
         guard wants(target, level) else { return }
         // Details may lie in a scratch; the line is made in another.
-        beginLine(level, connection: x.client.number.value)
+        beginLine(level, connection: x.client.number)
         appendWords(words, detail, errno)
         appendClient(x.client)
-        appendPart(", server: ", x.server.name.value)
+        appendPart(", server: ", x.server.name)
         let w = errorText
         if !x.requestLine.isEmpty {
             w.value.append(", request: \"")
@@ -100,7 +100,7 @@ extension Worker {
 
     private func appendClient(_ c: Ref<ClientConnection>) {
         errorText.value.append(", client: ")
-        c.address.value.append(to: errorText)
+        c.address.append(to: errorText)
     }
 
     private func appendPart(_ name: StaticString, _ value: ByteView) {
@@ -111,9 +111,9 @@ extension Worker {
     /// Control characters of what others sent are made visible, so that nobody forges a line.
     private func writeErrorLine(_ target: ErrorLogTarget, _ level: LogLevel) {
         let count = min(errorText.count, Limits.errorLineBytes - 1)
-        for i in 0..<count where errorText.value.start[i] < 0x20 || errorText.value.start[i] == 0x7F { errorText.value.start[i] = 0x3F }
-        errorText.value.start[count] = 0x0A
-        let line = ByteView(errorText.value.start, count + 1)
+        for i in 0..<count where errorText.start[i] < 0x20 || errorText.start[i] == 0x7F { errorText.start[i] = 0x3F }
+        errorText.start[count] = 0x0A
+        let line = ByteView(errorText.start, count + 1)
         if let file = target.file, level <= target.level { write(file, line) }
         if let file = target.secondFile, level <= target.secondLevel { write(file, line) }
     }

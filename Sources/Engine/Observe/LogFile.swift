@@ -55,7 +55,7 @@ package struct AccessLogSpec: BitwiseCopyable {
 }
 
 /// Levels of `error_log`, most severe first.
-package enum LogLevel: UInt8, CaseIterable, Comparable, Sendable {
+package enum LogLevel: UInt8, BitwiseCopyable, CaseIterable, Comparable, Sendable {
     case emerg, alert, crit, error, warn, notice, info, debug
     package static func < (a: LogLevel, b: LogLevel) -> Bool { a.rawValue < b.rawValue }
     package var word: StaticString {

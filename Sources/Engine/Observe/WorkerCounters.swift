@@ -39,7 +39,7 @@ package final class WorkerCounters: @unchecked Sendable {
     deinit { values.deallocate() }
 
     @inline(__always)
-    subscript<V>(dynamicMember path: WritableKeyPath<CounterValues, V>) -> V {
+    package subscript<V>(dynamicMember path: WritableKeyPath<CounterValues, V>) -> V {
         @inline(__always) get { values.pointee[keyPath: path] }
         @inline(__always) _modify { yield &values.pointee[keyPath: path] }
     }

@@ -175,7 +175,7 @@ private final class RadixBuilder {
             let index = nodes.count
             nodes.append(
                 LocationTree.Node(
-                    label: arena.freeze(node.label), exact: node.exact, prefix: node.prefix, stopsRegexes: node.stopsRegexes,
+                    label: arena.freeze(bytes: node.label), exact: node.exact, prefix: node.prefix, stopsRegexes: node.stopsRegexes,
                     nested: node.nested))
             let children = node.children.sorted { $0.key < $1.key }
             let placed = children.map { LocationTree.Edge(byte: $0.key, node: place($0.value)) }

@@ -60,7 +60,7 @@ package final class CompiledExpression: @unchecked Sendable {
             let entry = table + i * Int(size)
             var length = 0
             while length < Int(size) - 2, entry[2 + length] != 0 { length += 1 }
-            let name = arena.freeze(UnsafeBufferPointer(start: entry + 2, count: length))
+            let name = arena.freeze(bytes: UnsafeBufferPointer(start: entry + 2, count: length))
             result.append(NamedGroup(name: name, number: Int32(entry[0]) << 8 | Int32(entry[1])))
         }
         return arena.freeze(result)

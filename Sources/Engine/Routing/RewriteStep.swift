@@ -17,7 +17,7 @@ package enum RewriteStep: BitwiseCopyable {
 }
 
 package struct RewriteFlags: BitwiseCopyable {
-    package enum After: UInt8 { case next, last, stop, redirect, permanent }
+    package enum After: UInt8, BitwiseCopyable { case next, last, stop, redirect, permanent }
     package var after = After.next
     /// The replacement ends in `?`: the request's arguments are not added.
     package var dropsArguments = false
@@ -33,4 +33,4 @@ package enum Condition: BitwiseCopyable {
     case file(Template, FileTest, negated: Bool)
 }
 
-package enum FileTest: UInt8 { case isFile, isDirectory, exists, isExecutable }
+package enum FileTest: UInt8, BitwiseCopyable { case isFile, isDirectory, exists, isExecutable }

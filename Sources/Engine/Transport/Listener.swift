@@ -112,7 +112,7 @@ extension Worker {
 extension Ref where T == ClientConnection {
     /// The server whose settings hold before a Host is known.
     func defaultServer(in worker: Worker) -> Ref<ServerSettings>? {
-        guard let listen = worker.listeners[Int(listener)].settings else { return nil }
+        guard let listen = worker.listeners[Int(self.listener)].settings else { return nil }
         return worker.current.root.servers[Int(listen.defaultServer)]
     }
 }

@@ -6,7 +6,7 @@ import CLinux
 
 /// The address of a connected client: IPv4, IPv6 or a unix socket (which has none worth printing).
 package struct ClientAddress: BitwiseCopyable, Equatable {
-    package enum Family: UInt8 { case unix, ipv4, ipv6 }
+    package enum Family: UInt8, BitwiseCopyable { case unix, ipv4, ipv6 }
     package var family = Family.unix
     package var port: UInt16 = 0
     /// Network order; IPv4 in the first four bytes.

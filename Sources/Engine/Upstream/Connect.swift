@@ -86,7 +86,7 @@ extension Worker {
         if upstream >= 0, !x.retriesSamePeer {
             guard pickPeer(x) else { return }
         }
-        let address = upstream >= 0 ? x.root.upstreams[Int(upstream)].peers[Int(x.proxyTarget.peer)].address.value : x.proxyTarget.address
+        let address = upstream >= 0 ? x.root.upstreams[Int(upstream)].peers[Int(x.proxyTarget.peer)].address : x.proxyTarget.address
         x.proxyTarget.address = address
         beginTry(x, address.text)
         if upstream >= 0, !x.retriesSamePeer, let idle = takeIdleConnection(x) {
@@ -112,8 +112,8 @@ extension Worker {
         case .none(let reason):
             x.proxyTarget.peer = -1
             let fault: Fault = reason == .allBusy ? .peersBusy : .noLivePeer
-            logExchange(fault.level, fault.words, x, detail: settings.name.value)
-            beginTry(x, settings.name.value)
+            logExchange(fault.level, fault.words, x, detail: settings.name)
+            beginTry(x, settings.name)
             x.currentTry?.status = 502
             answerError(x, 502)
             return false
@@ -122,7 +122,7 @@ extension Worker {
 
     private func balancingKey(_ x: Ref<Exchange>, _ settings: Ref<UpstreamSettings>) -> ByteView {
         switch settings.algorithm {
-        case .hash, .hashConsistent: return expand(settings.hashKey.value, for: x, keep: true)
+        case .hash, .hashConsistent: return expand(settings.hashKey, for: x, keep: true)
         case .ipHash: return value(of: Variable(.binaryRemoteAddr), for: x) ?? .empty
         default: return .empty
         }
@@ -131,7 +131,7 @@ extension Worker {
     /// An idle connection that is still open. A request that must not be sent twice is not risked on one that has just closed.
     private func takeIdleConnection(_ x: Ref<Exchange>) -> Ref<UpstreamConnection>? {
         let index = Int(x.proxyTarget.upstream)
-        let pool = x.pinned == current ? current.pools[index] : findPool(named: x.root.upstreams[index].name.value, in: current)
+        let pool = x.pinned == current ? current.pools[index] : findPool(named: x.root.upstreams[index].name, in: current)
         guard let pool else { return nil }
         let peer = x.pinned == current ? x.proxyTarget.peer : findPeer(x.proxyTarget.address, in: pool) ?? -1
         if peer < 0 { return nil }
@@ -145,7 +145,7 @@ extension Worker {
 
     /// Asks the kernel: an open idle connection has nothing to read.
     private func isStillOpen(_ u: Ref<UpstreamConnection>) -> Bool {
-        kernel.receive(u.stream.fd, scratch.data, 1, flags: Int32(MSG_PEEK.rawValue)) == -Int(EAGAIN)
+        kernel.receive(u.stream.fd, scratch.data, 1, flags: Int32(MSG_PEEK)) == -Int(EAGAIN)
     }
 
     private func open(_ x: Ref<Exchange>, _ address: SocketAddress) {

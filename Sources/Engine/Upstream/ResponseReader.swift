@@ -287,10 +287,10 @@ extension Worker {
     private func poolToParkIn(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>) -> Ref<UpstreamPool>? {
         let index = Int(x.proxyTarget.upstream)
         if x.pinned == current { return current.pools[index] }
-        guard let pool = findPool(named: x.root.upstreams[index].name.value, in: current), let peer = findPeer(u.address, in: pool)
+        guard let pool = findPool(named: x.root.upstreams[index].name, in: current), let peer = findPeer(u.address, in: pool)
         else { return nil }
         u.peer = peer
-        u.address = pool.settings.peers[Int(peer)].address.value
+        u.address = pool.settings.peers[Int(peer)].address
         return pool
     }
 

@@ -3,7 +3,7 @@
 
 import Bytes
 
-package enum VariableKind: UInt8 {
+package enum VariableKind: UInt8, BitwiseCopyable {
     case none
     // The request
     case args, isArgs, contentLength, contentType, documentURI, uri, host, hostname, httpHost, httpUserAgent, httpReferer, httpVia
@@ -108,4 +108,4 @@ package struct TemplatePart: BitwiseCopyable {
 }
 
 /// How a log format escapes the values of variables.
-package enum Escaping: UInt8 { case none, log, json }
+package enum Escaping: UInt8, BitwiseCopyable { case none, log, json }
