@@ -23,6 +23,11 @@ struct ByteQueue {
         }
     }
 
+    /// Shows the first `count` bytes to `body`.
+    func withFront<R>(_ count: Int, _ body: (UnsafeRawBufferPointer) -> R) -> R {
+        storage.withUnsafeBytes { body(UnsafeRawBufferPointer(rebasing: $0[head..<head + count])) }
+    }
+
     mutating func drop(_ count: Int) {
         precondition(count <= self.count)
         head += count

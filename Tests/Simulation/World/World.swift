@@ -33,6 +33,8 @@ package final class World {
     package var silentPlaces: Set<Address> = []
 
     var places = Places()
+    /// What lets go of the far ends that actors hold.
+    var endings: [() -> Void] = []
     private var happenings = Happenings()
     private var condition: (() -> Bool)?
     private var mayAdvance = true
@@ -179,6 +181,8 @@ package final class World {
     package func end() {
         happenings.removeAll()
         kernel.closeEverything()
+        for ending in endings { ending() }
+        endings = []
         happenings.removeAll()
         places = Places()
     }
