@@ -195,9 +195,10 @@ package final class ActorConnection {
         while isOpen, !isStalled, !isReadingPaused, !hasEnded, readsAgainNs <= world.nowNs {
             var count = world.dice.pick(pace.readBytes)
             if let stop = pace.stopAfterRead { count = max(1, min(count, stop - bytesRead)) }
-            var memory = [UInt8](repeating: 0, count: min(count, 1 << 20))
-            let result = memory.withUnsafeMutableBytes { raw in
-                raw.baseAddress.map { socket.receive($0, raw.count, peek: false) } ?? 0
+            var result = 0
+            let memory = [UInt8](unsafeUninitializedCapacity: min(count, 1 << 20)) { raw, filled in
+                if let base = raw.baseAddress { result = socket.receive(base, raw.count, peek: false) }
+                filled = max(0, result)
             }
             if result == Int(-EAGAIN) { return }
             if result < 0 { return fail(Int32(-result)) }
@@ -207,7 +208,7 @@ package final class ActorConnection {
                 return
             }
             bytesRead += result
-            script?.received(self, Array(memory.prefix(result)))
+            script?.received(self, memory)
             if let stop = pace.stopAfterRead, bytesRead >= stop {
                 pace.stopAfterRead = nil
                 halt()

@@ -10,7 +10,7 @@ package struct PlannedRequest: Sendable {
     package var head: [UInt8]
     package var body: [UInt8]
     /// What the body means, whatever its framing.
-    package var digest: BodyDigest
+    package var meaning: [UInt8]
     /// The body waits for a 100 (Continue), at most so long.
     package var continueWaitNs: UInt64?
     /// Bytes to send through the tunnel once the answer is 101; the client then shuts its writing down.
@@ -29,7 +29,7 @@ package struct PlannedRequest: Sendable {
     ) {
         self.id = id
         self.method = method
-        digest = BodyDigest(body)
+        meaning = body
         var text = "\(method) \(target) HTTP/1.1\r\nHost: \(host)\r\nX-Id: \(id)\r\n"
         for (name, value) in fields { text += "\(name): \(value)\r\n" }
         switch framing {
@@ -49,7 +49,7 @@ package struct PlannedRequest: Sendable {
         self.method = method
         head = raw
         body = []
-        digest = BodyDigest()
+        meaning = []
     }
 
     /// Asks to switch protocols, and sends `bytes` through the tunnel.
@@ -94,15 +94,13 @@ package struct ClientRecord: Sendable {
 
     package let id: String
     package let method: String
-    package let sentDigest: BodyDigest
+    package let sentBody: [UInt8]
     package var outcome = Outcome.waiting
     package var informational: [Int] = []
     package var head: TestHead?
-    package var digest = BodyDigest()
-    /// The body's first bytes, up to `HTTPClient.keepBodyBytes`.
     package var body: [UInt8] = []
     /// What came back through the tunnel.
-    package var tunnelDigest = BodyDigest()
+    package var tunnelBytes: [UInt8] = []
     package var startedNs: UInt64 = 0
     package var finishedNs: UInt64 = 0
     /// On which of the client's connections it was sent.
@@ -127,7 +125,6 @@ package final class HTTPClient: ConnectionScript {
     package var closesEachTime = false
     /// How long a request may take before the client resets its connection.
     package var patienceNs: UInt64?
-    package var keepBodyBytes = 4_096
     /// Set when every request has come to an outcome.
     package private(set) var isFinished = false
 
@@ -146,7 +143,7 @@ package final class HTTPClient: ConnectionScript {
         self.name = name
         self.address = address
         self.requests = requests
-        records = requests.map { ClientRecord(id: $0.id, method: $0.method, sentDigest: $0.digest) }
+        records = requests.map { ClientRecord(id: $0.id, method: $0.method, sentBody: $0.meaning) }
     }
 
     /// Connects after `delayNs` and begins.
@@ -245,12 +242,9 @@ package final class HTTPClient: ConnectionScript {
                 records[i].head = head
                 if heldBody == i { heldBody = nil }
             }
-        case .body(let piece):
-            records[i].digest.add(piece)
-            let room = keepBodyBytes - records[i].body.count
-            if room > 0 { records[i].body += piece.prefix(room) }
+        case .body(let piece): records[i].body += piece
         case .end: answered(i)
-        case .raw(let piece): records[i].tunnelDigest.add(piece)
+        case .raw(let piece): records[i].tunnelBytes += piece
         case .bad(let reason):
             finish(i, .bad(reason))
             connection?.reset()

@@ -101,13 +101,13 @@ package struct UpstreamRecord: Sendable {
     package var method: String
     package var target: String
     package var head: TestHead
-    package var digest = BodyDigest()
+    package var body: [UInt8] = []
     package var isWhole = false
     package var outcome = Outcome.waiting
     /// What the body of the answer was meant to be.
-    package var answerDigest = BodyDigest()
+    package var answerBody: [UInt8] = []
     /// What went through the tunnel, in.
-    package var tunnelDigest = BodyDigest()
+    package var tunnelBytes: [UInt8] = []
     /// Which connection of the upstream, and how many requests came before on it.
     package var connection: Int
     package var position: Int
@@ -200,10 +200,10 @@ final class UpstreamConnection: ConnectionScript {
         reader.feed(bytes) { reader, event in
             switch event {
             case .head(let head): begin(head, &reader)
-            case .body(let piece): if let i = current { upstream.records[i].digest.add(piece) }
+            case .body(let piece): if let i = current { upstream.records[i].body += piece }
             case .end: requestIsWhole()
             case .raw(let piece):
-                if let i = current { upstream.records[i].tunnelDigest.add(piece) }
+                if let i = current { upstream.records[i].tunnelBytes += piece }
                 connection.send(piece)
             case .bad(let reason):
                 upstream.bad.append(reason)
@@ -223,7 +223,7 @@ final class UpstreamConnection: ConnectionScript {
             position: position, atNs: upstream.world.nowNs)
         position += 1
         let plan = upstream.answer(record)
-        record.answerDigest = BodyDigest(record.method == "HEAD" || plan.status == 204 || plan.status == 304 ? [] : plan.body)
+        record.answerBody = record.method == "HEAD" || plan.status == 204 || plan.status == 304 ? [] : plan.body
         upstream.records.append(record)
         current = upstream.records.count - 1
         self.plan = plan
@@ -275,7 +275,7 @@ final class UpstreamConnection: ConnectionScript {
             cut(count, .close)
             if case .untilClose = plan.framing, let end = bytes.firstEnd(ofHead: count) {
                 // Without framing an early close is a whole answer with a shorter body: nobody can tell.
-                upstream.records[i].answerDigest = BodyDigest(Array(bytes[end..<min(count, bytes.count)]))
+                upstream.records[i].answerBody = Array(bytes[end..<min(count, bytes.count)])
                 upstream.records[i].outcome = .answered
             }
         case .stallAfter(let count): cut(count, .stall)

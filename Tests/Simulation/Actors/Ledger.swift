@@ -39,8 +39,8 @@ package struct Ledger {
         let repeatable = ["GET", "HEAD", "OPTIONS", "PUT", "DELETE"].contains(record.method)
         let most = repeatable ? attemptsMax : attemptsWithBodyMax
         if seen.count > most { problems.append("\(who): upstreams saw it \(seen.count) times, \(most) allowed") }
-        for one in seen where one.isWhole && one.digest != record.sentDigest {
-            problems.append("\(who): \(record.sentDigest.count) body bytes sent, \(one.digest.count) others received")
+        for one in seen where one.isWhole && one.body != record.sentBody {
+            problems.append("\(who): \(record.sentBody.count) body bytes sent, \(one.body.count) others received")
         }
 
         guard record.outcome == .whole else { return }
@@ -50,11 +50,11 @@ package struct Ledger {
             return problems.append("\(who): got the answer to \(head.field("x-id") ?? "nothing")")
         }
         if head.status == 101 {
-            if record.tunnelDigest != answerer.tunnelDigest {
-                problems.append("\(who): \(answerer.tunnelDigest.count) bytes into the tunnel's far end, \(record.tunnelDigest.count) back")
+            if record.tunnelBytes != answerer.tunnelBytes {
+                problems.append("\(who): \(answerer.tunnelBytes.count) bytes into the tunnel's far end, \(record.tunnelBytes.count) back")
             }
-        } else if !seen.contains(where: { $0.answerDigest == record.digest }) {
-            problems.append("\(who): \(record.digest.count) body bytes taken as whole, \(answerer.answerDigest.count) were meant")
+        } else if !seen.contains(where: { $0.answerBody == record.body }) {
+            problems.append("\(who): \(record.body.count) body bytes taken as whole, \(answerer.answerBody.count) were meant")
         }
         if seen.allSatisfy({ $0.outcome == .cut }) { problems.append("\(who): an answer that was cut came as a whole one") }
     }

@@ -15,25 +15,7 @@ package struct TestHead: Sendable {
     package var status: Int { words.count > 1 ? Int(words[1]) ?? 0 : 0 }
 }
 
-/// FNV-1a, by which bodies are compared without being kept.
-package struct BodyDigest: Equatable, Sendable {
-    package private(set) var count = 0
-    package private(set) var hash: UInt64 = 0xCBF2_9CE4_8422_2325
-
-    package init() {}
-    package init(_ bytes: [UInt8]) {
-        self.init()
-        add(bytes)
-    }
-
-    package mutating func add(_ bytes: some Sequence<UInt8>) {
-        for byte in bytes {
-            hash = (hash ^ UInt64(byte)) &* 0x0000_0100_0000_01B3
-            count += 1
-        }
-    }
-}
-
+/// Cuts a stream into messages.
 package struct MessageReader {
     package enum Event {
         case head(TestHead)
@@ -55,6 +37,9 @@ package struct MessageReader {
     private let readsRequests: Bool
     private var state = State.head
     private var pending: [UInt8] = []
+    /// How much of `pending` was taken already, and how far it was searched for the end of a head.
+    private var first = 0
+    private var searched = 0
     /// Responses: whether the answer to come is one to HEAD, asked when its head is read.
     package var nextAnswersHead: () -> Bool = { false }
     /// Requests: an upgrade that was accepted; what follows is raw.
@@ -64,7 +49,7 @@ package struct MessageReader {
 
     /// Whether a message has begun and is not whole.
     package var isInMessage: Bool {
-        if case .head = state { return !pending.isEmpty }
+        if case .head = state { return left > 0 }
         if case .raw = state { return false }
         return true
     }
@@ -72,7 +57,7 @@ package struct MessageReader {
     /// The stream ended. True when that makes the message whole or nothing had begun.
     package mutating func streamEnded() -> Bool {
         switch state {
-        case .head: return pending.isEmpty
+        case .head: return left == 0
         case .untilEnd, .raw: return true
         default: return false
         }
@@ -89,15 +74,23 @@ package struct MessageReader {
         while let event = step() { body(&self, event) }
     }
 
+    private var left: Int { pending.count - first }
+
     private mutating func take(_ count: Int) -> [UInt8] {
-        let out = Array(pending.prefix(count))
-        pending.removeFirst(out.count)
+        let end = first + min(count, left)
+        let out = Array(pending[first..<end])
+        first = end
+        if left == 0 {
+            pending = []
+            first = 0
+        }
+        searched = first
         return out
     }
 
     private mutating func line() -> String? {
-        guard let end = pending.firstIndex(of: 10) else { return nil }
-        var text = take(end + 1)
+        guard let end = pending[first...].firstIndex(of: 10) else { return nil }
+        var text = take(end + 1 - first)
         text.removeLast()
         if text.last == 13 { text.removeLast() }
         return String(decoding: text, as: UTF8.self)
@@ -108,7 +101,7 @@ package struct MessageReader {
         case .head: return head()
         case .length(let left):
             if left == 0 { return end() }
-            if pending.isEmpty { return nil }
+            if self.left == 0 { return nil }
             let piece = take(left)
             state = .length(left - piece.count)
             return .body(piece)
@@ -122,7 +115,7 @@ package struct MessageReader {
                 state = .chunkEnd
                 return step()
             }
-            if pending.isEmpty { return nil }
+            if self.left == 0 { return nil }
             let piece = take(left)
             state = .chunk(left - piece.count)
             return .body(piece)
@@ -134,8 +127,8 @@ package struct MessageReader {
         case .trailers:
             guard let text = line() else { return nil }
             return text.isEmpty ? end() : step()
-        case .untilEnd: return pending.isEmpty ? nil : .body(take(pending.count))
-        case .raw: return pending.isEmpty ? nil : .raw(take(pending.count))
+        case .untilEnd: return left == 0 ? nil : .body(take(left))
+        case .raw: return left == 0 ? nil : .raw(take(left))
         case .broken: return nil
         }
     }
@@ -151,11 +144,8 @@ package struct MessageReader {
     }
 
     private mutating func head() -> Event? {
-        let mark: [UInt8] = [13, 10, 13, 10]
-        guard pending.count >= 4, let end = (0...pending.count - 4).first(where: { Array(pending[$0..<$0 + 4]) == mark }) else {
-            return pending.count > 1 << 20 ? bad("a head without end") : nil
-        }
-        let text = String(decoding: take(end + 4).dropLast(4), as: UTF8.self)
+        guard let end = endOfHead() else { return left > 1 << 20 ? bad("a head without end") : nil }
+        let text = String(decoding: take(end - first).dropLast(4), as: UTF8.self)
         // Not split by character: carriage return and line feed are one character in Swift.
         var lines: [String] = []
         for line in text.utf8.split(separator: 10) {
@@ -169,6 +159,16 @@ package struct MessageReader {
             head.fields.append((line[..<colon].lowercased(), value))
         }
         return begin(head)
+    }
+
+    /// Where the empty line ends.
+    private mutating func endOfHead() -> Int? {
+        while let feed = pending[searched...].firstIndex(of: 10) {
+            searched = feed + 1
+            if feed - first >= 3, pending[feed - 1] == 13, pending[feed - 2] == 10, pending[feed - 3] == 13 { return feed + 1 }
+        }
+        searched = pending.count
+        return nil
     }
 
     private mutating func begin(_ head: TestHead) -> Event {

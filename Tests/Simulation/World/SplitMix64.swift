@@ -34,15 +34,11 @@ package struct SplitMix64: RandomNumberGenerator, Sendable {
 
     /// `count` bytes.
     package mutating func bytes(_ count: Int) -> [UInt8] {
-        var out: [UInt8] = []
-        out.reserveCapacity(count)
-        while out.count < count {
-            var word = next()
-            for _ in 0..<min(8, count - out.count) {
-                out.append(UInt8(truncatingIfNeeded: word))
-                word >>= 8
-            }
+        var out = [UInt8](repeating: 0, count: (count + 7) & ~7)
+        out.withUnsafeMutableBytes { raw in
+            for offset in stride(from: 0, to: raw.count, by: 8) { raw.storeBytes(of: next(), toByteOffset: offset, as: UInt64.self) }
         }
+        out.removeLast(out.count - count)
         return out
     }
 }
