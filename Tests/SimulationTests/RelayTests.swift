@@ -32,6 +32,8 @@ private struct Run {
                 if dice.chance(0.4) { answer.framing = .chunked(1...4_000) }
                 if dice.chance(0.2) { answer.delayNs = dice.pick(0...5_000_000_000) }
                 if dice.chance(0.1) { answer.informational = [103] }
+                if dice.chance(0.2) { answer.ending = .close }
+                if dice.chance(0.2) { answer.framing = .untilClose }
                 bodies[id] = answer
             }
             plans.append(requests)
@@ -50,8 +52,8 @@ private struct Run {
     func go() -> RunResult {
         let (clients, proxy) = (clients, proxy)
         let result = world.run(until: { clients.allSatisfy(\.isFinished) }, step: { proxy.turn() })
-        _ = world.run(until: { proxy.openEnds == 0 }, maxTurns: 10_000, step: { proxy.turn() })
-        return result
+        if result != .done { return result }
+        return world.run(until: { proxy.openEnds == 0 }, maxTurns: 10_000, step: { proxy.turn() })
     }
 
     /// Everything ended, was counted and given back.
@@ -135,6 +137,25 @@ private struct Run {
             proxy.shutdown()
             world.end()
         }
+    }
+
+    /// The simulation is only worth its name if it finds what is wrong.
+    @Test(arguments: TinyProxy.Bug.allCases)
+    func plantedBugsAreFound(_ bug: TinyProxy.Bug) {
+        var found = 0
+        for seed in simulationSeeds(8) {
+            var faults = FaultPlan.harmless
+            if bug == .mistakesResets { faults.lostConnection = 0.02 }
+            let run = Run(seed: seed, network: .rough, faults: faults)
+            run.proxy.bug = bug
+            let result = run.go()
+            let problems = Ledger(clients: run.clients, upstreams: [run.upstream]).problems
+            let ends = run.clients.flatMap(\.records).filter { $0.outcome == .cut }
+            run.proxy.shutdown()
+            if result != .done || !problems.isEmpty || !ends.isEmpty || run.world.kernel.openDescriptors > 0 { found += 1 }
+            run.world.end()
+        }
+        #expect(found > 0)
     }
 
     @Test func severalLoopsShareOneWorld() {

@@ -6,6 +6,21 @@ import CLinux
 import Engine
 
 final class TinyProxy {
+    /// Bugs to plant, by which the simulation is tested.
+    enum Bug: CaseIterable, Sendable {
+        /// Believes a short read even when an event spoke of the end.
+        case missesEnds
+        /// Takes -EINTR for the end of what there is.
+        case stopsWhenInterrupted
+        /// Drops what a short write left.
+        case losesShortWrites
+        /// Forgets to close the other end.
+        case leaks
+        /// Takes a reset for an end.
+        case mistakesResets
+    }
+
+    var bug: Bug?
     private final class End {
         let fd: Int32
         var queue: [UInt8] = []
@@ -126,17 +141,17 @@ final class TinyProxy {
             let result = memory.withUnsafeMutableBytes { raw in
                 raw.baseAddress.map { kernel.receive(end.fd, $0, want, flags: 0) } ?? 0
             }
-            if result == Int(-EINTR) { continue }
-            if result == Int(-EAGAIN) {
+            if result == Int(-EINTR) && bug != .stopsWhenInterrupted { continue }
+            if result == Int(-EAGAIN) || result == Int(-EINTR) {
                 end.mayRead = false
-            } else if result < 0 {
+            } else if result < 0 && bug != .mistakesResets {
                 return close(end, reset: true)
-            } else if result == 0 {
+            } else if result <= 0 {
                 end.mayRead = false
                 end.sawEnd = true
             } else {
                 other.queue += memory.prefix(result)
-                if result < want && !end.sawHint { end.mayRead = false }
+                if result < want && (!end.sawHint || bug == .missesEnds) { end.mayRead = false }
             }
             flush(other)
             if other.isClosed || end.isClosed { return }
@@ -152,7 +167,7 @@ final class TinyProxy {
             if result == Int(-EINTR) { continue }
             if result == Int(-EAGAIN) { return }
             if result < 0 { return close(end, reset: true) }
-            end.queue.removeFirst(result)
+            end.queue.removeFirst(bug == .losesShortWrites ? end.queue.count : result)
         }
     }
 
@@ -165,7 +180,7 @@ final class TinyProxy {
     }
 
     private func close(_ end: End, reset: Bool) {
-        for one in [end, end.other].compactMap({ $0 }) where !one.isClosed {
+        for one in [end, bug == .leaks ? nil : end.other].compactMap({ $0 }) where !one.isClosed {
             one.isClosed = true
             if reset { kernel.resetOnClose(one.fd) }
             kernel.close(one.fd)

@@ -218,7 +218,7 @@ package final class HTTPClient: ConnectionScript {
     package func connected(_ connection: ActorConnection) { sendNext() }
 
     package func received(_ connection: ActorConnection, _ bytes: [UInt8]) {
-        reader.feed(bytes) { _, event in handle(event) }
+        reader.feed(bytes) { handle($0) }
     }
 
     private func handle(_ event: MessageReader.Event) {
@@ -309,6 +309,7 @@ package final class HTTPClient: ConnectionScript {
     /// The connection is gone: the first outstanding request ended as `outcome` says if its answer had begun.
     private func lost(_ outcome: ClientRecord.Outcome) {
         giveUp(outcome)
+        reader.stop()
         connection = nil
         if !reconnects {
             for i in nextToSend..<requests.count { finish(i, .notConnected) }

@@ -197,9 +197,9 @@ final class UpstreamConnection: ConnectionScript {
     }
 
     func received(_ connection: ActorConnection, _ bytes: [UInt8]) {
-        reader.feed(bytes) { reader, event in
+        reader.feed(bytes) { event in
             switch event {
-            case .head(let head): begin(head, &reader)
+            case .head(let head): begin(head)
             case .body(let piece): if let i = current { upstream.records[i].body += piece }
             case .end: requestIsWhole()
             case .raw(let piece):
@@ -212,7 +212,7 @@ final class UpstreamConnection: ConnectionScript {
         }
     }
 
-    private func begin(_ head: TestHead, _ reader: inout MessageReader) {
+    private func begin(_ head: TestHead) {
         if let timer = idleTimer { upstream.world.callOff(timer) }
         if let i = current, upstream.records[i].outcome == .waiting {
             // A proxy pipelines nothing to its upstreams: the second request overtakes an answer.

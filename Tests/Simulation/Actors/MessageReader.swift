@@ -16,7 +16,7 @@ package struct TestHead: Sendable {
 }
 
 /// Cuts a stream into messages.
-package struct MessageReader {
+package final class MessageReader {
     package enum Event {
         case head(TestHead)
         case body([UInt8])
@@ -43,7 +43,7 @@ package struct MessageReader {
     /// Responses: whether the answer to come is one to HEAD, asked when its head is read.
     package var nextAnswersHead: () -> Bool = { false }
     /// Requests: an upgrade that was accepted; what follows is raw.
-    package mutating func becomeRaw() { state = .raw }
+    package func becomeRaw() { state = .raw }
 
     package init(readsRequests: Bool) { self.readsRequests = readsRequests }
 
@@ -55,7 +55,7 @@ package struct MessageReader {
     }
 
     /// The stream ended. True when that makes the message whole or nothing had begun.
-    package mutating func streamEnded() -> Bool {
+    package func streamEnded() -> Bool {
         switch state {
         case .head: return left == 0
         case .untilEnd, .raw: return true
@@ -68,15 +68,18 @@ package struct MessageReader {
         return false
     }
 
-    /// Takes the bytes that came, and tells `body` what they mean, in order. `body` may make the reader raw through its argument.
-    package mutating func feed(_ bytes: [UInt8], _ body: (inout MessageReader, Event) -> Void) {
+    /// Takes the bytes that came, and tells `body` what they mean, in order.
+    package func feed(_ bytes: [UInt8], _ body: (Event) -> Void) {
         pending += bytes
-        while let event = step() { body(&self, event) }
+        while let event = step() { body(event) }
     }
+
+    /// Gives no more events: the connection is gone.
+    package func stop() { state = .broken }
 
     private var left: Int { pending.count - first }
 
-    private mutating func take(_ count: Int) -> [UInt8] {
+    private func take(_ count: Int) -> [UInt8] {
         let end = first + min(count, left)
         let out = Array(pending[first..<end])
         first = end
@@ -88,7 +91,7 @@ package struct MessageReader {
         return out
     }
 
-    private mutating func line() -> String? {
+    private func line() -> String? {
         guard let end = pending[first...].firstIndex(of: 10) else { return nil }
         var text = take(end + 1 - first)
         text.removeLast()
@@ -96,7 +99,7 @@ package struct MessageReader {
         return String(decoding: text, as: UTF8.self)
     }
 
-    private mutating func step() -> Event? {
+    private func step() -> Event? {
         switch state {
         case .head: return head()
         case .length(let left):
@@ -133,17 +136,17 @@ package struct MessageReader {
         }
     }
 
-    private mutating func end() -> Event {
+    private func end() -> Event {
         state = .head
         return .end
     }
 
-    private mutating func bad(_ reason: String) -> Event {
+    private func bad(_ reason: String) -> Event {
         state = .broken
         return .bad(reason)
     }
 
-    private mutating func head() -> Event? {
+    private func head() -> Event? {
         guard let end = endOfHead() else { return left > 1 << 20 ? bad("a head without end") : nil }
         let text = String(decoding: take(end - first).dropLast(4), as: UTF8.self)
         // Not split by character: carriage return and line feed are one character in Swift.
@@ -162,7 +165,7 @@ package struct MessageReader {
     }
 
     /// Where the empty line ends.
-    private mutating func endOfHead() -> Int? {
+    private func endOfHead() -> Int? {
         while let feed = pending[searched...].firstIndex(of: 10) {
             searched = feed + 1
             if feed - first >= 3, pending[feed - 1] == 13, pending[feed - 2] == 10, pending[feed - 3] == 13 { return feed + 1 }
@@ -171,7 +174,7 @@ package struct MessageReader {
         return nil
     }
 
-    private mutating func begin(_ head: TestHead) -> Event {
+    private func begin(_ head: TestHead) -> Event {
         if !readsRequests {
             if !head.startLine.hasPrefix("HTTP/1.") || head.status < 100 { return bad("status line '\(head.startLine)'") }
             if head.status == 101 {

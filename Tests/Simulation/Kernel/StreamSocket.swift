@@ -146,7 +146,8 @@ final class StreamSocket: Waitable {
         if hiddenUntilNs > now { return Int(-EAGAIN) }
         if !inbox.isEmpty {
             var length = min(count, inbox.count)
-            if !peek {
+            // Once the end or an error is known all data is there, and Linux gives it whole.
+            if !peek && !readIsShut {
                 if world.dice.chance(world.faults.spuriousReadiness) {
                     hide()
                     return Int(-EAGAIN)
