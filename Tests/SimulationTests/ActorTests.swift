@@ -41,9 +41,11 @@ private let address = Address.host(2, 3001)
             Case("close", close, .whole), Case("close without a word", unannounced, .whole), Case("slow", slow, .whole),
             Case("early", early, .whole),
             Case("silence", .fault(.silence), .timedOut), Case("reset before the head", .fault(.resetBeforeHead), .noAnswer),
-            Case("close before the head", .fault(.closeBeforeHead), .noAnswer), Case("reset in the head", cut(.resetAfter(10)), .reset),
+            Case("close before the head", .fault(.closeBeforeHead), .noAnswer),
+            Case("reset in the head", cut(.resetAfter(10)), .reset),
             Case("close in the head", cut(.closeAfter(10)), .cut), Case("reset in the body", cut(.resetAfter(1_000)), .reset),
-            Case("close in the body", cut(.closeAfter(1_000)), .cut), Case("close in a chunk", cut(.closeAfter(1_000), .chunked(9...9)), .cut),
+            Case("close in the body", cut(.closeAfter(1_000)), .cut),
+            Case("close in a chunk", cut(.closeAfter(1_000), .chunked(9...9)), .cut),
             Case("early end of the unframed", cut(.closeAfter(1_000), .untilClose), .whole),
             Case("stall in the body", cut(.stallAfter(1_000)), .timedOut),
             Case("nonsense", .fault(.nonsense(Array("SSH-2.0-x\r\n\r\n".utf8))), .bad("status line 'SSH-2.0-x'")),
@@ -86,8 +88,10 @@ private let address = Address.host(2, 3001)
     @Test func clientsStallResetAndReadSlowly() {
         for stop in [Pace.Stop.stall, .reset, .close] {
             let world = World(seed: 1, network: .rough)
-            let upstream = HTTPUpstream(world, name: "u", at: address) { _ in Answer(body: [UInt8](repeating: 1, count: 100_000)) }
-            let client = HTTPClient(world, name: "c", to: address, requests: [PlannedRequest(id: "1")])
+            let body = [UInt8](repeating: 1, count: 100_000)
+            let upstream = HTTPUpstream(world, name: "u", at: address) { _ in Answer(body: body) }
+            let requests = [PlannedRequest(id: "1"), PlannedRequest(id: "2")]
+            let client = HTTPClient(world, name: "c", to: address, requests: requests)
             client.reconnects = false
             client.pace = { _ in
                 var pace = Pace()

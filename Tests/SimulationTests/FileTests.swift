@@ -28,7 +28,9 @@ import Testing
         func open(_ name: String, _ path: String, _ flags: Int32, _ mode: UInt32 = 0o644) {
             p.keep(name, kernel.open(directory + path, flags: flags, mode: mode))
         }
-        func write(_ name: String, _ text: String) { p.say("write \(name) \(p.word(kernel.write(p.fd(name), text, text.utf8.count)))") }
+        func write(_ name: String, _ text: String) {
+            p.say("write \(name) \(p.word(kernel.write(p.fd(name), text, text.utf8.count)))")
+        }
         func read(_ name: String, _ count: Int, _ offset: Int64) {
             var memory = [UInt8](repeating: 0, count: count)
             let result = kernel.readAt(p.fd(name), &memory, count, offset: offset)
@@ -96,7 +98,7 @@ import Testing
     @Test func aFullDiskTakesWhatFits() {
         let world = World(seed: 1)
         world.files.bytesMax = 10
-        let kernel = world.kernel!
+        let kernel = world.kernel
         let fd = kernel.open("/tmp/log", flags: O_WRONLY | O_CREAT | O_APPEND, mode: 0o644)
         #expect(kernel.write(fd, "12345678", 8) == 8)
         #expect(kernel.write(fd, "12345678", 8) == 2)
@@ -110,7 +112,7 @@ import Testing
 
     @Test func faultsComeAsPlanned() {
         let world = World(seed: 1)
-        let kernel = world.kernel!
+        let kernel = world.kernel
         world.files.put("/srv/page", "hello")
         let fd = kernel.open("/srv/page", flags: O_RDWR, mode: 0)
         world.faults.ioError = 1

@@ -1,4 +1,4 @@
-// What loopback never shows: connections that hang, full queues, delays, and pieces that arrive late. Virtual time makes it cheap.
+// What loopback never shows: connections that hang, full queues, delays, pieces that arrive late.
 
 import CLinux
 import Engine
@@ -13,7 +13,7 @@ import Testing
     }
 
     private func connecting(_ world: World, to address: Address) -> (epoll: Int32, fd: Int32) {
-        let kernel = world.kernel!
+        let kernel = world.kernel
         let epoll = kernel.epollCreate()
         let fd = kernel.socket(family: address.family, type: Int32(SOCK_STREAM.rawValue))
         #expect(kernel.connect(fd, address.bytes, UInt32(address.bytes.count)) == -EINPROGRESS)
@@ -97,7 +97,7 @@ import Testing
 
     @Test func wildcardsAndBothFamiliesMeet() {
         let world = World(seed: 1)
-        let kernel = world.kernel!
+        let kernel = world.kernel
         let listener = kernel.socket(family: AF_INET6, type: Int32(SOCK_STREAM.rawValue))
         let any = Address.v6(0, 0, 8080).bytes
         #expect(kernel.bind(listener, any, UInt32(any.count)) == 0)
@@ -117,7 +117,7 @@ import Testing
 
     @Test func localSocketsLiveInTheFileSystem() {
         let world = World(seed: 1)
-        let kernel = world.kernel!
+        let kernel = world.kernel
         func make() -> Int32 { kernel.socket(family: AF_UNIX, type: Int32(SOCK_STREAM.rawValue)) }
         let path = Address.path("/tmp/app.sock").bytes
         let length = UInt32(path.count)

@@ -165,8 +165,8 @@ private struct Run {
             TinyProxy(world.kernel, listenAt: Address.host(1, UInt16(80 + i)).bytes, upstream: upstreamAddress.bytes)
         }
         let clients = (0..<9).map { i in
-            let client = HTTPClient(
-                world, name: "c\(i)", to: .host(1, UInt16(80 + i % 3)), requests: (0..<4).map { PlannedRequest(id: "\(i).\($0)") })
+            let requests = (0..<4).map { PlannedRequest(id: "\(i).\($0)") }
+            let client = HTTPClient(world, name: "c\(i)", to: .host(1, UInt16(80 + i % 3)), requests: requests)
             client.start()
             return client
         }

@@ -154,10 +154,7 @@ package final class HTTPClient: ConnectionScript {
     /// Closes the connection, if one is open, whatever is outstanding.
     package func leave() {
         connection?.close()
-        giveUp(.abandoned)
-        for i in nextToSend..<requests.count { finish(i, .abandoned) }
-        nextToSend = requests.count
-        settle()
+        abandonEverything()
     }
 
     // MARK: Sending
@@ -300,9 +297,9 @@ package final class HTTPClient: ConnectionScript {
         switch connection.pace.stop {
         case .pause, .shutdownWrite: return
         case .stall, .close, .reset:
-            giveUp(.abandoned)
-            if connection.isOpen { return settleIfOver() }
-            lost(.abandoned)
+            if !connection.isOpen { return lost(.abandoned) }
+            // It holds its connection open for ever: whatever it had planned is not sent.
+            abandonEverything()
         }
     }
 
@@ -320,6 +317,13 @@ package final class HTTPClient: ConnectionScript {
             thinkingIsPlanned = true
             world.after(world.dice.pick(thinkNs)) { self.goOn() }
         }
+    }
+
+    private func abandonEverything() {
+        giveUp(.abandoned)
+        for i in nextToSend..<requests.count { finish(i, .abandoned) }
+        nextToSend = requests.count
+        settle()
     }
 
     private func giveUp(_ outcome: ClientRecord.Outcome) {

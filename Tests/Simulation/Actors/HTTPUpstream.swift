@@ -230,7 +230,8 @@ final class UpstreamConnection: ConnectionScript {
         isAnswering = false
         answerIsOut = false
         upstream.world.note("upstream", "\(upstream.name)#\(number) sees \(record.id)")
-        if head.field("expect")?.lowercased() == "100-continue", case .afterRequest = plan.moment, !plan.informational.contains(100) {
+        let expectsContinue = head.field("expect")?.lowercased() == "100-continue" && !plan.informational.contains(100)
+        if expectsContinue, case .afterRequest = plan.moment {
             connection?.send("HTTP/1.1 100 Continue\r\n\r\n")
         }
         if case .afterHead = plan.moment { answerSoon() }

@@ -51,7 +51,8 @@ package struct Ledger {
         }
         if head.status == 101 {
             if record.tunnelBytes != answerer.tunnelBytes {
-                problems.append("\(who): \(answerer.tunnelBytes.count) bytes into the tunnel's far end, \(record.tunnelBytes.count) back")
+                let (into, back) = (answerer.tunnelBytes.count, record.tunnelBytes.count)
+                problems.append("\(who): \(into) bytes into the tunnel's far end, \(back) back")
             }
         } else if !seen.contains(where: { $0.answerBody == record.body }) {
             problems.append("\(who): \(record.body.count) body bytes taken as whole, \(answerer.answerBody.count) were meant")

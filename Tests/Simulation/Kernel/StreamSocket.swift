@@ -22,6 +22,7 @@ final class StreamSocket: Waitable {
     var connectWasAnswered = false
     /// Its descriptor was closed; what it has still to send goes on its way.
     private(set) var isClosed = false
+    private var isUnaccepted = false
 
     // A listener.
     var backlog = 0
@@ -176,6 +177,8 @@ final class StreamSocket: Waitable {
         world.bufferedBytes -= count
         guard let other = otherEnd else { return }
         other.deliver()
+        // A local sender hears of room whenever what it sent was read, whether it ran out of room or not.
+        if isLocal && inbox.isEmpty { other.wantsRoom = true }
         other.roomWasMade()
     }
 
@@ -347,7 +350,8 @@ final class StreamSocket: Waitable {
         case .connecting, .fresh:
             phase = .dead
         case .connected:
-            if resetsOnClose || unread {
+            // Local sockets know no lingering.
+            if (resetsOnClose && !isLocal) || unread || isUnaccepted {
                 sendReset()
             } else if !writeIsShut {
                 writeIsShut = true
@@ -363,7 +367,7 @@ final class StreamSocket: Waitable {
     }
 
     private func closeUnaccepted() {
-        resetsOnClose = true
+        isUnaccepted = true
         close()
     }
 

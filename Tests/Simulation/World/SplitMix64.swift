@@ -36,7 +36,9 @@ package struct SplitMix64: RandomNumberGenerator, Sendable {
     package mutating func bytes(_ count: Int) -> [UInt8] {
         var out = [UInt8](repeating: 0, count: (count + 7) & ~7)
         out.withUnsafeMutableBytes { raw in
-            for offset in stride(from: 0, to: raw.count, by: 8) { raw.storeBytes(of: next(), toByteOffset: offset, as: UInt64.self) }
+            for offset in stride(from: 0, to: raw.count, by: 8) {
+                raw.storeBytes(of: next(), toByteOffset: offset, as: UInt64.self)
+            }
         }
         out.removeLast(out.count - count)
         return out

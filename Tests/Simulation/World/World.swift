@@ -16,7 +16,7 @@ package final class World {
     package var network: NetworkPlan
     package var faults: FaultPlan
     package let files = FileSystem()
-    package private(set) var kernel: SimulatedKernel!
+    package private(set) lazy var kernel = SimulatedKernel(world: self, seed: seed)
     package private(set) var trace: Trace
     /// The monotonic clock.
     package private(set) var nowNs: UInt64 = 1_000_000_000_000
@@ -49,7 +49,6 @@ package final class World {
         self.faults = faults
         dice = SplitMix64(seed: seed)
         trace = Trace(linesMax: traceLinesMax)
-        kernel = SimulatedKernel(world: self, seed: seed)
     }
 
     // MARK: Planning
