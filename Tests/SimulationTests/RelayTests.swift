@@ -122,6 +122,18 @@ private struct Run {
         #expect(fingerprint(100).0 != first.0)
     }
 
+    @Test func anEndedWorldIsFreed() {
+        weak var world: World?
+        do {
+            let run = Run(seed: 3, network: .rough, faults: .harmless)
+            _ = run.go()
+            run.proxy.shutdown()
+            run.world.end()
+            world = run.world
+        }
+        #expect(world == nil)
+    }
+
     @Test func aTunnelCarriesEveryByteBothWays() {
         for seed in simulationSeeds(20) {
             let world = World(seed: seed, network: .rough, faults: .harmless)

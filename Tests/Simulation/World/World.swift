@@ -1,5 +1,5 @@
 // The simulated world: one clock, one source of chance, everything that is planned, and the runner of the engine under test.
-// Made by a test from a seed. Single-threaded: the engine and all actors take turns in it.
+// Made by a test from a seed. Single-threaded: the engine and all actors take turns in it, and it must not be shared.
 
 /// How a run came to its end.
 package enum RunResult: Equatable, Sendable {
@@ -11,6 +11,20 @@ package enum RunResult: Equatable, Sendable {
     case exhausted
 }
 
+/// A simulated network, its hosts and one operating system for the engine under test.
+///
+///     let world = World(seed: seed, network: .rough, faults: .harmless)
+///     let upstream = HTTPUpstream(world, name: "u", at: .host(2, 3001)) { _ in .text("hello") }
+///     // The engine, made with `world.kernel`, listens at 10.0.0.1:80 and proxies to 10.0.0.2:3001.
+///     let client = HTTPClient(world, name: "c", to: .host(1, 80), requests: [PlannedRequest(id: "1")])
+///     client.start()
+///     #expect(world.run(until: { client.isFinished }, step: { worker.turn() }) == .done, "\(world.story)")
+///     #expect(Ledger(clients: [client], upstreams: [upstream]).problems.isEmpty, "\(world.story)")
+///     // The engine shuts down here.
+///     #expect(world.kernel.openDescriptors == 0, "\(world.kernel.openDescriptorsStory)")
+///     world.end()
+///
+/// `SIMULATION_SEED` in the environment replays one seed of a test that takes its seeds from `simulationSeeds`.
 package final class World {
     package let seed: UInt64
     package var network: NetworkPlan
