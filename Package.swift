@@ -36,14 +36,13 @@ let package = Package(
             name: "proxyd",
             dependencies: ["Switchback", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
 
+        // Support of tests: the simulated kernel and its world.
+        .target(name: "Simulation", dependencies: ["CLinux", "Engine", "Bytes"], path: "Tests/Simulation"),
+
         .testTarget(name: "BalancingTests", dependencies: ["Balancing"]),
         .testTarget(name: "BytesTests", dependencies: ["Bytes"]),
         .testTarget(name: "ConfigurationFileTests", dependencies: ["ConfigurationFile"]),
         .testTarget(name: "HTTPMessageTests", dependencies: ["HTTPMessage"]),
-        // Support of tests: the simulated kernel and its world.
-        .target(name: "Simulation", dependencies: ["CLinux", "Engine", "Bytes"], path: "Tests/Simulation"),
-
-        .testTarget(name: "BytesTests", dependencies: ["Bytes"]),
         .testTarget(name: "SimulationTests", dependencies: ["CLinux", "Engine", "Simulation"]),
     ],
     swiftLanguageModes: [.v6]
