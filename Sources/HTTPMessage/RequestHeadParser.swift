@@ -7,16 +7,21 @@ public let emptyLinesBeforeRequestMax = 4
 /// Parses the head of a request at the beginning of `bytes`.
 ///
 /// - `seen`: how many of the bytes an earlier call answered `needMore` for (0 at first). A head that comes a byte at a time is
-///   then parsed again only when its end may have come.
+///   then parsed again only when its end may have come or its size has doubled.
+/// - `lineSeen`: the `requestLineComplete` of that answer, so that only new bytes are searched for the end of the request line;
+///   nil if the caller did not keep it, and then that search begins at the first byte each time.
 /// - `fields`: receives the field lines; its count is the most a head may have.
 /// - `head`: filled when the answer is `.head`; undefined otherwise.
 ///
 /// Accepted beyond the grammar, as nginx does: several spaces between the parts of the request line and behind it, a bare LF as
 /// line end, bytes above 127 in target and values. Methods are letters A to Z, "-" and "_".
 public func parseRequestHead(
-    _ bytes: Span<UInt8>, seen: Int, fields: inout MutableSpan<HeaderField>, head: inout RequestHead
+    _ bytes: Span<UInt8>, seen: Int, lineSeen: Bool? = nil, fields: inout MutableSpan<HeaderField>, head: inout RequestHead
 ) -> RequestHeadResult {
-    if !shouldParse(bytes, seen: seen) { return .needMore(requestLineComplete: hasRequestLine(bytes)) }
+    if !shouldParse(bytes, seen: seen) {
+        let isComplete = lineSeen == true || hasRequestLine(bytes, searchFrom: lineSeen == false ? seen : 0)
+        return .needMore(requestLineComplete: isComplete)
+    }
     head = RequestHead()
     let lineEnd: Int
     switch parseRequestLine(bytes, &head) {
@@ -33,10 +38,11 @@ public func parseRequestHead(
     }
 }
 
-/// Whether a line that is not empty is complete in bytes of which a parser said `needMore`.
-private func hasRequestLine(_ bytes: Span<UInt8>) -> Bool {
+/// Whether a line that is not empty ends at `searchFrom` or later in bytes of which a parser said `needMore`.
+private func hasRequestLine(_ bytes: Span<UInt8>, searchFrom: Int) -> Bool {
     var i = 0
     while i < bytes.count, bytes[i] == 0x0D || bytes[i] == 0x0A { i += 1 }
+    i = max(i, searchFrom)
     while i < bytes.count {
         let lf = firstEqual(word(bytes, i), 0x0A)
         if lf != 0 { return i + place(lf) < bytes.count }

@@ -183,10 +183,13 @@ private let cases: [(input: String, expected: String)] = [
         for count in 0...bytes.count {
             for seen in 0...count {
                 var fields = storage.mutableSpan
-                let result = bytes.span.extracting(0..<count).withUnsafeBufferPointer {
-                    parseRequestHead($0.span, seen: seen, fields: &fields, head: &head)
+                let expected = RequestHeadResult.needMore(requestLineComplete: count >= lineEnd)
+                for lineSeen in [nil, seen >= lineEnd] {
+                    let result = bytes.span.extracting(0..<count).withUnsafeBufferPointer {
+                        parseRequestHead($0.span, seen: seen, lineSeen: lineSeen, fields: &fields, head: &head)
+                    }
+                    #expect(result == expected, "\(count) \(seen)")
                 }
-                #expect(result == .needMore(requestLineComplete: count >= lineEnd), "\(count) \(seen)")
             }
         }
     }
