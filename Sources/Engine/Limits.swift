@@ -12,7 +12,14 @@ package enum Limits {
     /// How long accepting rests when the process has no file descriptors left.
     static let acceptRestMs: Int64 = 500
 
+    // MARK: The process
+    package static let workersMax = 256
+    /// `worker_connections`: what the index of an event word can hold is far more.
+    package static let connectionsMax = 10_000_000
+
     // MARK: Heads
+    /// All the bytes of one request head, whatever the buffer directives say.
+    package static let headBytesMax = 1 << 20
     /// Header fields in one head (nginx 1.31: `max_headers` 1000).
     package static let headerFieldsMax = 1000
     /// The scratch a worker composes heads in: the largest head that can be sent, to either side.
@@ -32,7 +39,7 @@ package enum Limits {
     /// Free buffers a worker keeps for reuse.
     static let keptBufferBytes = 16 << 20
     /// Bytes that wait for one slow reader in memory before its source is not read any more.
-    static let pendingBytesMax = 1 << 20
+    package static let pendingBytesMax = 1 << 20
 
     // MARK: Exchanges
     /// Internal redirects and rewrite cycles of one request (nginx: 10).

@@ -29,7 +29,7 @@ final class AdoptedSnapshot {
         var pools: [UpstreamPool] = []
         for i in 0..<upstreams.count {
             let peers = snapshot.upstreams[i]
-            (balancers + i).initialize(to: Balancer(peers.algorithm, peers: peers.peers))
+            (balancers + i).initialize(to: Balancer(peers.algorithm, peers: peers.peers, ring: peers.ring))
             let slots = arena.freeze([Handle](repeating: .none, count: upstreams[i].peers.count))
             pools.append(UpstreamPool(settings: upstreams[i], byPeer: slots))
         }

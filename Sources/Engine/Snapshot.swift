@@ -120,9 +120,12 @@ package final class Snapshot: Sendable {
 package struct UpstreamPeers: Sendable {
     package var algorithm: Algorithm
     package var peers: [PeerSpec]
-    package init(algorithm: Algorithm, peers: [PeerSpec]) {
+    /// The points of `hash ... consistent`, shared by the workers.
+    package var ring: HashRing?
+    package init(algorithm: Algorithm, peers: [PeerSpec], ring: HashRing? = nil) {
         self.algorithm = algorithm
         self.peers = peers
+        self.ring = ring
     }
 }
 

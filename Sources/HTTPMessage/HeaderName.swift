@@ -11,7 +11,7 @@ public enum HeaderName: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     case acceptLanguage, via
     case xAccelRedirect, xAccelBuffering, xAccelExpires, xAccelCharset, xAccelLimitRate, wwwAuthenticate, proxyAuthenticate
     case proxyAuthorization
-    case age, pragma, status, retryAfter, secWebsocketKey, secWebsocketVersion, http2Settings, earlyData, destination
+    case age, pragma, status, retryAfter, secWebsocketKey, secWebsocketVersion, http2Settings, earlyData
 
     /// The name in lower case; empty for `.other`.
     public var lowercased: StaticString {
@@ -80,7 +80,6 @@ public enum HeaderName: UInt8, CaseIterable, Sendable, BitwiseCopyable {
         case .secWebsocketVersion: "sec-websocket-version"
         case .http2Settings: "http2-settings"
         case .earlyData: "early-data"
-        case .destination: "destination"
         }
     }
 
@@ -146,7 +145,6 @@ func mediumName(_ a: UInt64, _ z: UInt64, _ count: Int) -> HeaderName {
         if a == packed("early-da") && z == packed("rly-data") { return .earlyData }
     case 11:
         if a == packed("retry-af") && z == packed("ry-after") { return .retryAfter }
-        if a == packed("destinat") && z == packed("tination") { return .destination }
     case 12:
         if a == packed("content-") && z == packed("ent-type") { return .contentType }
         if a == packed("x-reques") && z == packed("quest-id") { return .xRequestId }

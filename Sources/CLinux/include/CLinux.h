@@ -7,6 +7,14 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
+#include <grp.h>
+#include <netdb.h>
+#include <pwd.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <pthread.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdint.h>
@@ -106,6 +114,40 @@ static inline int clinux_file_facts(int fd, struct clinux_file_facts *facts) {
     if (fstat(fd, &s) < 0) { return -errno; }
     facts->size = s.st_size; facts->modified_seconds = s.st_mtim.tv_sec; facts->mode = s.st_mode;
     return 0;
+}
+
+static inline int clinux_duplicate(int fd) { CLINUX_RESULT(int, fcntl(fd, F_DUPFD_CLOEXEC, 3)); }
+static inline int clinux_processors(void) { return (int)sysconf(_SC_NPROCESSORS_ONLN); }
+static inline int clinux_user_exists(const char *name) { return getpwnam(name) != NULL; }
+static inline int clinux_group_exists(const char *name) { return getgrnam(name) != NULL; }
+static inline void clinux_sleep_ms(int ms) {
+    struct timespec t = { ms / 1000, (long)(ms % 1000) * 1000000 };
+    nanosleep(&t, NULL);
+}
+// Gives up root for good: group, supplementary groups, user. `group` may be NULL: the user's own.
+static inline int clinux_become(const char *user, const char *group) {
+    struct passwd *p = getpwnam(user);
+    if (p == NULL) { return -ENOENT; }
+    gid_t gid = p->pw_gid;
+    uid_t uid = p->pw_uid;
+    if (group != NULL) {
+        struct group *g = getgrnam(group);
+        if (g == NULL) { return -ENOENT; }
+        gid = g->gr_gid;
+    }
+    if (setgid(gid) < 0 || initgroups(user, gid) < 0 || setuid(uid) < 0) { return -errno; }
+    return 0;
+}
+static inline int clinux_set_descriptors_max(uint64_t n) {
+    struct rlimit limit = { n, n };
+    CLINUX_RESULT(int, setrlimit(RLIMIT_NOFILE, &limit));
+}
+// Minutes east of UTC now.
+static inline int clinux_utc_offset_minutes(void) {
+    time_t now = time(NULL);
+    struct tm local;
+    localtime_r(&now, &local);
+    return (int)(local.tm_gmtoff / 60);
 }
 
 static inline uint64_t clinux_monotonic_ns(void) {

@@ -1,0 +1,198 @@
+// From drafts to the frozen tables of a snapshot: lists of a location, locations, servers, listening addresses.
+// The last step of `SnapshotBuilder`; errors that concern several blocks (duplicates, missing defaults) are found here.
+
+import Bytes
+import ConfigurationFile
+import Engine
+import HTTPMessage
+
+extension SnapshotBuilder {
+    func freezeLists(_ draft: inout LocationDraft) throws(Diagnostic) {
+        draft.settings.addHeaders = arena.freeze(draft.addHeaders)
+        draft.settings.addTrailers = arena.freeze(draft.addTrailers)
+        draft.settings.errorPages = arena.freeze(draft.errorPages)
+        draft.settings.rewrite = arena.freeze(draft.steps)
+        draft.settings.accessLogs = arena.freeze(try accessLogs(of: draft))
+        draft.settings.index = arena.freeze(draft.index ?? [Template(literal: ByteView("index.html"), arena: arena)])
+        draft.settings.errorLog = target(of: draft)
+        if draft.settings.root.isEmpty {
+            draft.settings.root = Template(literal: arena.freeze(logs.absolute("html")), arena: arena)
+        }
+        draft.settings.mediaTypes = mediaTypes(draft.mediaTypes ?? DefaultTypes.types)
+        freezeProxy(&draft)
+    }
+
+    private func accessLogs(of draft: LocationDraft) throws(Diagnostic) -> [AccessLogSpec] {
+        if let said = draft.accessLogs { return said }
+        return try defaultAccessLog()
+    }
+
+    /// Of the few distinct lists of types one table each, not one for each location.
+    private func mediaTypes(_ types: [(fileExtension: String, type: String)]) -> MediaTypes {
+        if let known = typeTables.first(where: { $0.types.count == types.count && zip($0.types, types).allSatisfy { $0 == $1 } }) {
+            return known.table
+        }
+        let table = MediaTypes(types, arena: arena)
+        typeTables.append((types, table))
+        return table
+    }
+
+    private func freezeProxy(_ draft: inout LocationDraft) {
+        func bit(_ name: String) -> (known: HeaderName?, lower: String) {
+            let lower = name.lowercased()
+            return (HeaderName.allCases.first { $0 != .other && $0.lowercased.description == lower }, lower)
+        }
+        var known: UInt64 = 0
+        var other: [String] = []
+        var lines = draft.requestHeaders
+        for line in draft.requestHeaders {
+            let (name, lower) = bit(line.name.string)
+            if let name { known |= 1 << UInt64(name.rawValue) } else { other.append(lower) }
+        }
+        // What nginx sends unless the configuration says otherwise; hop-by-hop fields are never copied in any case.
+        if known & (1 << UInt64(HeaderName.host.rawValue)) == 0 {
+            lines.insert(HeaderTemplate(name: ByteView("Host"), value: proxyHostTemplate), at: 0)
+            known |= 1 << UInt64(HeaderName.host.rawValue)
+        }
+        if draft.settings.proxy.httpMinor == 0, known & (1 << UInt64(HeaderName.connection.rawValue)) == 0 {
+            lines.insert(HeaderTemplate(name: ByteView("Connection"), value: Template(literal: ByteView("close"), arena: arena)), at: 1)
+        }
+        draft.settings.proxy.requestHeaders = arena.freeze(lines)
+        draft.settings.proxy.replacedKnown = known
+        draft.settings.proxy.replacedOther = NameSet(other, arena: arena)
+        freezeHidden(&draft, bit)
+        draft.settings.proxy.redirects = arena.freeze(draft.redirects)
+        draft.settings.proxy.redirectsDefault = draft.redirectsSaid ? draft.settings.proxy.redirectsDefault : true
+        draft.settings.proxy.cookieDomains = arena.freeze(draft.cookieDomains)
+        draft.settings.proxy.cookiePaths = arena.freeze(draft.cookiePaths)
+        draft.settings.proxy.cookieFlags = arena.freeze(draft.cookieFlags)
+    }
+
+    private func freezeHidden(_ draft: inout LocationDraft, _ bit: (String) -> (known: HeaderName?, lower: String)) {
+        var hidden = Set(["date", "server", "x-pad", "x-accel-expires", "x-accel-redirect", "x-accel-limit-rate", "x-accel-buffering",
+            "x-accel-charset"])
+        hidden.formUnion(draft.hideHeaders.map { $0.lowercased() })
+        hidden.subtract(draft.passHeaders.map { $0.lowercased() })
+        var known: UInt64 = 0
+        var other: [String] = []
+        for name in hidden {
+            if let name = bit(name).known { known |= 1 << UInt64(name.rawValue) } else { other.append(name) }
+        }
+        draft.settings.proxy.hiddenKnown = known
+        draft.settings.proxy.hiddenOther = NameSet(other, arena: arena)
+    }
+
+    // MARK: Everything
+
+    /// Fills `root`; returns the addresses to listen on.
+    func freeze() throws(Diagnostic) -> [ListenAddress: ListenOptions] {
+        let frozen = arena.freeze(locations.map(\.settings))
+        root.locations = frozen
+        root.regexes = arena.freeze(regexes)
+        root.maps = arena.freeze(maps)
+        root.splitClients = arena.freeze(splits)
+        root.valueSlots = variables.slots
+        root.captureSlots = NameTable(variables.groups.map { ($0.key, $0.value) }, arena: arena)
+        root.logFiles = arena.freeze(logFileList.map { LogFile($0) })
+        var settings: [ServerSettings] = []
+        for draft in servers {
+            var server = draft.settings
+            server.settings = frozen[Int(draft.settingsIndex)]
+            server.name = arena.freeze(draft.names.first?.text ?? "")
+            server.locations = tree(draft.locations)
+            server.namedLocations = NameTable(
+                draft.locations.compactMap { if case .named = $0.kind { (String(decoding: $0.name, as: UTF8.self), $0.index) } else { nil } },
+                arena: arena)
+            settings.append(server)
+        }
+        root.servers = arena.freeze(settings)
+        root.upstreams = arena.freeze(upstreams.map(\.settings))
+        root.upstreamNames = NameTable(upstreams.enumerated().filter { !$1.isImplicit }.map { ($1.name, Int32($0)) }, arena: arena)
+        return try freezeListens()
+    }
+
+    private func tree(_ entries: [LocationEntryDraft]) -> LocationTree {
+        LocationTree(
+            entries.compactMap { entry in
+                let kind: LocationTree.Entry.Kind
+                switch entry.kind {
+                case .exact: kind = .exact
+                case .prefix: kind = .prefix
+                case .prefixBeforeRegexes: kind = .prefixBeforeRegexes
+                case .regex(let regex): kind = .regex(regex)
+                case .named: return nil
+                }
+                let nested = entry.nested.isEmpty ? nil : tree(entry.nested)
+                return LocationTree.Entry(kind: kind, name: entry.name, location: entry.index, nested: nested)
+            }, arena: arena)
+    }
+
+    private func freezeListens() throws(Diagnostic) -> [ListenAddress: ListenOptions] {
+        var order: [ListenAddress] = []
+        var options: [ListenAddress: ListenOptions] = [:]
+        var members: [ListenAddress: [(server: Int32, isDefault: Bool, position: Position)]] = [:]
+        for (i, server) in servers.enumerated() {
+            for listen in server.listens {
+                if members[listen.address] == nil {
+                    order.append(listen.address)
+                    options[listen.address] = listen.options
+                } else if listen.options != ListenOptions() {
+                    options[listen.address] = listen.options
+                }
+                if listen.isDefault, let other = members[listen.address]?.first(where: \.isDefault) {
+                    throw Diagnostic(
+                        at: listen.position, directive: "listen", "a duplicate default server for \(listen.address.text)",
+                        found: "default_server", expected: "one default server for each address", hint: "the first is at \(other.position)")
+                }
+                members[listen.address, default: []].append((Int32(i), listen.isDefault, listen.position))
+            }
+        }
+        var listens: [ListenSettings] = []
+        for address in order {
+            let list = members[address] ?? []
+            let fallback = list.first(where: \.isDefault) ?? list[0]
+            let socket = SocketAddress(bytes: arena.freeze(bytes: address.bytes), text: arena.freeze(address.text))
+            let names = try serverNames(list.map(\.server), at: address)
+            listens.append(ListenSettings(address: socket, names: names, defaultServer: fallback.server))
+        }
+        root.listens = arena.freeze(listens)
+        return options
+    }
+
+    private func serverNames(_ members: [Int32], at address: ListenAddress) throws(Diagnostic) -> ServerNames {
+        var exact: [(String, Int32)] = []
+        var suffixes: [(String, Int32)] = []
+        var prefixes: [(String, Int32)] = []
+        var expressions: [ServerNames.RegexName] = []
+        var taken: Set<String> = []
+        for server in members {
+            for (word, text) in servers[Int(server)].names {
+                if text.hasPrefix("~") {
+                    let index = try regex(Array(word.bytes.dropFirst()), at: word, ignoringCase: true, of: "server_name")
+                    expressions.append(ServerNames.RegexName(regex: index, server: server))
+                    continue
+                }
+                if !taken.insert(text).inserted {
+                    warnings.append(
+                        Diagnostic(
+                            at: word.position, directive: "server_name", "conflicting server name \"\(text)\" on \(address.text), ignored",
+                            found: text, expected: "each name once on an address"))
+                    continue
+                }
+                if text.hasPrefix("*.") {
+                    suffixes.append((String(text.dropFirst(2)), server))
+                } else if text.hasPrefix(".") {
+                    exact.append((String(text.dropFirst()), server))
+                    suffixes.append((String(text.dropFirst()), server))
+                } else if text.hasSuffix(".*") {
+                    prefixes.append((String(text.dropLast(2)), server))
+                } else {
+                    exact.append((text, server))
+                }
+            }
+        }
+        // Expressions of server names were compiled after the table was frozen.
+        root.regexes = arena.freeze(regexes)
+        return ServerNames(exact: exact, suffixes: suffixes, prefixes: prefixes, regexes: expressions, arena: arena)
+    }
+}

@@ -1,0 +1,284 @@
+// The blocks of the builder that hold routes and peers: location, if, upstream; and the small tables they share.
+// Part of `SnapshotBuilder`.
+
+import Balancing
+import Bytes
+import ConfigurationFile
+import Engine
+
+extension SnapshotBuilder {
+    // MARK: location
+
+    func readLocation(_ d: Directive, _ block: [Directive], in parent: Scope) throws(Diagnostic) {
+        let scope = parent.child(.location)
+        scope.location.settings.handler = .files
+        scope.location.settings.proxy.target = .none
+        scope.location.settings.tryFiles = .empty
+        scope.location.settings.isInternal = false
+        let (kind, name) = try locationName(d)
+        if parent.context == .location {
+            if case .named = kind {
+                throw Diagnostic(
+                    at: d.position, directive: "location", "named location \"\(d.arguments[0].shown)\" can be on the server level only",
+                    found: d.arguments[0].shown, expected: "a location of the server")
+            }
+            if parent.location.settings.isExact || parent.location.settings.isNamed {
+                throw Diagnostic(
+                    at: d.position, directive: "location", "location \"\(d.arguments.last?.shown ?? "")\" cannot be inside this location",
+                    found: "a nested location", expected: "a prefix location or a regular expression around it")
+            }
+        }
+        scope.location.settings.name = arena.freeze(bytes: name)
+        scope.location.settings.prefixCount = 0
+        scope.location.settings.isExact = false
+        scope.location.settings.isRegex = false
+        scope.location.settings.isNamed = false
+        scope.location.settings.redirectsToSlash = false
+        switch kind {
+        case .exact:
+            scope.location.settings.isExact = true
+            scope.location.settings.prefixCount = name.count
+        case .prefix, .prefixBeforeRegexes: scope.location.settings.prefixCount = name.count
+        case .regex: scope.location.settings.isRegex = true
+        case .named: scope.location.settings.isNamed = true
+        }
+        try read(block, in: scope)
+        if let first = parent.children.first(where: { same($0.kind, kind) && $0.name == name }) {
+            throw Diagnostic(
+                at: d.position, directive: "location", "duplicate location \"\(String(decoding: name, as: UTF8.self))\"",
+                found: d.arguments.last?.shown ?? "", expected: "each location once", hint: "the first is at \(first.position)")
+        }
+        let index = try add(scope.location)
+        parent.children.append(
+            LocationEntryDraft(kind: kind, name: name, index: index, nested: scope.children, position: d.position))
+    }
+
+    private func same(_ a: LocationEntryDraft.Kind, _ b: LocationEntryDraft.Kind) -> Bool {
+        switch (a, b) {
+        case (.exact, .exact), (.named, .named): true
+        case (.prefix, .prefix), (.prefix, .prefixBeforeRegexes), (.prefixBeforeRegexes, .prefix),
+            (.prefixBeforeRegexes, .prefixBeforeRegexes): true
+        default: false
+        }
+    }
+
+    private func locationName(_ d: Directive) throws(Diagnostic) -> (LocationEntryDraft.Kind, [UInt8]) {
+        func regexKind(_ pattern: [UInt8], _ word: Word, ignoringCase: Bool) throws(Diagnostic) -> (LocationEntryDraft.Kind, [UInt8]) {
+            (.regex(try regex(pattern, at: word, ignoringCase: ignoringCase, of: "location")), pattern)
+        }
+        if d.arguments.count == 2 {
+            let word = d.arguments[1]
+            switch d.arguments[0].text {
+            case "=": return (.exact, word.bytes)
+            case "^~": return (.prefixBeforeRegexes, word.bytes)
+            case "~": return try regexKind(word.bytes, word, ignoringCase: false)
+            case "~*": return try regexKind(word.bytes, word, ignoringCase: true)
+            default: throw .invalidValue(d.arguments[0], of: "location", expected: "\"=\", \"^~\", \"~\" or \"~*\" before the name")
+            }
+        }
+        guard d.arguments.count == 1 else { throw .wrongArgumentCount(d, expected: "a name, with or without a modifier") }
+        let word = d.arguments[0]
+        let text = word.text
+        if text.hasPrefix("@") { return (.named, word.bytes) }
+        if text.hasPrefix("=") { return (.exact, Array(word.bytes.dropFirst())) }
+        if text.hasPrefix("^~") { return (.prefixBeforeRegexes, Array(word.bytes.dropFirst(2))) }
+        if text.hasPrefix("~*") { return try regexKind(Array(word.bytes.dropFirst(2)), word, ignoringCase: true) }
+        if text.hasPrefix("~") { return try regexKind(Array(word.bytes.dropFirst()), word, ignoringCase: false) }
+        return (.prefix, word.bytes)
+    }
+
+    // MARK: if
+
+    /// `if` becomes steps: unless the condition holds, go on behind the block.
+    func readIf(_ d: Directive, in parent: Scope) throws(Diagnostic) {
+        guard let block = d.block else { throw .noBlock(d) }
+        let context: Context
+        switch parent.context {
+        case .server: context = .ifInServer
+        case .location: context = .ifInLocation
+        default: throw .refusal(of: d, in: parent.context, own: DirectiveTable.own)
+        }
+        let condition = try RewriteDirectives.condition(self, d)
+        let scope = parent.child(context)
+        try read(block, in: scope)
+        let inner = scope.location.steps
+        let from = parent.location.steps.count
+        var steps: [RewriteStep] = []
+        if context == .ifInLocation {
+            var settings = scope.location
+            settings.steps = []
+            let index = try add(settings)
+            steps.append(.enter(location: index))
+        }
+        // Steps of the block are placed behind the test; their own jumps move with them.
+        let base = from + 1 + steps.count
+        steps += inner.map { step in
+            if case .unless(let condition, let target) = step { return .unless(condition, target: target + Int32(base)) }
+            return step
+        }
+        parent.location.steps.append(.unless(condition, target: Int32(from + 1 + steps.count)))
+        parent.location.steps += steps
+    }
+
+    // MARK: upstream
+
+    func readUpstream(_ d: Directive, _ block: [Directive], in http: Scope) throws(Diagnostic) {
+        try expectArguments(d, 1)
+        let name = d.arguments[0].text
+        let place: Int
+        if let known = upstreamIndex[name] {
+            if !upstreams[known].isImplicit { throw .duplicate(d, first: upstreams[known].position) }
+            place = known
+        } else {
+            place = upstreams.count
+            upstreams.append(draft(name, isImplicit: false, d.position))
+            upstreamIndex[name] = place
+        }
+        let scope = http.child(.upstream)
+        scope.upstream = draft(name, isImplicit: false, d.position)
+        try read(block, in: scope)
+        if let read = scope.upstream { upstreams[place] = read }
+        if upstreams[place].servers.isEmpty {
+            throw Diagnostic(
+                at: d.position, directive: "upstream", "no servers are inside upstream", found: "upstream \(name)", expected: "at least one server")
+        }
+    }
+
+    private func draft(_ name: String, isImplicit: Bool, _ position: Position) -> UpstreamDraft {
+        UpstreamDraft(
+            name: name, isImplicit: isImplicit,
+            settings: UpstreamSettings(name: arena.freeze(name), peers: .empty, algorithm: .roundRobin, hashKey: .empty), position: position)
+    }
+
+    /// The upstream a `proxy_pass` names: one that is defined (perhaps further down), or the host itself.
+    func upstream(_ authority: String, at word: Word) throws(Diagnostic) -> Int {
+        if let known = upstreamIndex[authority] { return known }
+        upstreams.append(draft(authority, isImplicit: true, word.position))
+        upstreamIndex[authority] = upstreams.count - 1
+        return upstreams.count - 1
+    }
+
+    /// Addresses for `HOST[:PORT]` or `unix:PATH`.
+    func addresses(_ text: String, at word: Word, of directive: String) throws(Diagnostic) -> [(bytes: [UInt8], text: String)] {
+        func bad(_ reason: String) -> Diagnostic {
+            Diagnostic(
+                at: word.position, directive: directive, "\(reason) in upstream \"\(text)\"", found: text,
+                expected: "HOST[:PORT], [IPv6]:PORT or unix:PATH")
+        }
+        if text.hasPrefix("unix:") {
+            guard let bytes = unixAddress(String(text.dropFirst(5))) else { throw bad("invalid path of a unix socket") }
+            return [(bytes, text)]
+        }
+        var host = text
+        var port = 80
+        if text.hasPrefix("[") {
+            guard let close = text.firstIndex(of: "]") else { throw bad("missing \"]\"") }
+            host = String(text[text.index(after: text.startIndex)..<close])
+            let rest = text[text.index(after: close)...]
+            if !rest.isEmpty { port = rest.hasPrefix(":") ? Int(rest.dropFirst()) ?? 0 : 0 }
+        } else if let colon = text.lastIndex(of: ":") {
+            host = String(text[..<colon])
+            port = Int(text[text.index(after: colon)...]) ?? 0
+        }
+        guard port > 0, port < 65536 else { throw bad("invalid port") }
+        if host.isEmpty { throw bad("no host") }
+        if let bytes = numericAddress(host, port: UInt16(port)) { return [(bytes, addressText(bytes))] }
+        let found = system.resolve(host, port: UInt16(port))
+        if found.isEmpty {
+            throw Diagnostic(
+                at: word.position, directive: directive, "host not found in upstream \"\(text)\"", found: host,
+                expected: "a name that the system resolves when the configuration is read")
+        }
+        return found
+    }
+
+    /// Peers, counters and rings, once all upstreams are known.
+    func finishUpstreams() throws(Diagnostic) {
+        for i in upstreams.indices {
+            var upstream = upstreams[i]
+            if upstream.isImplicit {
+                let word = Word(upstream.name, position: upstream.position)
+                let found = try addresses(upstream.name, at: word, of: "proxy_pass")
+                upstream.servers = [UpstreamDraft.ServerLine(text: upstream.name, addresses: found, position: upstream.position)]
+            }
+            var peers: [PeerSettings] = []
+            for line in upstream.servers {
+                if line.isBackup, let method = upstream.method, method.name.text != "least_conn" {
+                    throw Diagnostic(
+                        at: line.position, directive: "server", "balancing method does not support parameter \"backup\"", found: "backup",
+                        expected: "no backup server with \(method.name.text)")
+                }
+                for address in line.addresses {
+                    let socket = SocketAddress(bytes: arena.freeze(bytes: address.bytes), text: arena.freeze(address.text))
+                    peers.append(PeerSettings(address: socket, name: arena.freeze(line.text)))
+                    var spec = PeerSpec(counters: counters.counters(upstream: upstream.name, server: address.text))
+                    spec.weight = line.weight
+                    spec.maxConns = line.maxConns
+                    spec.maxFails = line.maxFails
+                    spec.failTimeoutMs = line.failTimeoutMs
+                    spec.isBackup = line.isBackup
+                    spec.isDown = line.isDown
+                    spec.hashName = Array(line.text.utf8)
+                    upstream.specs.append(spec)
+                }
+            }
+            if upstream.algorithm == .hashConsistent { upstream.ring = HashRing(peers: upstream.specs) }
+            upstream.settings.peers = arena.freeze(peers)
+            upstream.settings.algorithm = upstream.algorithm
+            upstream.settings.hashKey = upstream.hashKey
+            upstreams[i] = upstream
+        }
+    }
+
+    // MARK: Shared tables
+
+    func mapIndex(_ name: String) -> Int {
+        if let known = variables.find(name), known.kind == .map { return Int(known.index) }
+        return 0
+    }
+
+    func splitIndex(_ name: String) -> Int {
+        if let known = variables.find(name), known.kind == .splitClients { return Int(known.index) }
+        return 0
+    }
+
+    func combinedFormat() throws(Diagnostic) -> (template: Template, escaping: Escaping) {
+        if let known = combined { return (known, .log) }
+        let text =
+            "$remote_addr - $remote_user [$time_local] \"$request\" $status $body_bytes_sent \"$http_referer\" \"$http_user_agent\""
+        let made = try template(Word(text, position: Position(file: "combined")), of: "log_format")
+        combined = made
+        return (made, .log)
+    }
+
+    func accessLogFile(_ path: Word) throws(Diagnostic) -> Int32 {
+        let file = try logs.file(path.text, at: path, of: "access_log")
+        if let known = logFileList.firstIndex(where: { $0 === file }) { return Int32(known) }
+        logFileList.append(file)
+        return Int32(logFileList.count - 1)
+    }
+
+    func defaultAccessLog() throws(Diagnostic) -> [AccessLogSpec] {
+        let format = try combinedFormat()
+        let file = try accessLogFile(Word("logs/access.log", position: Position(file: "the default access_log")))
+        return [AccessLogSpec(file: file, path: .empty, format: format.template, escaping: format.escaping, condition: .empty)]
+    }
+
+    func target(of draft: LocationDraft) -> ErrorLogTarget {
+        var target = ErrorLogTarget()
+        if let first = draft.errorLogs.first { (target.file, target.level) = (first.file, first.level) }
+        if draft.errorLogs.count > 1 { (target.secondFile, target.secondLevel) = (draft.errorLogs[1].file, draft.errorLogs[1].level) }
+        return target
+    }
+
+    /// A folder for temporary files: made when it is not there.
+    func temporaryFolder(_ word: Word) -> ByteView {
+        let path = logs.absolute(word.text)
+        system.makeFolder(path)
+        return arena.freeze(path)
+    }
+
+    var proxyHostTemplate: Template {
+        Template(parts: arena.freeze([Engine.TemplatePart(literal: .empty, variable: Variable(.proxyHost))]))
+    }
+}

@@ -1,0 +1,237 @@
+// From directives to a snapshot: walks the blocks, lets each directive set its draft, freezes the drafts.
+// Called by the supervisor at start, at -t and at reload. It reads no file but through `SystemFiles`, and changes nothing but itself.
+
+import Balancing
+import Bytes
+import ConfigurationFile
+import Engine
+
+/// What the main level and `events` say.
+package struct ProcessSettings: Sendable {
+    package var workerProcesses = 1
+    package var connectionsMax = 512
+    package var pidPath: String?
+    package var user: String?
+    package var group: String?
+    package var daemon = false
+    package var descriptorsMax: Int?
+    package var shutdownTimeoutMs: Int64?
+}
+
+/// What a configuration comes to.
+package struct BuiltConfiguration {
+    package var snapshot: Snapshot
+    package var process: ProcessSettings
+    package var listens: [ListenAddress: ListenOptions]
+    package var warnings: [Diagnostic]
+}
+
+package final class SnapshotBuilder {
+    let arena = Arena()
+    let logs: LogFiles
+    let system: any SystemFiles
+    var process = ProcessSettings()
+    var root = SnapshotRoot()
+    var warnings: [Diagnostic] = []
+    var owned: [any Sendable] = []
+
+    var servers: [ServerDraft] = []
+    var locations: [LocationDraft] = []
+    var upstreams: [UpstreamDraft] = []
+    var upstreamIndex: [String: Int] = [:]
+    var maps: [MapSettings] = []
+    var splits: [SplitClientsSettings] = []
+    var regexes: [RegularExpression] = []
+    var variables = VariableNames()
+    var formats: [String: (template: Template, escaping: Escaping)] = [:]
+    var combined: Template?
+    private var hasEvents = false
+    var logFileList: [OpenLogFile] = []
+    var typeTables: [(types: [(fileExtension: String, type: String)], table: MediaTypes)] = []
+    /// The rows of peers that were there before, so that counters live on.
+    let counters: PeerCounterRegistry
+    let revision: UInt64
+
+    package init(system: any SystemFiles, logs: LogFiles, counters: PeerCounterRegistry, revision: UInt64) {
+        self.system = system
+        self.logs = logs
+        self.counters = counters
+        self.revision = revision
+    }
+
+    /// Everything or nothing: on an error nothing has changed.
+    package func build(_ directives: [Directive]) throws(Diagnostic) -> BuiltConfiguration {
+        try variables.declare(directives)
+        maps = variables.mapSlots.map { MapSettings(source: .empty, slot: $0) }
+        splits = [SplitClientsSettings](
+            repeating: SplitClientsSettings(source: .empty, parts: .empty, slot: -1), count: variables.splitCount)
+        let server = ServerDraft(
+            settings: ServerSettings(settings: arena.freeze(LocationSettings()), locations: .empty, namedLocations: .empty))
+        let main = Scope(self, .main, location: LocationDraft(), server: server)
+        main.location.mediaTypes = DefaultTypes.types
+        let errorLog = try logs.file(
+            logs.defaultErrorLog, at: Word(logs.defaultErrorLog, position: Position(file: "the default error_log")), of: "error_log")
+        main.location.errorLogs = [(LogFile(errorLog), .error)]
+        try read(directives, in: main)
+        root.processLog = target(of: main.location)
+        if !hasEvents {
+            throw Diagnostic(
+                at: Position(file: directives.first?.position.file ?? "the configuration"), directive: "events",
+                "no \"events\" section in configuration", found: "none", expected: "events { }")
+        }
+        try finishUpstreams()
+        let listens = try freeze()
+        let peers = upstreams.map { UpstreamPeers(algorithm: $0.algorithm, peers: $0.specs, ring: $0.ring) }
+        let snapshot = Snapshot(revision: revision, root: root, upstreams: peers, arena: arena, owned: owned + logs.opened)
+        return BuiltConfiguration(snapshot: snapshot, process: process, listens: listens, warnings: warnings)
+    }
+
+    // MARK: Blocks
+
+    /// Plain directives first, then blocks, so that children inherit what stands behind them; steps of the rewrite phase keep their
+    /// order and come last, with the settings complete.
+    func read(_ directives: [Directive], in scope: Scope) throws(Diagnostic) {
+        var blocks: [Directive] = []
+        var steps: [(Directive, DirectiveRule?)] = []
+        for d in directives {
+            if Self.ownBlocks.contains(d.name.text), d.name.text != "if" {
+                blocks.append(d)
+            } else if d.name.text == "if" {
+                steps.append((d, nil))
+            } else {
+                let rule = try rule(for: d, in: scope)
+                if rule.isRewriteStep { steps.append((d, rule)) } else { try rule.set(scope, d) }
+            }
+        }
+        for d in blocks { try readBlock(d, in: scope) }
+        for (d, rule) in steps {
+            if let rule { try rule.set(scope, d) } else { try readIf(d, in: scope) }
+        }
+    }
+
+    private static let ownBlocks: Set<String> = ["events", "http", "server", "location", "upstream", "if", "limit_except"]
+
+    private func rule(for d: Directive, in scope: Scope) throws(Diagnostic) -> DirectiveRule {
+        let name = d.name.text
+        guard let rule = DirectiveTable.rule(name, in: scope.context) else {
+            if let rules = DirectiveTable.rules[name] {
+                throw .notAllowed(d, allowedIn: rules.reduce(into: Set<Context>()) { $0.formUnion($1.contexts) })
+            }
+            throw .refusal(of: d, in: scope.context, own: DirectiveTable.own)
+        }
+        if rule.takesBlock, d.block == nil { throw .noBlock(d) }
+        if !rule.takesBlock, d.block != nil { throw .notTerminated(d) }
+        if !rule.arguments.contains(d.arguments.count) { throw .wrongArgumentCount(d, expected: Self.words(rule.arguments)) }
+        if rule.isUnique {
+            if let first = scope.seen[name] { throw .duplicate(d, first: first) }
+            scope.seen[name] = d.position
+        }
+        return rule
+    }
+
+    private static func words(_ range: ClosedRange<Int>) -> String {
+        if range.lowerBound == range.upperBound { return range.lowerBound == 1 ? "one argument" : "\(range.lowerBound) arguments" }
+        if range.upperBound == .max { return "at least \(range.lowerBound) \(range.lowerBound == 1 ? "argument" : "arguments")" }
+        return "\(range.lowerBound) to \(range.upperBound) arguments"
+    }
+
+    private func readBlock(_ d: Directive, in scope: Scope) throws(Diagnostic) {
+        guard let block = d.block else { throw .noBlock(d) }
+        switch (d.name.text, scope.context) {
+        case ("events", .main):
+            try expectArguments(d, 0)
+            hasEvents = true
+            try read(block, in: scope.child(.events))
+        case ("http", .main):
+            try expectArguments(d, 0)
+            let http = scope.child(.http)
+            try read(block, in: http)
+        case ("server", .http):
+            try expectArguments(d, 0)
+            try readServer(block, d, in: scope)
+        case ("upstream", .http): try readUpstream(d, block, in: scope)
+        case ("location", .server), ("location", .location): try readLocation(d, block, in: scope)
+        default: throw .refusal(of: d, in: scope.context, own: DirectiveTable.own)
+        }
+    }
+
+    func expectArguments(_ d: Directive, _ n: Int) throws(Diagnostic) {
+        if d.arguments.count != n { throw .wrongArgumentCount(d, expected: n == 0 ? "no arguments" : n == 1 ? "one argument" : "\(n) arguments") }
+    }
+
+    private func readServer(_ block: [Directive], _ d: Directive, in http: Scope) throws(Diagnostic) {
+        let scope = http.child(.server)
+        scope.server.names = []
+        scope.server.listens = []
+        try read(block, in: scope)
+        if scope.server.listens.isEmpty {
+            let address = try ListenAddress.parse(system.isRoot ? "*:80" : "*:8000", at: d.position)
+            scope.server.listens.append(contentsOf: address.map { ListenDraft(address: $0, position: d.position) })
+        }
+        scope.server.locations = scope.children
+        scope.server.settings.rewrite = arena.freeze(scope.location.steps)
+        scope.location.settings.name = .empty
+        let index = try add(scope.location)
+        scope.server.settingsIndex = index
+        servers.append(scope.server)
+    }
+
+    /// Freezes a draft's lists and keeps it; returns its place among the snapshot's locations.
+    func add(_ draft: LocationDraft) throws(Diagnostic) -> Int32 {
+        var draft = draft
+        try freezeLists(&draft)
+        draft.settings.tag = Int32(locations.count)
+        locations.append(draft)
+        return Int32(locations.count - 1)
+    }
+
+    // MARK: Values
+
+    func template(_ word: Word, of directive: String) throws(Diagnostic) -> Template {
+        var parts: [Engine.TemplatePart] = []
+        for part in try word.template(of: directive) {
+            switch part {
+            case .literal(let bytes):
+                parts.append(Engine.TemplatePart(literal: arena.freeze(bytes: bytes), variable: Variable(.none)))
+            case .variable(let name):
+                parts.append(Engine.TemplatePart(literal: .empty, variable: try variable(name, at: word, of: directive)))
+            case .capture(let n):
+                parts.append(Engine.TemplatePart(literal: .empty, variable: Variable(.capture, index: Int32(n))))
+            }
+        }
+        return Template(parts: arena.freeze(parts))
+    }
+
+    func variable(_ name: String, at word: Word, of directive: String) throws(Diagnostic) -> Variable {
+        if let own = variables.find(name) { return own }
+        guard let variable = Variable.named(name, arena: arena) else {
+            throw Diagnostic(
+                at: word.position, directive: directive, "unknown \"\(name)\" variable", found: "$\(name)",
+                expected: "a variable of nginx, or one that set, map or a named group of an expression defines",
+                hint: nearestName(to: name, among: Array(Variable.builtIn.keys) + variables.names).map { "did you mean \"$\($0)\"?" })
+        }
+        switch variable.kind {
+        case .sentHTTPName: root.keepsSentHead = true
+        case .upstreamHTTPName, .upstreamCookieName, .upstreamTrailerName: root.keepsUpstreamHead = true
+        default: break
+        }
+        return variable
+    }
+
+    func regex(_ pattern: Word, ignoringCase: Bool, of directive: String) throws(Diagnostic) -> Int32 {
+        try regex(pattern.bytes, at: pattern, ignoringCase: ignoringCase, of: directive)
+    }
+
+    func regex(_ pattern: [UInt8], at word: Word, ignoringCase: Bool, of directive: String) throws(Diagnostic) -> Int32 {
+        do throws(CompiledExpression.Failure) {
+            let compiled = try CompiledExpression(pattern, ignoringCase: ignoringCase, arena: arena)
+            owned.append(compiled)
+            regexes.append(compiled.expression)
+            return Int32(regexes.count - 1)
+        } catch {
+            throw Diagnostic(
+                at: word.position, directive: directive, "pcre2_compile() failed: \(error.reason) at offset \(error.offset)",
+                found: word.shown, expected: "a regular expression of PCRE2")
+        }
+    }
+}
