@@ -37,6 +37,8 @@ let package = Package(
             dependencies: ["Switchback", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
 
         .testTarget(name: "BytesTests", dependencies: ["Bytes"]),
+        .testTarget(name: "EndToEndTests", dependencies: ["TestSupport"]),
+        .target(name: "TestSupport", dependencies: ["CLinux"], path: "Tests/TestSupport"),
     ],
     swiftLanguageModes: [.v6]
 )
