@@ -48,6 +48,8 @@ public final class Load: Sendable {
         }
     }
 
+    /// The account so far.
+    public var current: Result { state.current.result }
     public var sentCount: Int { state.current.result.sent }
     public var answeredCount: Int { state.current.result.answered.count }
 

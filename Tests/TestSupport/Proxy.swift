@@ -8,6 +8,7 @@ public final class Proxy: @unchecked Sendable {
     public let directory: String
     private let ports: [Int]
     private let child = Locked<ChildProcess?>(nil)
+    private let written = Locked("")
     private let substitutions: [(String, String)]
 
     /// Writes `text` as the configuration and `files` beside it, starts the binary and waits until it listens.
@@ -69,7 +70,13 @@ public final class Proxy: @unchecked Sendable {
     }
 
     /// Writes the configuration; it counts from the next start or reload on.
-    public func configure(_ text: String) throws { try write("proxy.conf", Self.completed(text)) }
+    public func configure(_ text: String) throws {
+        written.with { $0 = expanded(text) }
+        try write("proxy.conf", Self.completed(text))
+    }
+
+    /// The configuration as last written, ports put in.
+    public var configuration: String { written.current }
 
     public func read(_ name: String) -> String { (try? String(contentsOfFile: path(name), encoding: .utf8)) ?? "" }
     public var errorLog: String { read("error.log") + read("stderr") }
