@@ -71,29 +71,36 @@ struct SmugglingTests {
         #expect(upstream.connectionCount == 0)
     }
 
-    @Test("a malformed answer never reaches the client", arguments: [
-        ("nonsense", "hello world\r\n\r\n"),
-        ("no status", "HTTP/1.1 \r\n\r\n"),
-        ("a status of letters", "HTTP/1.1 abc OK\r\n\r\n"),
-        ("a space in a name", "HTTP/1.1 200 OK\r\nX Y: 1\r\nContent-Length: 1\r\n\r\nx"),
-        ("NUL in a value", "HTTP/1.1 200 OK\r\nX: a\0b\r\nContent-Length: 1\r\n\r\nx"),
-        ("two lengths", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxy"),
-        ("length and chunked", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
-        ("an unknown encoding", "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n"),
-        ("a length of letters", "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\nx"),
-        ("a head that ends early", "HTTP/1.1 200 OK\r\nContent-"),
-        ("nothing", ""),
-    ])
-    func malformedAnswer(name: String, bytes: String) throws {
+    private func answerTo(_ bytes: String) throws -> Int {
         let upstream = try Upstream { _, c in
             if !bytes.isEmpty { try c.send(bytes) }
             c.close()
         }
         let proxy = try Proxy(server: "location / { proxy_pass http://\(upstream.endpoint); proxy_http_version 1.1; }")
-        let response = try proxy.get()
-        #expect(response.status == 502)
+        let status = try proxy.get().status
         #expect(!proxy.errorLog.contains("[alert]"))
+        return status
     }
+
+    @Test("a malformed answer never reaches the client", arguments: [
+        ("a space in a name", "HTTP/1.1 200 OK\r\nX Y: 1\r\nContent-Length: 1\r\n\r\nx"),
+        ("NUL in a value", "HTTP/1.1 200 OK\r\nX: a\0b\r\nContent-Length: 1\r\n\r\nx"),
+        ("a head that ends early", "HTTP/1.1 200 OK\r\nContent-"),
+        ("nothing", ""),
+    ])
+    func malformedAnswer(name: String, bytes: String) throws { #expect(try answerTo(bytes) == 502) }
+
+    @Test("a malformed answer that older proxies let pass never reaches the client",
+        .enabled(if: !Harness.isNginx, "1.22 takes them for HTTP/0.9 or guesses"), arguments: [
+        ("nonsense", "hello world\r\n\r\n"),
+        ("no status", "HTTP/1.1 \r\n\r\n"),
+        ("a status of letters", "HTTP/1.1 abc OK\r\n\r\n"),
+        ("two lengths", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxy"),
+        ("length and chunked", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+        ("an unknown encoding", "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n"),
+        ("a length of letters", "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\nx"),
+    ])
+    func guessedAnswer(name: String, bytes: String) throws { #expect(try answerTo(bytes) == 502) }
 
     @Test func aHeadOfAnUpstreamThatNeverEndsIsBounded() throws {
         let upstream = try Upstream { _, c in
