@@ -112,6 +112,7 @@ struct TimeoutTests {
         let proxy = try proxy(upstream.endpoint, "proxy_buffering off;", server: "send_timeout 300ms;")
         let client = try proxy.client(receiveBufferBytes: 4 << 10)
         try client.send(RawClient.text())
+        _ = try upstream.waitForRequests(1)
         try upstream.waitForOpenConnections(0)
         let (bytes, _) = client.stream.readToEnd()
         #expect(bytes.count < 64 << 20)

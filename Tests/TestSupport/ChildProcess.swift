@@ -3,7 +3,7 @@
 
 import Foundation
 
-public enum ExitStatus: Equatable, Sendable {
+public enum ProcessEnd: Equatable, Sendable {
     case exited(Int32)
     case signalled(Int32)
 }
@@ -12,7 +12,7 @@ final class ChildProcess: Sendable {
     private struct State: Sendable {
         var pid: pid_t = 0
         var failure: Int32 = 0
-        var status: ExitStatus?
+        var status: ProcessEnd?
     }
 
     private let state = Locked(State())
@@ -44,13 +44,13 @@ final class ChildProcess: Sendable {
     }
 
     var pid: pid_t { state.current.pid }
-    var status: ExitStatus? { state.current.status }
+    var status: ProcessEnd? { state.current.status }
     var isRunning: Bool { status == nil }
 
     func signal(_ number: Int32) { if isRunning { kill(pid, number) } }
 
     /// Its end, or nil when it still runs after `withinMs`.
-    func waitForEnd(withinMs: Int) -> ExitStatus? {
+    func waitForEnd(withinMs: Int) -> ProcessEnd? {
         ended.wait(ms: withinMs)
         return status
     }

@@ -51,7 +51,9 @@ public final class Proxy: @unchecked Sendable {
 
     /// A configuration around what stands inside `http { }`, in lines of its own so that line numbers are easy to tell.
     public static func wrapped(_ http: String, _ main: String = "") -> String {
-        "worker_processes 1; \(main) events { } http { access_log access.log;\n\(http)\n}\n"
+        let log = http.contains("access_log ") ? "" : "access_log access.log;"
+        let workers = main.contains("worker_processes") ? "" : "worker_processes 1;"
+        return "\(workers) \(main) events { } http { \(log)\n\(http)\n}\n"
     }
 
     // MARK: Files
@@ -143,7 +145,7 @@ public final class Proxy: @unchecked Sendable {
     }
 
     /// Runs the binary with further arguments (`-t`, `-s quit`) to its end.
-    public func run(_ arguments: [String]) throws -> (status: ExitStatus, output: String) {
+    public func run(_ arguments: [String]) throws -> (status: ProcessEnd, output: String) {
         let process = try launch(arguments, output: "run")
         guard let status = process.waitForEnd(withinMs: 10_000) else {
             process.signal(SIGKILL)
@@ -164,12 +166,12 @@ public final class Proxy: @unchecked Sendable {
 
     /// Sends `signal` and waits for the end.
     @discardableResult
-    public func stop(_ signal: Int32 = SIGTERM, withinMs: Int = 10_000) throws -> ExitStatus {
+    public func stop(_ signal: Int32 = SIGTERM, withinMs: Int = 10_000) throws -> ProcessEnd {
         self.signal(signal)
         return try waitForEnd(withinMs: withinMs)
     }
 
-    public func waitForEnd(withinMs: Int = 10_000) throws -> ExitStatus {
+    public func waitForEnd(withinMs: Int = 10_000) throws -> ProcessEnd {
         guard let status = child.current?.waitForEnd(withinMs: withinMs) else {
             throw TestFailure("\(Harness.binary) still runs after \(withinMs) ms")
         }
