@@ -96,7 +96,7 @@ struct ExampleTests {
         try load.waitForAnswers(100)
         let result = try load.finish()
         #expect(result.failures == [])
-        #expect(result.count(200) == result.sent)
+        #expect(result.count(200) == result.sent, "\(result.statuses) \(peers.map(\.failures)) \(proxy.errorLog)")
         #expect(peers.map(\.requestCount).reduce(0, +) == result.sent)
     }
 

@@ -10,6 +10,7 @@ public final class Upstream: Sendable {
     struct State: Sendable {
         var requests: [Request] = []
         var cut: [Request] = []
+        var failures: [String] = []
         var connections = 0
         var open: [Int: UpstreamConnection] = [:]
         var listener: Int32 = -1
@@ -27,7 +28,7 @@ public final class Upstream: Sendable {
         _ handler: @escaping Handler
     ) throws {
         try self.init(raw: endpoint, listening: listening, timeoutMs: timeoutMs) { connection in
-            try? connection.serveRequests(readsBodies: readsBodies, handler)
+            connection.run { try connection.serveRequests(readsBodies: readsBodies, handler) }
         }
     }
 
@@ -95,6 +96,8 @@ public final class Upstream: Sendable {
     public var requestCount: Int { state.current.requests.count }
     public var connectionCount: Int { state.current.connections }
     public var openConnectionCount: Int { state.current.open.count }
+    /// What scripts threw, other than at the proxy's orderly end of a connection.
+    public var failures: [String] { state.current.failures }
     /// Requests whose body never came to its end.
     public var cutRequests: [Request] { state.current.cut }
 
@@ -142,6 +145,8 @@ public final class UpstreamConnection: Sendable {
     public let number: Int
     private let state: Locked<Upstream.State>
     private let isDone = Locked(false)
+    /// True when the present request asks for the end of the connection.
+    private let isLast = Locked(false)
 
     init(_ stream: Stream, number: Int, _ state: Locked<Upstream.State>) {
         self.stream = stream
@@ -154,16 +159,21 @@ public final class UpstreamConnection: Sendable {
 
     /// A response with Content-Length.
     public func answer(_ status: String = "200 OK", _ fields: [String] = [], body: String = "") throws {
-        let lines = ["HTTP/1.1 \(status)"] + fields + ["Content-Length: \(body.utf8.count)"]
+        let lines = ["HTTP/1.1 \(status)"] + fields + connectionField(fields) + ["Content-Length: \(body.utf8.count)"]
         try send(lines.joined(separator: "\r\n") + "\r\n\r\n" + body)
     }
 
     /// A chunked response, one chunk a piece.
     public func answerChunked(_ pieces: [String], _ fields: [String] = [], trailers: [String] = []) throws {
-        let lines = ["HTTP/1.1 200 OK", "Transfer-Encoding: chunked"] + fields
+        let lines = ["HTTP/1.1 200 OK", "Transfer-Encoding: chunked"] + fields + connectionField(fields)
         try send(lines.joined(separator: "\r\n") + "\r\n\r\n")
         for piece in pieces { try send(String(piece.utf8.count, radix: 16) + "\r\n" + piece + "\r\n") }
         try send((["0"] + trailers).joined(separator: "\r\n") + "\r\n\r\n")
+    }
+
+    /// A server that ends the connection says so, or the proxy would keep a connection that is about to close.
+    private func connectionField(_ fields: [String]) -> [String] {
+        isLast.current && !fields.contains { $0.lowercased().hasPrefix("connection:") } ? ["Connection: close"] : []
     }
 
     /// Ends the connection in an orderly way once the script returns; no further request is read.
@@ -177,6 +187,12 @@ public final class UpstreamConnection: Sendable {
         return stream.readToEnd().end
     }
 
+    func run(_ script: () throws -> Void) {
+        do { try script() } catch {
+            if error as? StreamEnd != .closed { state.with { $0.failures.append("connection \(number): \(error)") } }
+        }
+    }
+
     func serveRequests(readsBodies: Bool, _ handler: Upstream.Handler) throws {
         var sequence = 0
         while !isDone.current {
@@ -184,6 +200,8 @@ public final class UpstreamConnection: Sendable {
             request.head = try stream.readHead()
             request.connection = number
             request.sequence = sequence
+            let endsAfter = request.version == "HTTP/1.0" || request["Connection"]?.lowercased() == "close"
+            isLast.with { $0 = endsAfter }
             if readsBodies {
                 do {
                     var body: [UInt8] = []
@@ -197,7 +215,7 @@ public final class UpstreamConnection: Sendable {
             state.with { [request] in $0.requests.append(request) }
             try handler(request, self)
             sequence += 1
-            if request.version == "HTTP/1.0" || request["Connection"]?.lowercased() == "close" { return }
+            if endsAfter { return }
         }
     }
 }
