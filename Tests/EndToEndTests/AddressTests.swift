@@ -32,7 +32,10 @@ struct AddressTests {
         let upstream = try Upstream(at: .tcp("::1", Ports.reserve())) { r, c in try c.answer(body: r["X-Real"] ?? "") }
         let proxy = try Proxy(
             http: """
-                server { listen [::1]:%PORT%; location / { proxy_pass http://\(upstream.endpoint); proxy_set_header X-Real $remote_addr; } }
+                server {
+                    listen [::1]:%PORT%;
+                    location / { proxy_pass http://\(upstream.endpoint); proxy_set_header X-Real $remote_addr; }
+                }
                 """)
         #expect(try RawClient(.tcp("::1", proxy.port)).request().text == "::1")
     }

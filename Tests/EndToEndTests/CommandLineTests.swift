@@ -20,27 +20,29 @@ struct CommandLineTests {
         #expect(!FileManager.default.fileExists(atPath: proxy.path("proxy.pid")) || proxy.read("proxy.pid").isEmpty)
     }
 
-    @Test("a bad configuration fails with its place", arguments: [
-        ("events { }\nhttp {\n nonsense on;\n}\n", "unknown directive \"nonsense\"", 3),
-        ("events { }\nhttp {\n server { listen 127.0.0.1:%PORT%\n return 200; }\n}\n", "invalid parameter \"return\"", 4),
-        ("events { }\nhttp {\n server { listen 127.0.0.1:%PORT%; }\n", "unexpected end of file, expecting \"}\"", 4),
-        ("events { }\nhttp {\n}\n}\n", "unexpected \"}\"", 4),
-        ("events { }\nhttp {\n server {\n  root;\n }\n}\n", "invalid number of arguments in \"root\" directive", 4),
-        ("events { }\nhttp {\n server {\n  root a b;\n }\n}\n", "invalid number of arguments in \"root\" directive", 4),
-        ("events { }\nhttp {\n server { root a;\n root b; }\n}\n", "\"root\" directive is duplicate", 4),
-        ("events { }\nlocation / { }\n", "\"location\" directive is not allowed here", 2),
-        ("events { }\nhttp { server { listen 127.0.0.1:99999; } }\n", "invalid port", 2),
-        ("events { }\nhttp { server {\n return 200 $unknown_one; } }\n", "unknown \"unknown_one\" variable", -1),
-        ("events { }\nhttp { keepalive_timeout nonsense; }\n", "invalid value", 2),
-        ("events { }\nhttp { server { location / { proxy_pass nonsense; } } }\n", "invalid URL prefix", 2),
-        ("events { }\nhttp { upstream u { } }\n", "no servers are inside upstream", 2),
-        ("events { }\nhttp { sendfile maybe; }\n", "it must be \"on\" or \"off\"", 2),
-        ("events { }\nhttp { include missing.conf; }\n", "missing.conf", 2),
-        ("events { }\nhttp { server { location ~ ( { } } }\n", "(", 2),
-        ("events { }\nhttp { client_max_body_size 12x; }\n", "invalid value", 2),
-        ("events { }\nhttp { server { location /a { } location /a { } } }\n", "duplicate location \"/a\"", 2),
-        ("http { server { return 200 \"open; } }\n", "unexpected end of file", -1),
-    ])
+    @Test(
+        "a bad configuration fails with its place",
+        arguments: [
+            ("events { }\nhttp {\n nonsense on;\n}\n", "unknown directive \"nonsense\"", 3),
+            ("events { }\nhttp {\n server { listen 127.0.0.1:%PORT%\n return 200; }\n}\n", "invalid parameter \"return\"", 4),
+            ("events { }\nhttp {\n server { listen 127.0.0.1:%PORT%; }\n", "unexpected end of file, expecting \"}\"", 4),
+            ("events { }\nhttp {\n}\n}\n", "unexpected \"}\"", 4),
+            ("events { }\nhttp {\n server {\n  root;\n }\n}\n", "invalid number of arguments in \"root\" directive", 4),
+            ("events { }\nhttp {\n server {\n  root a b;\n }\n}\n", "invalid number of arguments in \"root\" directive", 4),
+            ("events { }\nhttp {\n server { root a;\n root b; }\n}\n", "\"root\" directive is duplicate", 4),
+            ("events { }\nlocation / { }\n", "\"location\" directive is not allowed here", 2),
+            ("events { }\nhttp { server { listen 127.0.0.1:99999; } }\n", "invalid port", 2),
+            ("events { }\nhttp { server {\n return 200 $unknown_one; } }\n", "unknown \"unknown_one\" variable", -1),
+            ("events { }\nhttp { keepalive_timeout nonsense; }\n", "invalid value", 2),
+            ("events { }\nhttp { server { location / { proxy_pass nonsense; } } }\n", "invalid URL prefix", 2),
+            ("events { }\nhttp { upstream u { } }\n", "no servers are inside upstream", 2),
+            ("events { }\nhttp { sendfile maybe; }\n", "it must be \"on\" or \"off\"", 2),
+            ("events { }\nhttp { include missing.conf; }\n", "missing.conf", 2),
+            ("events { }\nhttp { server { location ~ ( { } } }\n", "(", 2),
+            ("events { }\nhttp { client_max_body_size 12x; }\n", "invalid value", 2),
+            ("events { }\nhttp { server { location /a { } location /a { } } }\n", "duplicate location \"/a\"", 2),
+            ("http { server { return 200 \"open; } }\n", "unexpected end of file", -1),
+        ])
     func bad(text: String, message: String, line: Int) throws {
         let (status, output, proxy) = try check(text)
         #expect(status == .exited(1))
@@ -93,9 +95,11 @@ struct CommandLineTests {
         #expect(output.contains("version"))
     }
 
-    @Test("every example of conf/ is a good configuration", arguments: [
-        "demo.conf", "blue-green-host.conf", "three-replicas.conf", "fallback.conf", "health-addresses.conf",
-    ])
+    @Test(
+        "every example of conf/ is a good configuration",
+        arguments: [
+            "demo.conf", "blue-green-host.conf", "three-replicas.conf", "fallback.conf", "health-addresses.conf",
+        ])
     func examples(name: String) throws {
         let text = try String(contentsOfFile: Harness.packageDirectory + "/conf/" + name, encoding: .utf8)
         let names = [("backend-green:", "127.0.0.1:"), ("backend-blue:", "127.0.0.1:")]

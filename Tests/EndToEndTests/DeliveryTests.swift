@@ -7,7 +7,9 @@ import Testing
 struct DeliveryTests {
     private func proxy(_ upstream: Upstream, _ more: String = "") throws -> Proxy {
         try Proxy(
-            server: "client_max_body_size 64m; location / { proxy_pass http://\(upstream.endpoint); proxy_http_version 1.1; \(more) }")
+            server:
+                "client_max_body_size 64m; location / { proxy_pass http://\(upstream.endpoint); proxy_http_version 1.1; \(more) }"
+        )
     }
 
     @Test func aRequestReachesTheUpstreamAndItsAnswerTheClient() throws {
@@ -34,7 +36,8 @@ struct DeliveryTests {
         let body = Pattern.text(bytes)
         let upstream = try Upstream { r, c in
             if r.target == "/chunked" {
-                try c.answerChunked(bytes == 0 ? [] : [String(body.prefix(bytes / 3)), String(body.dropFirst(bytes / 3))].filter { !$0.isEmpty })
+                try c.answerChunked(
+                    bytes == 0 ? [] : [String(body.prefix(bytes / 3)), String(body.dropFirst(bytes / 3))].filter { !$0.isEmpty })
             } else {
                 try c.answer(body: body)
             }
@@ -131,7 +134,10 @@ struct DeliveryTests {
 
     @Test func bytesBeyondTheLengthOfAResponseAreDropped() throws {
         let upstream = try Upstream { _, c in
-            try c.send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhelloHTTP/1.1 200 OK\r\nX-Smuggled: 1\r\nContent-Length: 3\r\n\r\nbad")
+            try c.send(
+                "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+                    + "HTTP/1.1 200 OK\r\nX-Smuggled: 1\r\nContent-Length: 3\r\n\r\nbad"
+            )
             c.close()
         }
         let proxy = try proxy(upstream)

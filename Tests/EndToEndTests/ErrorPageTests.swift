@@ -5,22 +5,27 @@ import Testing
 
 @Suite("own answers", .ownThread)
 struct ErrorPageTests {
-    @Test("return gives the status and the text", arguments: [
-        ("return 200 text;", 200, "text"), ("return 200 \"a $uri b\";", 200, "a / b"), ("return 404 mine;", 404, "mine"),
-        ("return 418 tea;", 418, "tea"), ("return 204;", 204, ""), ("return 200;", 200, ""),
-    ])
+    @Test(
+        "return gives the status and the text",
+        arguments: [
+            ("return 200 text;", 200, "text"), ("return 200 \"a $uri b\";", 200, "a / b"), ("return 404 mine;", 404, "mine"),
+            ("return 418 tea;", 418, "tea"), ("return 204;", 204, ""), ("return 200;", 200, ""),
+        ])
     func returned(directive: String, status: Int, text: String) throws {
         let response = try Proxy(server: "location / { \(directive) }").get()
         #expect(response.status == status)
         #expect(response.text == text)
     }
 
-    @Test("return redirects", arguments: [
-        ("return 301 /new;", 301, "http://test:%PORT%/new"), ("return 302 http://other/$request_uri;", 302, "http://other//x?y=1"),
-        ("return 303 https://other/;", 303, "https://other/"), ("return 307 /a;", 307, "http://test:%PORT%/a"),
-        ("return 308 /a;", 308, "http://test:%PORT%/a"), ("return http://short/;", 302, "http://short/"),
-        ("absolute_redirect off; return 301 /new;", 301, "/new"),
-    ])
+    @Test(
+        "return redirects",
+        arguments: [
+            ("return 301 /new;", 301, "http://test:%PORT%/new"),
+            ("return 302 http://other/$request_uri;", 302, "http://other//x?y=1"),
+            ("return 303 https://other/;", 303, "https://other/"), ("return 307 /a;", 307, "http://test:%PORT%/a"),
+            ("return 308 /a;", 308, "http://test:%PORT%/a"), ("return http://short/;", 302, "http://short/"),
+            ("absolute_redirect off; return 301 /new;", 301, "/new"),
+        ])
     func redirected(directive: String, status: Int, location: String) throws {
         let proxy = try Proxy(server: "location / { \(directive) }")
         let response = try proxy.get("/x?y=1")
@@ -28,11 +33,14 @@ struct ErrorPageTests {
         #expect(response["Location"] == location.replacing("%PORT%", with: "\(proxy.port)"))
     }
 
-    @Test("each error has nginx's short page", arguments: [
-        (400, "400 Bad Request"), (401, "401 Authorization Required"), (403, "403 Forbidden"), (404, "404 Not Found"),
-        (405, "405 Not Allowed"), (429, "429 Too Many Requests"), (500, "500 Internal Server Error"), (502, "502 Bad Gateway"),
-        (503, "503 Service Temporarily Unavailable"), (504, "504 Gateway Time-out"),
-    ])
+    @Test(
+        "each error has nginx's short page",
+        arguments: [
+            (400, "400 Bad Request"), (401, "401 Authorization Required"), (403, "403 Forbidden"), (404, "404 Not Found"),
+            (405, "405 Not Allowed"), (429, "429 Too Many Requests"), (500, "500 Internal Server Error"),
+            (502, "502 Bad Gateway"),
+            (503, "503 Service Temporarily Unavailable"), (504, "504 Gateway Time-out"),
+        ])
     func pages(status: Int, title: String) throws {
         let response = try Proxy(server: "server_tokens off; location / { return \(status); }").get()
         #expect(response.status == status)
@@ -145,7 +153,8 @@ struct ErrorPageTests {
         #expect(try proxy.get("/", method: "POST", body: Pattern.text(101)).status == 413)
         #expect(try proxy.get("/big", method: "POST", body: Pattern.text(5000)).text == "5000")
         let client = try proxy.client()
-        try client.send(RawClient.text("POST", "/", ["Transfer-Encoding: chunked"]) + "65\r\n" + Pattern.text(101) + "\r\n0\r\n\r\n")
+        try client.send(
+            RawClient.text("POST", "/", ["Transfer-Encoding: chunked"]) + "65\r\n" + Pattern.text(101) + "\r\n0\r\n\r\n")
         #expect(try client.response().status == 413)
         #expect(upstream.requestCount == 2)
     }

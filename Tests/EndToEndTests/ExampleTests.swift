@@ -30,7 +30,9 @@ struct ExampleTests {
         #expect(first.text == "blue")
         #expect(blue.requests.first?["Host"] == "arq-ai.ru")
 
-        let load = Load(proxy.endpoint, connections: 4) { RawClient.text("GET", "/", ["Host: arq-ai.ru", "X-Request-Id: \($0)"]) }
+        let load = Load(proxy.endpoint, connections: 4) {
+            RawClient.text("GET", "/", ["Host: arq-ai.ru", "X-Request-Id: \($0)"])
+        }
         try load.waitForAnswers(50)
         try proxy.reload(proxy.configuration.replacing("localhost:\(blue.port)", with: "localhost:\(green.port)")) {
             try proxy.get().text == "green"

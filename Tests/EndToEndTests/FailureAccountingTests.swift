@@ -52,7 +52,8 @@ struct FailureAccountingTests {
         let erring = try Upstream { _, c in try c.answer("500 Internal Server Error", body: "bad") }
         let good = try Upstream(saying: "good")
         let proxy = try proxy(
-            "server \(erring.endpoint) max_fails=1 fail_timeout=30s; server \(good.endpoint);", "proxy_next_upstream error http_500;")
+            "server \(erring.endpoint) max_fails=1 fail_timeout=30s; server \(good.endpoint);",
+            "proxy_next_upstream error http_500;")
         for _ in 0..<10 { #expect(try proxy.get().text == "good") }
         #expect(erring.requestCount == 1)
     }

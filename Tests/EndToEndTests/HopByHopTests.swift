@@ -38,7 +38,8 @@ struct HopByHopTests {
 
     @Test func ofAResponseDoNotReachTheClient() throws {
         let upstream = try Upstream { _, c in
-            try c.answer("200 OK", ["Connection: X-Other", "Keep-Alive: timeout=99", "X-End: 1", "X-Accel-Charset: a", "X-Pad: b"])
+            try c.answer(
+                "200 OK", ["Connection: X-Other", "Keep-Alive: timeout=99", "X-End: 1", "X-Accel-Charset: a", "X-Pad: b"])
         }
         let proxy = try proxy(upstream)
         let response = try proxy.client().request()
@@ -55,7 +56,9 @@ struct HopByHopTests {
             "Range: bytes=0-1", "User-Agent: test", "Referer: http://a/", "Accept-Encoding: gzip", "Via: 1.1 other",
             "X-Empty-Not: 1", "x-lower: Case Kept",
         ]
-        let upstream = try Upstream { _, c in try c.answer("200 OK", ["Via: 1.1 peer", "Location: /x", "Vary: A", "Vary: B", "x-lower: Y"]) }
+        let upstream = try Upstream { _, c in
+            try c.answer("200 OK", ["Via: 1.1 peer", "Location: /x", "Vary: A", "Vary: B", "x-lower: Y"])
+        }
         let proxy = try proxy(upstream)
         let response = try proxy.get("/", fields)
         let head = try #require(upstream.requests.first).head.text
@@ -98,7 +101,9 @@ struct HopByHopTests {
         let proxy = try Proxy(
             server: "location /a/ { proxy_pass http://u/b/; } location /off { proxy_redirect off; proxy_pass http://u; }",
             http: "upstream u { server \(upstream.endpoint); }")
-        #expect(try proxy.get("/a/x")["Location"] == "http://u/b/x/there".replacing("http://u/b/", with: "http://test:\(proxy.port)/a/"))
+        #expect(
+            try proxy.get("/a/x")["Location"]
+                == "http://u/b/x/there".replacing("http://u/b/", with: "http://test:\(proxy.port)/a/"))
         #expect(try proxy.get("/off")["Location"] == "http://u/off/there")
     }
 }

@@ -26,13 +26,15 @@ struct KeepaliveTests {
         #expect(upstream.requestCount == 20)
     }
 
-    @Test("the end of a connection follows the request", arguments: [
-        ("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", true),
-        ("GET / HTTP/1.1\r\nHost: a\r\nConnection: Close\r\n\r\n", true),
-        ("GET / HTTP/1.0\r\n\r\n", true),
-        ("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", false),
-        ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", false),
-    ])
+    @Test(
+        "the end of a connection follows the request",
+        arguments: [
+            ("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", true),
+            ("GET / HTTP/1.1\r\nHost: a\r\nConnection: Close\r\n\r\n", true),
+            ("GET / HTTP/1.0\r\n\r\n", true),
+            ("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", false),
+            ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", false),
+        ])
     func connectionField(request: String, closes: Bool) throws {
         let upstream = try Self.echo()
         let proxy = try proxy(upstream)

@@ -48,7 +48,7 @@ struct LifecycleTests {
         let gate = Signal()
         let upstream = try Upstream(readsBodies: false) { r, c in
             if r.target == "/tunnel" {
-                try c.send(TunnelTests.accepted)
+                try c.acceptUpgrade()
                 try c.send(try c.stream.read(exactly: 4))
                 return c.close()
             }
@@ -64,7 +64,8 @@ struct LifecycleTests {
         let proxy = try Proxy(
             server: """
                 location / {
-                    proxy_pass http://\(upstream.endpoint); proxy_http_version 1.1; proxy_request_buffering off; proxy_buffering off;
+                    proxy_pass http://\(upstream.endpoint); proxy_http_version 1.1;
+                    proxy_request_buffering off; proxy_buffering off;
                     proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $http_connection;
                 }
                 """)
@@ -73,15 +74,13 @@ struct LifecycleTests {
         let upload = try proxy.client()
         try upload.send(RawClient.text("PUT", "/", ["Connection: close", "Content-Length: 10"]) + "first")
         let tunnel = try proxy.client()
-        try tunnel.send(RawClient.text("GET", "/tunnel", ["Connection: Upgrade", "Upgrade: chat"]))
-        #expect(try tunnel.stream.readHead().word(1) == "101")
+        #expect(try tunnel.upgrade("/tunnel").word(1) == "101")
         _ = try upstream.waitForRequests(3)
         proxy.signal(SIGQUIT)
         try Harness.wait(for: "new connections to be refused") { Self.isRefused(proxy.endpoint) }
         try upload.send("again")
         #expect(try upload.response().text == "10")
-        try tunnel.send("ping")
-        #expect(try tunnel.stream.read(exactly: 4) == Array("ping".utf8))
+        #expect(try tunnel.echo("ping") == "ping")
         gate.fire()
         #expect(try download.response().body.count == 200_000)
         #expect(try proxy.waitForEnd() == .exited(0))
@@ -171,7 +170,9 @@ struct LifecycleTests {
         try Harness.wait(for: "the error to be logged") { proxy.errorLog.contains("unknown directive \"nonsense\"") }
         #expect(try proxy.get().text == "good")
         #expect(proxy.isRunning)
-        try proxy.reload(Proxy.wrapped("server { listen 127.0.0.1:%PORT%; return 200 better; }")) { try proxy.get().text == "better" }
+        try proxy.reload(Proxy.wrapped("server { listen 127.0.0.1:%PORT%; return 200 better; }")) {
+            try proxy.get().text == "better"
+        }
     }
 
     @Test func aReloadOpensAndClosesAddresses() throws {

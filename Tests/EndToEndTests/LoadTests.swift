@@ -29,7 +29,11 @@ struct LoadTests {
         let peers = try (0..<2).map { try Upstream(saying: "\($0)") }
         let proxy = try Proxy(
             server: "location / { proxy_pass http://u; proxy_http_version 1.1; proxy_set_header Connection \"\"; }",
-            http: "upstream u { server \(peers[0].endpoint) max_fails=1 fail_timeout=1s; server \(peers[1].endpoint); keepalive 8; }")
+            http:
+                """
+                upstream u { server \(peers[0].endpoint) max_fails=1 fail_timeout=1s; server \(peers[1].endpoint); keepalive 8; }
+                """
+        )
         let load = Load(proxy.endpoint, connections: 8)
         for _ in 0..<3 {
             try load.waitForAnswers(100)

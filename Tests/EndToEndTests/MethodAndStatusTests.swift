@@ -52,7 +52,11 @@ struct MethodAndStatusTests {
 
     @Test func aNotModifiedAnswerMayNameALength() throws {
         let upstream = try Upstream { r, c in
-            if r.target == "/" { try c.send("HTTP/1.1 304 Not Modified\r\nContent-Length: 500\r\n\r\n") } else { try c.answer(body: "next") }
+            if r.target == "/" {
+                try c.send("HTTP/1.1 304 Not Modified\r\nContent-Length: 500\r\n\r\n")
+            } else {
+                try c.answer(body: "next")
+            }
         }
         let proxy = try proxy(upstream)
         let client = try proxy.client()

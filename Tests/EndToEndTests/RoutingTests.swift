@@ -18,12 +18,14 @@ struct RoutingTests {
         server { listen 127.0.0.1:%PORT2% default_server; server_name default; return 200 default; }
         """
 
-    @Test("the Host names the server", arguments: [
-        ("first.test", "first"), ("exact.test", "exact"), ("www.exact.test", "exact"), ("EXACT.Test", "exact"),
-        ("exact.test:8080", "exact"), ("exact.test.", "exact"), ("a.wild.test", "wild"), ("a.b.wild.test", "wild"),
-        ("sub.wild.test", "sub"), ("wild.test", "first"), ("tail.anything.org", "tail"), ("both.test", "both"),
-        ("x.both.test", "both"), ("re42.test", "regex 42"), ("rex.test", "first"), ("unknown", "first"),
-    ])
+    @Test(
+        "the Host names the server",
+        arguments: [
+            ("first.test", "first"), ("exact.test", "exact"), ("www.exact.test", "exact"), ("EXACT.Test", "exact"),
+            ("exact.test:8080", "exact"), ("exact.test.", "exact"), ("a.wild.test", "wild"), ("a.b.wild.test", "wild"),
+            ("sub.wild.test", "sub"), ("wild.test", "first"), ("tail.anything.org", "tail"), ("both.test", "both"),
+            ("x.both.test", "both"), ("re42.test", "regex 42"), ("rex.test", "first"), ("unknown", "first"),
+        ])
     func serverNames(host: String, text: String) throws {
         #expect(try Proxy(http: Self.servers).get("/", ["Host: \(host)"]).text == text)
     }
@@ -35,7 +37,9 @@ struct RoutingTests {
             #expect(try client.request("GET", "/", ["Host: \(host)"]).text == text)
         }
         #expect(try proxy.raw("GET / HTTP/1.0\r\n\r\n").text.hasSuffix("empty"))
-        #expect(try proxy.raw("GET http://exact.test/ HTTP/1.1\r\nHost: first.test\r\nConnection: close\r\n\r\n").text.hasSuffix("exact"))
+        #expect(
+            try proxy.raw("GET http://exact.test/ HTTP/1.1\r\nHost: first.test\r\nConnection: close\r\n\r\n").text.hasSuffix(
+                "exact"))
     }
 
     static let locations = """
@@ -52,13 +56,17 @@ struct RoutingTests {
         location "/with space" { return 200 space; }
         """
 
-    @Test("the address names the location", arguments: [
-        ("/", "root"), ("/other", "slash"), ("/exact", "exact"), ("/exact/", "slash"), ("/pre", "pre"), ("/prefix", "pre"),
-        ("/prefix/longer", "long"), ("/images/a.php", "images"), ("/pre/a.php", "php"), ("/a.PHP", "slash"), ("/a.JPG", "pic JPG"),
-        ("/pre/b.gif", "pic gif"), ("/user/42/x/y", "user 42 x/y"), ("/nested/", "nested"), ("/nested/inner", "in"),
-        ("/nested/a.x", "x"), ("/with%20space", "space"), ("/%65xact", "exact"), ("/a/../exact", "exact"), ("//exact", "exact"),
-        ("/./pre", "pre"), ("/exact?a.php", "exact"), ("/pre#a.php", "pre"),
-    ])
+    @Test(
+        "the address names the location",
+        arguments: [
+            ("/", "root"), ("/other", "slash"), ("/exact", "exact"), ("/exact/", "slash"), ("/pre", "pre"), ("/prefix", "pre"),
+            ("/prefix/longer", "long"), ("/images/a.php", "images"), ("/pre/a.php", "php"), ("/a.PHP", "slash"),
+            ("/a.JPG", "pic JPG"),
+            ("/pre/b.gif", "pic gif"), ("/user/42/x/y", "user 42 x/y"), ("/nested/", "nested"), ("/nested/inner", "in"),
+            ("/nested/a.x", "x"), ("/with%20space", "space"), ("/%65xact", "exact"), ("/a/../exact", "exact"),
+            ("//exact", "exact"),
+            ("/./pre", "pre"), ("/exact?a.php", "exact"), ("/pre#a.php", "pre"),
+        ])
     func locations(target: String, text: String) throws {
         #expect(try Proxy(server: Self.locations).get(target).text == text)
     }
@@ -68,12 +76,15 @@ struct RoutingTests {
         #expect(try proxy.get("/b").status == 404)
     }
 
-    @Test("proxy_pass with an address replaces the location's part", arguments: [
-        ("/a/", "/", "/a/x?q=1", "/x?q=1"), ("/a/", "", "/a/x", "/a/x"), ("/a/", "/b/", "/a/x/y", "/b/x/y"),
-        ("/a", "/b", "/axy", "/bxy"), ("/a/", "/b", "/a/x", "/bx"), ("= /a", "/b/c", "/a?q", "/b/c?q"),
-        ("/a/", "/b/", "/a/x%20y", "/b/x%20y"), ("/a/", "", "/a/x%20%2Fy", "/a/x%20%2Fy"), ("/a/", "", "/a/./x//y", "/a/./x//y"),
-        ("/a/", "/b/", "/a/../a/x//y", "/b/x/y"),
-    ])
+    @Test(
+        "proxy_pass with an address replaces the location's part",
+        arguments: [
+            ("/a/", "/", "/a/x?q=1", "/x?q=1"), ("/a/", "", "/a/x", "/a/x"), ("/a/", "/b/", "/a/x/y", "/b/x/y"),
+            ("/a", "/b", "/axy", "/bxy"), ("/a/", "/b", "/a/x", "/bx"), ("= /a", "/b/c", "/a?q", "/b/c?q"),
+            ("/a/", "/b/", "/a/x%20y", "/b/x%20y"), ("/a/", "", "/a/x%20%2Fy", "/a/x%20%2Fy"),
+            ("/a/", "", "/a/./x//y", "/a/./x//y"),
+            ("/a/", "/b/", "/a/../a/x//y", "/b/x/y"),
+        ])
     func proxyPass(location: String, path: String, target: String, expected: String) throws {
         let upstream = try Upstream { r, c in try c.answer(body: r.target) }
         let proxy = try Proxy(server: "location \(location) { proxy_pass http://\(upstream.endpoint)\(path); }")
@@ -100,7 +111,11 @@ struct RoutingTests {
         let new = try Upstream(saying: "new")
         let proxy = try Proxy(
             server: """
-                location /api/v1/ { proxy_pass http://\(old.endpoint); add_header Deprecation true always; add_header Sunset "Sat, 31 Dec 2050 23:59:59 GMT" always; }
+                location /api/v1/ {
+                    proxy_pass http://\(old.endpoint);
+                    add_header Deprecation true always;
+                    add_header Sunset "Sat, 31 Dec 2050 23:59:59 GMT" always;
+                }
                 location /api/v2/ { proxy_pass http://\(new.endpoint); }
                 """)
         let first = try proxy.get("/api/v1/users")

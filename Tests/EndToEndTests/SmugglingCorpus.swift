@@ -118,6 +118,8 @@ enum SmugglingCorpus {
         .line("TRACE", [405], "TRACE / HTTP/1.1"),
         .line("a target of 40 KB", [414], "GET /" + String(repeating: "a", count: 40_000) + " HTTP/1.1"),
         .line("a bare carriage return in the line", [400], "GET / HTTP/1.1\rX: y"),
-        RefusedRequest("a TLS hello", [400], "\u{16}\u{03}\u{01}\u{02}\0\u{01}\0\u{01}\u{7c}\u{03}\u{03}" + String(repeating: "x", count: 50)),
+        RefusedRequest(
+            "a TLS hello", [400], "\u{16}\u{03}\u{01}\u{02}\0\u{01}\0\u{01}\u{7c}\u{03}\u{03}" + String(repeating: "x", count: 50)
+        ),
     ]
 }

@@ -7,10 +7,12 @@ import Testing
 struct SmugglingTests {
     static let smuggled = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
 
-    @Test("a doubtful request is refused and its connection ends", arguments: [
-        ("lengths", SmugglingCorpus.lengths), ("encodings", SmugglingCorpus.encodings), ("chunks", SmugglingCorpus.chunks),
-        ("fields", SmugglingCorpus.fields), ("lines", SmugglingCorpus.lines),
-    ])
+    @Test(
+        "a doubtful request is refused and its connection ends",
+        arguments: [
+            ("lengths", SmugglingCorpus.lengths), ("encodings", SmugglingCorpus.encodings), ("chunks", SmugglingCorpus.chunks),
+            ("fields", SmugglingCorpus.fields), ("lines", SmugglingCorpus.lines),
+        ])
     func refused(kind: String, corpus: [RefusedRequest]) throws {
         let upstream = try Upstream(saying: "reached")
         let proxy = try Proxy(server: "location / { proxy_pass http://\(upstream.endpoint); }")
@@ -34,17 +36,34 @@ struct SmugglingTests {
         #expect(!proxy.errorLog.contains("[alert]"))
     }
 
-    @Test("what is accepted leaves in one plain form", arguments: [
-        ("bare line feeds in chunks", "POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\nabc\n0\n\n", "abc"),
-        ("a chunk extension", "POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3;a=b\r\nabc\r\n0\r\n\r\n", "abc"),
-        ("leading zeros", "POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0003\r\nabc\r\n000\r\n\r\n", "abc"),
-        ("Chunked with a capital", "POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", "abc"),
-        ("a name with an underscore", "POST /x HTTP/1.1\r\nHost: a\r\nTransfer_Encoding: chunked\r\nContent-Length: 3\r\n\r\nabc", "abc"),
-        ("a length with zeros", "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 003\r\n\r\nabc", "abc"),
-        ("a GET with a body", "GET /x HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc", "abc"),
-        ("an absolute target", "GET http://a/x HTTP/1.1\r\nHost: a\r\n\r\n", ""),
-        ("two spaces", "GET  /x HTTP/1.1\r\nHost: a\r\n\r\n", ""),
-    ])
+    @Test(
+        "what is accepted leaves in one plain form",
+        arguments: [
+            (
+                "bare line feeds in chunks", "POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\nabc\n0\n\n",
+                "abc"
+            ),
+            (
+                "a chunk extension", "POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3;a=b\r\nabc\r\n0\r\n\r\n",
+                "abc"
+            ),
+            (
+                "leading zeros", "POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0003\r\nabc\r\n000\r\n\r\n",
+                "abc"
+            ),
+            (
+                "Chunked with a capital",
+                "POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", "abc"
+            ),
+            (
+                "a name with an underscore",
+                "POST /x HTTP/1.1\r\nHost: a\r\nTransfer_Encoding: chunked\r\nContent-Length: 3\r\n\r\nabc", "abc"
+            ),
+            ("a length with zeros", "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 003\r\n\r\nabc", "abc"),
+            ("a GET with a body", "GET /x HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc", "abc"),
+            ("an absolute target", "GET http://a/x HTTP/1.1\r\nHost: a\r\n\r\n", ""),
+            ("two spaces", "GET  /x HTTP/1.1\r\nHost: a\r\n\r\n", ""),
+        ])
     func normalized(name: String, bytes: String, body: String) throws {
         let upstream = try Upstream(saying: "reached")
         let proxy = try Proxy(server: "location / { proxy_pass http://\(upstream.endpoint); proxy_http_version 1.1; }")
@@ -82,24 +101,28 @@ struct SmugglingTests {
         return status
     }
 
-    @Test("a malformed answer never reaches the client", arguments: [
-        ("a space in a name", "HTTP/1.1 200 OK\r\nX Y: 1\r\nContent-Length: 1\r\n\r\nx"),
-        ("NUL in a value", "HTTP/1.1 200 OK\r\nX: a\0b\r\nContent-Length: 1\r\n\r\nx"),
-        ("a head that ends early", "HTTP/1.1 200 OK\r\nContent-"),
-        ("nothing", ""),
-    ])
+    @Test(
+        "a malformed answer never reaches the client",
+        arguments: [
+            ("a space in a name", "HTTP/1.1 200 OK\r\nX Y: 1\r\nContent-Length: 1\r\n\r\nx"),
+            ("NUL in a value", "HTTP/1.1 200 OK\r\nX: a\0b\r\nContent-Length: 1\r\n\r\nx"),
+            ("a head that ends early", "HTTP/1.1 200 OK\r\nContent-"),
+            ("nothing", ""),
+        ])
     func malformedAnswer(name: String, bytes: String) throws { #expect(try answerTo(bytes) == 502) }
 
-    @Test("a malformed answer that older proxies let pass never reaches the client",
-        .enabled(if: !Harness.isNginx, "1.22 takes them for HTTP/0.9 or guesses"), arguments: [
-        ("nonsense", "hello world\r\n\r\n"),
-        ("no status", "HTTP/1.1 \r\n\r\n"),
-        ("a status of letters", "HTTP/1.1 abc OK\r\n\r\n"),
-        ("two lengths", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxy"),
-        ("length and chunked", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
-        ("an unknown encoding", "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n"),
-        ("a length of letters", "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\nx"),
-    ])
+    @Test(
+        "a malformed answer that older proxies let pass never reaches the client",
+        .enabled(if: !Harness.isNginx, "1.22 takes them for HTTP/0.9 or guesses"),
+        arguments: [
+            ("nonsense", "hello world\r\n\r\n"),
+            ("no status", "HTTP/1.1 \r\n\r\n"),
+            ("a status of letters", "HTTP/1.1 abc OK\r\n\r\n"),
+            ("two lengths", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxy"),
+            ("length and chunked", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+            ("an unknown encoding", "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n"),
+            ("a length of letters", "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\nx"),
+        ])
     func guessedAnswer(name: String, bytes: String) throws { #expect(try answerTo(bytes) == 502) }
 
     @Test func aHeadOfAnUpstreamThatNeverEndsIsBounded() throws {

@@ -23,12 +23,14 @@ struct StaticFileTests {
             files: Self.files)
     }
 
-    @Test("an address names a file", arguments: [
-        ("/", "<p>home", "text/html"), ("/index.html", "<p>home", "text/html"), ("/a.txt", "text a", "text/plain"),
-        ("/dir/", "<p>dir", "text/html"), ("/style.css", "p{}", "text/css"), ("/alias/b.txt", "text b", "text/plain"),
-        ("/zero.txt", "", "text/plain"), ("/a%20b.txt", "spaced", "text/plain"), ("/dir/../a.txt", "text a", "text/plain"),
-        ("//a.txt", "text a", "text/plain"), ("/a.txt?query", "text a", "text/plain"),
-    ])
+    @Test(
+        "an address names a file",
+        arguments: [
+            ("/", "<p>home", "text/html"), ("/index.html", "<p>home", "text/html"), ("/a.txt", "text a", "text/plain"),
+            ("/dir/", "<p>dir", "text/html"), ("/style.css", "p{}", "text/css"), ("/alias/b.txt", "text b", "text/plain"),
+            ("/zero.txt", "", "text/plain"), ("/a%20b.txt", "spaced", "text/plain"), ("/dir/../a.txt", "text a", "text/plain"),
+            ("//a.txt", "text a", "text/plain"), ("/a.txt?query", "text a", "text/plain"),
+        ])
     func served(target: String, text: String, type: String) throws {
         let response = try proxy().get(target)
         #expect(response.status == 200)
@@ -39,11 +41,13 @@ struct StaticFileTests {
         #expect(response["ETag"] != nil)
     }
 
-    @Test("what is not there or not allowed says so", arguments: [
-        ("GET", "/missing", 404), ("GET", "/empty/", 403), ("POST", "/a.txt", 405), ("GET", "/a.txt/", 404),
-        ("GET", "/down/b.txt", 404), ("GET", "/../secret.txt", 400), ("GET", "/%2e%2e/secret.txt", 400),
-        ("GET", "/alias/../../secret.txt", 400), ("GET", "/alias../secret.txt", 404), ("HEAD", "/a.txt", 200),
-    ])
+    @Test(
+        "what is not there or not allowed says so",
+        arguments: [
+            ("GET", "/missing", 404), ("GET", "/empty/", 403), ("POST", "/a.txt", 405), ("GET", "/a.txt/", 404),
+            ("GET", "/down/b.txt", 404), ("GET", "/../secret.txt", 400), ("GET", "/%2e%2e/secret.txt", 400),
+            ("GET", "/alias/../../secret.txt", 400), ("GET", "/alias../secret.txt", 404), ("HEAD", "/a.txt", 200),
+        ])
     func refused(method: String, target: String, status: Int) throws {
         #expect(try proxy().get(target, method: method).status == status)
     }

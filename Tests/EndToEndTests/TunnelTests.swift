@@ -6,9 +6,6 @@ import Testing
 
 @Suite("tunnels", .ownThread)
 struct TunnelTests {
-    static let accepted = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\n"
-    static let request = RawClient.text("GET", "/", ["Connection: Upgrade", "Upgrade: chat"])
-
     private func proxy(_ upstream: Upstream, _ more: String = "") throws -> Proxy {
         try Proxy(
             server: """
@@ -22,19 +19,16 @@ struct TunnelTests {
                 """)
     }
 
-    /// Accepts, then sends back what comes until the other side ends.
     private func echo() throws -> Upstream {
         try Upstream { _, c in
-            try c.send(Self.accepted)
-            while case let some = try c.stream.read(), !some.isEmpty { try c.send(some) }
-            c.close()
+            try c.acceptUpgrade()
+            try c.echoToEnd()
         }
     }
 
     private func open(_ proxy: Proxy) throws -> RawClient {
         let client = try proxy.client()
-        try client.send(Self.request)
-        let head = try client.stream.readHead()
+        let head = try client.upgrade()
         #expect(head.word(1) == "101")
         #expect(head["Upgrade"] == "chat")
         #expect(head["Connection"]?.lowercased() == "upgrade")
@@ -46,9 +40,7 @@ struct TunnelTests {
         let proxy = try proxy(upstream)
         let client = try open(proxy)
         for i in 0..<50 {
-            try client.send("message \(i)")
-            let back = try client.stream.read(exactly: "message \(i)".utf8.count)
-            #expect(String(decoding: back, as: UTF8.self) == "message \(i)")
+            #expect(try client.echo("message \(i)") == "message \(i)")
         }
         let seen = try #require(upstream.requests.first)
         #expect(seen["Upgrade"] == "chat")
@@ -60,15 +52,14 @@ struct TunnelTests {
 
     @Test func bytesRightBehindTheHeadsArrive() throws {
         let upstream = try Upstream { _, c in
-            try c.send(Self.accepted + "early")
+            try c.acceptUpgrade(early: "early")
             let heard = try c.stream.read(exactly: 5)
             try c.send(heard)
             c.hold()
         }
         let proxy = try proxy(upstream)
         let client = try proxy.client()
-        try client.send(Self.request + "eager")
-        #expect(try client.stream.readHead().word(1) == "101")
+        #expect(try client.upgrade(early: "eager").word(1) == "101")
         #expect(try client.stream.read(exactly: 10) == Array("earlyeager".utf8))
     }
 
@@ -95,7 +86,7 @@ struct TunnelTests {
     @Test func whatWasSentBeforeTheClientsEndArrivesAndTheEndToo() throws {
         let heard = Locked<(String, StreamEnd)?>(nil)
         let upstream = try Upstream { _, c in
-            try c.send(Self.accepted)
+            try c.acceptUpgrade()
             let (bytes, end) = c.stream.readToEnd()
             heard.with { $0 = (String(decoding: bytes, as: UTF8.self), end) }
         }
@@ -111,7 +102,7 @@ struct TunnelTests {
 
     @Test func whatWasSentBeforeTheUpstreamsEndArrivesAndTheEndToo() throws {
         let upstream = try Upstream { _, c in
-            try c.send(Self.accepted + Pattern.text(1 << 20))
+            try c.acceptUpgrade(early: Pattern.text(1 << 20))
             c.stream.halfClose()
             c.hold()
         }
@@ -128,8 +119,7 @@ struct TunnelTests {
         let upstream = try echo()
         let proxy = try proxy(upstream, "proxy_read_timeout 300ms;")
         let client = try open(proxy)
-        try client.send("x")
-        _ = try client.stream.read(exactly: 1)
+        #expect(try client.echo("x") == "x")
         let waited = elapsedMs { _ = client.end() }
         #expect(waited >= 200 && waited < 3000)
         try upstream.waitForOpenConnections(0)
@@ -141,7 +131,7 @@ struct TunnelTests {
         }
         let proxy = try proxy(upstream)
         let client = try proxy.client()
-        try client.send(Self.request)
+        try client.send(RawClient.text("GET", "/", ["Connection: Upgrade", "Upgrade: chat"]))
         let response = try client.response()
         #expect(response.status == 426)
         #expect(response.text == "no")
@@ -151,7 +141,7 @@ struct TunnelTests {
     @Test(.enabled(if: !Harness.isNginx, "nginx passes the 101 on as an ordinary answer without an end"))
     func anUpgradeNobodyAskedForIsRefused() throws {
         let upstream = try Upstream { _, c in
-            try c.send(Self.accepted)
+            try c.acceptUpgrade()
             c.hold()
         }
         let proxy = try Proxy(server: "location / { proxy_pass http://\(upstream.endpoint); proxy_http_version 1.1; }")
@@ -160,7 +150,7 @@ struct TunnelTests {
 
     @Test func aResetOfTheUpstreamEndsTheTunnel() throws {
         let upstream = try Upstream { _, c in
-            try c.send(Self.accepted)
+            try c.acceptUpgrade()
             _ = try c.stream.read(exactly: 1)
             c.reset()
         }

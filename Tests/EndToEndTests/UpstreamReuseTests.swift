@@ -42,11 +42,13 @@ struct UpstreamReuseTests {
         #expect(upstream.connectionCount == 1)
     }
 
-    @Test("an answer that ends its connection is the last on it", arguments: [
-        "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1\r\n\r\nx",
-        "HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\nx",
-        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nxEXCESS",
-    ])
+    @Test(
+        "an answer that ends its connection is the last on it",
+        arguments: [
+            "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1\r\n\r\nx",
+            "HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\nx",
+            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nxEXCESS",
+        ])
     func notReused(answer: String) throws {
         let upstream = try Upstream { _, c in try c.send(answer) }
         let proxy = try proxy(upstream)

@@ -6,18 +6,24 @@ import Testing
 
 @Suite("variables and access log", .ownThread)
 struct VariableTests {
-    @Test("a variable has its value", arguments: [
-        ("$uri", "/a/b c"), ("$request_uri", "/a//b%20c?x=1&y=%20"), ("$args", "x=1&y=%20"), ("$query_string", "x=1&y=%20"),
-        ("$is_args", "?"), ("$arg_x", "1"), ("$arg_y", "%20"), ("$arg_none", ""), ("$host", "example.test"),
-        ("$http_host", "Example.Test:99"), ("$http_x_thing", Harness.isNginx ? "a" : "a, b"), ("$http_none", ""), ("$cookie_two", "2"), ("$cookie_none", ""),
-        ("$request_method", "GET"), ("$request", "GET /a//b%20c?x=1&y=%20 HTTP/1.1"), ("$scheme", "http"),
-        ("$server_name", "example.test"), ("$server_protocol", "HTTP/1.1"), ("$remote_addr", "127.0.0.1"), ("$server_addr", "127.0.0.1"),
-        ("$server_port", "%PORT%"), ("$document_uri", "/a/b c"), ("$https", ""), ("$content_length", ""), ("$content_type", "text/x"),
-        ("$remote_user", "user"), ("$proxy_add_x_forwarded_for", "192.0.2.1, 127.0.0.1"), ("$connection_requests", "1"),
-        ("${scheme}s", "https"), ("$mapped", "yes"), ("$set", "GET-1"), ("$request_completion", ""), ("$nginx_version", "*"),
-        ("$request_id", "*"), ("$msec", "*"), ("$time_iso8601", "*"), ("$time_local", "*"), ("$remote_port", "*"), ("$pid", "*"),
-        ("$hostname", "*"), ("$connection", "*"),
-    ])
+    @Test(
+        "a variable has its value",
+        arguments: [
+            ("$uri", "/a/b c"), ("$request_uri", "/a//b%20c?x=1&y=%20"), ("$args", "x=1&y=%20"), ("$query_string", "x=1&y=%20"),
+            ("$is_args", "?"), ("$arg_x", "1"), ("$arg_y", "%20"), ("$arg_none", ""), ("$host", "example.test"),
+            ("$http_host", "Example.Test:99"), ("$http_x_thing", Harness.isNginx ? "a" : "a, b"), ("$http_none", ""),
+            ("$cookie_two", "2"), ("$cookie_none", ""),
+            ("$request_method", "GET"), ("$request", "GET /a//b%20c?x=1&y=%20 HTTP/1.1"), ("$scheme", "http"),
+            ("$server_name", "example.test"), ("$server_protocol", "HTTP/1.1"), ("$remote_addr", "127.0.0.1"),
+            ("$server_addr", "127.0.0.1"),
+            ("$server_port", "%PORT%"), ("$document_uri", "/a/b c"), ("$https", ""), ("$content_length", ""),
+            ("$content_type", "text/x"),
+            ("$remote_user", "user"), ("$proxy_add_x_forwarded_for", "192.0.2.1, 127.0.0.1"), ("$connection_requests", "1"),
+            ("${scheme}s", "https"), ("$mapped", "yes"), ("$set", "GET-1"), ("$request_completion", ""), ("$nginx_version", "*"),
+            ("$request_id", "*"), ("$msec", "*"), ("$time_iso8601", "*"), ("$time_local", "*"), ("$remote_port", "*"),
+            ("$pid", "*"),
+            ("$hostname", "*"), ("$connection", "*"),
+        ])
     func value(variable: String, expected: String) throws {
         let proxy = try Proxy(
             server: "server_name example.test; set $set $request_method-$arg_x; location / { return 200 \"\(variable)\"; }",
@@ -52,7 +58,8 @@ struct VariableTests {
             server: "location / { proxy_pass http://u; } location /own { return 200; }",
             http: """
                 log_format full '$status|$body_bytes_sent|$upstream_addr|$upstream_status|$upstream_response_length|'
-                                '$upstream_http_x_version|$sent_http_x_version|$upstream_response_time|$request_time|$bytes_sent|$request_length';
+                                '$upstream_http_x_version|$sent_http_x_version|$upstream_response_time|'
+                                '$request_time|$bytes_sent|$request_length';
                 access_log access.log full;
                 upstream u { server 127.0.0.1:\(dead); server \(upstream.endpoint) backup; }
                 """)
@@ -62,7 +69,10 @@ struct VariableTests {
         let response = try client.response()
         try client.request("GET", "/own")
         let lines = try proxy.waitForLines(2).map { $0.components(separatedBy: "|") }
-        #expect(Array(lines[0][0..<7]) == ["201", "5", "127.0.0.1:\(dead), \(upstream.endpoint)", "502, 201", "0, 5", "green", "green"])
+        #expect(
+            Array(lines[0][0..<7]) == [
+                "201", "5", "127.0.0.1:\(dead), \(upstream.endpoint)", "502, 201", "0, 5", "green", "green",
+            ])
         let times = lines[0][7].components(separatedBy: ", ")
         #expect(times.count == 2 && times.allSatisfy { Double($0) != nil }, "\(lines[0])")
         #expect(Double(lines[0][8]) != nil)
@@ -98,10 +108,12 @@ struct VariableTests {
         #expect(some.count == 1 && some[0].contains("log=1"))
     }
 
-    @Test("every request is logged once, whatever became of it", arguments: [
-        ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", "200"), ("GET /missing HTTP/1.1\r\nHost: a\r\n\r\n", "404"),
-        ("nonsense\r\n\r\n", "400"), ("GET / HTTP/1.1\r\n\r\n", "400"), ("GET /dead HTTP/1.1\r\nHost: a\r\n\r\n", "502"),
-    ])
+    @Test(
+        "every request is logged once, whatever became of it",
+        arguments: [
+            ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", "200"), ("GET /missing HTTP/1.1\r\nHost: a\r\n\r\n", "404"),
+            ("nonsense\r\n\r\n", "400"), ("GET / HTTP/1.1\r\n\r\n", "400"), ("GET /dead HTTP/1.1\r\nHost: a\r\n\r\n", "502"),
+        ])
     func loggedOnce(bytes: String, status: String) throws {
         let dead = try Ports.reserve()
         let proxy = try Proxy(

@@ -29,7 +29,10 @@ final class ChildProcess: Sendable {
         onThread {
             var pid: pid_t = 0
             let failure = Self.spawn(&pid, words, stdout, stderr)
-            state.with { [pid] in $0.pid = pid; $0.failure = failure }
+            state.with { [pid] in
+                $0.pid = pid
+                $0.failure = failure
+            }
             started.fire()
             guard failure == 0 else { return }
             var status: Int32 = 0

@@ -193,7 +193,9 @@ public final class Proxy: @unchecked Sendable {
 
     /// One request on a connection of its own.
     @discardableResult
-    public func get(_ target: String = "/", _ fields: [String] = [], method: String = "GET", body: String? = nil) throws -> Response {
+    public func get(_ target: String = "/", _ fields: [String] = [], method: String = "GET", body: String? = nil) throws
+        -> Response
+    {
         try client().request(method, target, fields + ["Connection: close"], body: body)
     }
 

@@ -68,7 +68,14 @@ public final class Stream: @unchecked Sendable {
         let deadline = Deadline(ms: timeoutMs)
         while done < bytes.count {
             let n = bytes.withUnsafeBytes { clinux_send(fd, $0.baseAddress! + done, $0.count - done, 0) }
-            if n == -Int(EAGAIN) { try wait(POLLOUT, deadline) } else if n < 0 { throw Self.end(n) } else { done += n; sent += n }
+            if n == -Int(EAGAIN) {
+                try wait(POLLOUT, deadline)
+            } else if n < 0 {
+                throw Self.end(n)
+            } else {
+                done += n
+                sent += n
+            }
         }
     }
 
@@ -126,7 +133,11 @@ public final class Stream: @unchecked Sendable {
             if buffer.count - start > limit { throw StreamEnd.malformed("a line of more than \(limit) bytes") }
             let more = try receive(64 << 10)
             if more.isEmpty { throw StreamEnd.closed }
-            if start > 0 { buffer.removeFirst(start); scanned -= start; start = 0 }
+            if start > 0 {
+                buffer.removeFirst(start)
+                scanned -= start
+                start = 0
+            }
             buffer += more
         }
     }
@@ -147,7 +158,10 @@ public final class Stream: @unchecked Sendable {
 
     private func consume(to end: Int) {
         start = end
-        if start == buffer.count { buffer = []; start = 0 }
+        if start == buffer.count {
+            buffer = []
+            start = 0
+        }
     }
 
     private func receive(_ count: Int) throws -> [UInt8] {
@@ -159,7 +173,10 @@ public final class Stream: @unchecked Sendable {
                 result = clinux_recv(fd, memory.baseAddress!, memory.count, 0)
                 filled = max(result, 0)
             }
-            if result >= 0 { received += result; return bytes }
+            if result >= 0 {
+                received += result
+                return bytes
+            }
             if result != -Int(EAGAIN) { throw Self.end(result) }
             try wait(POLLIN, deadline)
         }

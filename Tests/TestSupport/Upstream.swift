@@ -61,7 +61,10 @@ public final class Upstream: Sendable {
         if case .unix(let path) = endpoint { unlink(path) }
         let fd = try Sockets.listen(endpoint)
         let stopped = Signal()
-        state.with { $0.listener = fd; $0.stopped = stopped }
+        state.with {
+            $0.listener = fd
+            $0.stopped = stopped
+        }
         let (state, serve, timeoutMs) = (state, serve, timeoutMs)
         onThread {
             Self.accept(fd, state, timeoutMs, serve)
@@ -73,7 +76,10 @@ public final class Upstream: Sendable {
     /// From its return on, new connections are refused; open ones live on.
     public func refuse() {
         let (fd, stopped) = state.with { s in
-            defer { s.listener = -1; s.stopped = nil }
+            defer {
+                s.listener = -1
+                s.stopped = nil
+            }
             return (s.listener, s.stopped)
         }
         guard fd >= 0 else { return }
@@ -177,8 +183,14 @@ public final class UpstreamConnection: Sendable {
     }
 
     /// Ends the connection in an orderly way once the script returns; no further request is read.
-    public func close() { stream.close(); isDone.with { $0 = true } }
-    public func reset() { stream.reset(); isDone.with { $0 = true } }
+    public func close() {
+        stream.close()
+        isDone.with { $0 = true }
+    }
+    public func reset() {
+        stream.reset()
+        isDone.with { $0 = true }
+    }
 
     /// Never answers: reads until the proxy ends the connection, and says how it did.
     @discardableResult
