@@ -1,5 +1,5 @@
 // Owns one running binary under test: its directory, configuration, process, logs and signals.
-// Called by the suites. Between nginx and proxyd only `launch` knows a difference; a test sees none.
+// Called by the suites. Where nginx and proxyd differ (flags, workers as processes) is known here alone; a test sees none.
 
 import Foundation
 
@@ -42,7 +42,9 @@ public final class Proxy: @unchecked Sendable {
         if let process = child.current, process.isRunning {
             process.signal(SIGTERM)
             if process.waitForEnd(withinMs: 3000) == nil {
+                let workers = Self.children(of: process.pid)
                 process.signal(SIGKILL)
+                for worker in workers { kill(worker, SIGKILL) }
                 _ = process.waitForEnd(withinMs: 3000)
             }
         }
@@ -133,6 +135,11 @@ public final class Proxy: @unchecked Sendable {
         if text.contains("listen unix:\(directory)/proxy.sock") { awaited.append(.unix(path("proxy.sock"))) }
         if awaited.isEmpty { throw TestFailure("the configuration listens on no reserved address: \(text)") }
         for endpoint in awaited { try waitUntilListening(endpoint, process) }
+        // The kernel accepts before the program is ready for signals: its pid file, and nginx's first worker, come later.
+        let pidFile = text.firstMatch(of: /pid +([^ ;]+);/).map { String($0.1) } ?? "proxy.pid"
+        try Harness.wait(for: "\(pidFile) and workers: \(errorLog)") {
+            !read(pidFile).isEmpty && (!Harness.isNginx || !Self.children(of: pid).isEmpty)
+        }
     }
 
     private func waitUntilListening(_ endpoint: Endpoint, _ process: ChildProcess) throws {
