@@ -36,8 +36,15 @@ let package = Package(
             name: "proxyd",
             dependencies: ["Switchback", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
 
+        // Support of tests: the simulated kernel and its world.
+        .target(name: "Simulation", dependencies: ["CLinux", "Engine", "Bytes"], path: "Tests/Simulation"),
+
+        .testTarget(name: "BalancingTests", dependencies: ["Balancing"]),
         .testTarget(name: "BytesTests", dependencies: ["Bytes"]),
+        .testTarget(name: "ConfigurationFileTests", dependencies: ["ConfigurationFile"]),
         .testTarget(name: "EndToEndTests", dependencies: ["TestSupport"]),
+        .testTarget(name: "HTTPMessageTests", dependencies: ["HTTPMessage"]),
+        .testTarget(name: "SimulationTests", dependencies: ["CLinux", "Engine", "Simulation"]),
         .target(name: "TestSupport", dependencies: ["CLinux"], path: "Tests/TestSupport"),
     ],
     swiftLanguageModes: [.v6]

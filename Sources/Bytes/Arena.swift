@@ -14,14 +14,14 @@
     deinit { for unsafe block in unsafe blocks { unsafe block.deallocate() } }
 
     /// Copies `bytes` into the arena.
-    public func freeze(_ bytes: some Collection<UInt8>) -> ByteView {
+    public func freeze(bytes: some Collection<UInt8>) -> ByteView {
         let count = bytes.count
         let memory = unsafe allocate(count, alignment: 1).bindMemory(to: UInt8.self, capacity: count)
         _ = unsafe UnsafeMutableBufferPointer(start: memory, count: count).initialize(from: bytes)
         return unsafe ByteView(memory, count)
     }
 
-    public func freeze(_ text: String) -> ByteView { freeze(Array(text.utf8)) }
+    public func freeze(_ text: String) -> ByteView { freeze(bytes: text.utf8) }
 
     /// Copies `elements` into the arena.
     public func freeze<T: BitwiseCopyable>(_ elements: [T]) -> Frozen<T> {
@@ -61,6 +61,24 @@
         unsafe self.start = start
         self.count = count
     }
+
+    /// A copy of the first `count` elements of `source` in `memory`, which a region owns and which is large and aligned enough.
+    public init(copying source: UnsafeMutableBufferPointer<T>, count: Int, into memory: UnsafeMutablePointer<UInt8>) {
+        precondition(count <= source.count)
+        let typed = unsafe UnsafeMutableRawPointer(memory).bindMemory(to: T.self, capacity: count)
+        if count > 0, let from = source.baseAddress { unsafe typed.update(from: from, count: count) }
+        unsafe self.init(start: typed, count: count)
+    }
+
+    /// `count` copies of `value` in `memory`, which a region owns and which is large and aligned enough.
+    public init(repeating value: T, count: Int, into memory: UnsafeMutablePointer<UInt8>) {
+        let typed = unsafe UnsafeMutableRawPointer(memory).bindMemory(to: T.self, capacity: count)
+        unsafe typed.initialize(repeating: value, count: count)
+        unsafe self.init(start: typed, count: count)
+    }
+
+    /// The elements for a call that takes a span.
+    @inlinable public var buffer: UnsafeBufferPointer<T> { unsafe UnsafeBufferPointer(start: start, count: count) }
 
     /// A list of nothing, which needs no arena.
     @inlinable public static var empty: Frozen {

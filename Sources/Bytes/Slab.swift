@@ -24,31 +24,31 @@ public struct Handle: Equatable, Hashable, Sendable, BitwiseCopyable {
         @usableFromInline var generation: UInt32
         @usableFromInline var nextFree: UInt32
         @usableFromInline var occupied: Bool
-        @usableFromInline var value: T
     }
 
-    @usableFromInline var blocks: UnsafeMutablePointer<UnsafeMutablePointer<Slot>>
+    @usableFromInline var slots: UnsafeMutablePointer<UnsafeMutablePointer<Slot>>
+    @usableFromInline var values: UnsafeMutablePointer<UnsafeMutablePointer<T>>
     @usableFromInline var blockCount = 0
     @usableFromInline var firstFree: UInt32 = .max
-    @usableFromInline let valueOffset: Int
-    @usableFromInline let empty: T
     /// How many values the slab may hold at once.
     public let limit: Int
     /// How many it holds now.
     public private(set) var count = 0
 
-    /// `empty` fills the slots of a new block until they are first taken.
-    public init(limit: Int, empty: T) {
+    public init(limit: Int) {
         precondition(limit > 0 && limit < Int(UInt32.max))
         self.limit = limit
-        self.empty = empty
-        valueOffset = unsafe MemoryLayout<Slot>.offset(of: \Slot.value).unsafelyUnwrapped
-        unsafe blocks = .allocate(capacity: (limit >> Int(Self.blockShift)) + 1)
+        unsafe slots = .allocate(capacity: (limit >> Int(Self.blockShift)) + 1)
+        unsafe values = .allocate(capacity: (limit >> Int(Self.blockShift)) + 1)
     }
 
     deinit {
-        for i in 0..<blockCount { unsafe blocks[i].deallocate() }
-        unsafe blocks.deallocate()
+        for i in 0..<blockCount {
+            unsafe slots[i].deallocate()
+            unsafe values[i].deallocate()
+        }
+        unsafe slots.deallocate()
+        unsafe values.deallocate()
     }
 
     /// Stores `value` and returns where and under what handle, or nil when `limit` values are held.
@@ -59,9 +59,10 @@ public struct Handle: Equatable, Hashable, Sendable, BitwiseCopyable {
         let slot = unsafe slot(index)
         firstFree = unsafe slot.pointee.nextFree
         unsafe slot.pointee.occupied = true
-        unsafe slot.pointee.value = value
+        let place = unsafe place(index)
+        unsafe place.initialize(to: value)
         count += 1
-        return (unsafe ref(slot), unsafe Handle(index: index, generation: slot.pointee.generation))
+        return (unsafe Ref(place), unsafe Handle(index: index, generation: slot.pointee.generation))
     }
 
     /// The value under `handle`, or nil when it has been removed.
@@ -69,7 +70,7 @@ public struct Handle: Equatable, Hashable, Sendable, BitwiseCopyable {
     public func find(_ handle: Handle) -> Ref<T>? {
         if Int(handle.index >> Self.blockShift) >= blockCount { return nil }
         let slot = unsafe slot(handle.index)
-        return unsafe slot.pointee.generation == handle.generation && slot.pointee.occupied ? ref(slot) : nil
+        return unsafe slot.pointee.generation == handle.generation && slot.pointee.occupied ? Ref(place(handle.index)) : nil
     }
 
     /// Frees the slot of `handle`; every handle to it finds nothing from now on. Its memory stays readable until the slot is reused.
@@ -84,24 +85,22 @@ public struct Handle: Equatable, Hashable, Sendable, BitwiseCopyable {
         count -= 1
     }
 
-    /// Calls `body` for every value held. `body` may remove the value it is given.
-    public mutating func forEach(_ body: (Ref<T>, Handle) -> Void) {
-        for index in 0..<UInt32(blockCount << Int(Self.blockShift)) {
+    /// The handles of all values held, for sweeps that may remove some on the way.
+    public var handles: [Handle] {
+        (0..<UInt32(blockCount << Int(Self.blockShift))).compactMap { index in
             let slot = unsafe slot(index)
-            if unsafe slot.pointee.occupied {
-                unsafe body(ref(slot), Handle(index: index, generation: slot.pointee.generation))
-            }
+            return unsafe slot.pointee.occupied ? Handle(index: index, generation: slot.pointee.generation) : nil
         }
     }
 
     @inlinable @inline(__always)
     func slot(_ index: UInt32) -> UnsafeMutablePointer<Slot> {
-        unsafe blocks[Int(index >> Self.blockShift)] + Int(index & Self.blockMask)
+        unsafe slots[Int(index >> Self.blockShift)] + Int(index & Self.blockMask)
     }
 
     @inlinable @inline(__always)
-    func ref(_ slot: UnsafeMutablePointer<Slot>) -> Ref<T> {
-        unsafe Ref((UnsafeMutableRawPointer(slot) + valueOffset).assumingMemoryBound(to: T.self))
+    func place(_ index: UInt32) -> UnsafeMutablePointer<T> {
+        unsafe values[Int(index >> Self.blockShift)] + Int(index & Self.blockMask)
     }
 
     private mutating func grow() {
@@ -110,9 +109,10 @@ public struct Handle: Equatable, Hashable, Sendable, BitwiseCopyable {
         let first = UInt32(blockCount << Int(Self.blockShift))
         for i in 0..<size {
             let next = i + 1 < size ? first + UInt32(i) + 1 : UInt32.max
-            unsafe (block + i).initialize(to: Slot(generation: 1, nextFree: next, occupied: false, value: empty))
+            unsafe (block + i).initialize(to: Slot(generation: 1, nextFree: next, occupied: false))
         }
-        unsafe blocks[blockCount] = block
+        unsafe slots[blockCount] = block
+        unsafe values[blockCount] = .allocate(capacity: size)
         blockCount += 1
         firstFree = first
     }

@@ -3,7 +3,7 @@ import Testing
 
 @Suite struct SlabTests {
     @Test func aRemovedHandleFindsNothingEvenWhenTheSlotIsReused() {
-        var slab = Slab<Int>(limit: 2, empty: 0)
+        var slab = Slab<Int>(limit: 2)
         let first = slab.insert(7)!
         #expect(slab.find(first.handle)?.value == 7)
         slab.remove(first.handle)
@@ -15,7 +15,7 @@ import Testing
     }
 
     @Test func theLimitIsARefusalNotACrash() {
-        var slab = Slab<Int>(limit: 70, empty: 0)
+        var slab = Slab<Int>(limit: 70)
         var handles: [Handle] = []
         for i in 0..<70 { handles.append(slab.insert(i)!.handle) }
         #expect(slab.insert(70) == nil)

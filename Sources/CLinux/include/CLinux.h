@@ -4,6 +4,7 @@
 #ifndef SWITCHBACK_CLINUX_H
 #define SWITCHBACK_CLINUX_H
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>

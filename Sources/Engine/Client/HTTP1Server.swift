@@ -1,0 +1,263 @@
+// The HTTP/1 side towards clients: heads are read and parsed here, connections kept, discarded, lingered and closed.
+// Called by the worker's dispatch and by exchanges that end. It begins exchanges and never touches an upstream.
+
+import Bytes
+import CLinux
+import HTTPMessage
+
+extension Worker {
+    func clientEvent(_ c: Ref<ClientConnection>, _ bits: UInt32) {
+        c.stream.note(bits)
+        if let x = c.exchange {
+            if c.stream.isBroken { return clientGone(x, .clientReset) }
+            if bits & Readiness.writable != 0, c.stream.hasPending || x.phase == .answering { clientWritable(c, x) }
+            if c.phase == .exchange, c.exchange == x { clientReadable(c, x) }
+            return
+        }
+        if c.stream.isBroken { return closeClient(c) }
+        if c.stream.hasPending { flushBetweenExchanges(c) }
+        switch c.phase {
+        case .idle, .readingHead: readRequests(c)
+        case .discarding: discardBody(c)
+        case .lingering: linger(c)
+        case .exchange, .closed: break
+        }
+    }
+
+    /// The client sent something, or its end, while an exchange is under way.
+    private func clientReadable(_ c: Ref<ClientConnection>, _ x: Ref<Exchange>) {
+        if x.phase == .tunnel { return pumpTunnel(x) }
+        if !x.body.isComplete, !x.dropsBody, c.stream.isReadable { return pumpRequestBody(x) }
+        if c.stream.peerClosed, !x.answerBegun, x.location.proxy.ignoreClientAbort == .whenClosed, x.phase != .routing {
+            clientGone(x, .clientClosed)
+        }
+    }
+
+    private func clientWritable(_ c: Ref<ClientConnection>, _ x: Ref<Exchange>) {
+        switch flush(&c.stream) {
+        case .failed: clientGone(x, .clientReset)
+        case .queued: timers.set(c.timer, at: nowMs + x.location.sendTimeoutMs)
+        case .sent: clientDrained(x)
+        }
+    }
+
+    /// An answer that was queued whole goes out while the next request may already be read; here only what is left of it.
+    private func flushBetweenExchanges(_ c: Ref<ClientConnection>) {
+        if case .failed = flush(&c.stream) { closeClient(c) }
+    }
+
+    // MARK: Heads
+
+    /// Parses requests out of what was read ahead and of the socket until an exchange goes on its own or input runs out.
+    func readRequests(_ c: Ref<ClientConnection>) {
+        while c.phase == .idle || c.phase == .readingHead {
+            if !c.input.isEmpty, !c.needsMoreInput {
+                parseHead(c)
+                continue
+            }
+            if !c.stream.isReadable { break }
+            if !readMoreInput(c) { return }
+        }
+        if c.phase != .closed { ownInput(c) }
+    }
+
+    /// One read behind what is there. False when the connection is gone.
+    private func readMoreInput(_ c: Ref<ClientConnection>) -> Bool {
+        let isFirst = c.input.isEmpty
+        let result: ReadResult
+        if isFirst {
+            result = read(&c.stream, into: scratch.data, Limits.readBytes)
+            if case .bytes(let n) = result { c.input = ByteView(scratch.data, n) }
+        } else {
+            let room = headBytesMax(c) - c.input.count
+            if room <= 0 {
+                refuseHead(c, .headTooLarge)
+                return c.phase != .closed
+            }
+            growInput(c, by: room)
+            result = read(&c.stream, into: c.inputBuffer.start + c.input.count, room)
+            if case .bytes(let n) = result { c.input = ByteView(c.inputBuffer.start, c.input.count + n) }
+        }
+        switch result {
+        case .bytes:
+            c.needsMoreInput = false
+            if c.phase == .idle {
+                c.phase = .readingHead
+                let server = c.defaultServer(in: self)
+                timers.set(c.timer, at: nowMs + (server?.clientHeaderTimeoutMs ?? 60_000))
+            }
+            return true
+        case .wouldBlock: return true
+        case .end:
+            if c.phase == .readingHead { logClient(.info, "client prematurely closed connection while reading client request", c) }
+            closeClient(c)
+            return false
+        case .failed:
+            closeClient(c)
+            return false
+        }
+    }
+
+    private func headBytesMax(_ c: Ref<ClientConnection>) -> Int {
+        guard let server = c.defaultServer(in: self) else { return 1024 }
+        return server.headerBufferBytes + server.largeHeaderBuffers * server.largeHeaderBytes
+    }
+
+    /// Moves the input into a buffer of its own with room for `more`, all of it at the buffer's start.
+    private func growInput(_ c: Ref<ClientConnection>, by more: Int) {
+        if !c.inputBuffer.isNone, c.input.start == UnsafePointer(c.inputBuffer.start), c.inputBuffer.capacity >= c.input.count + more {
+            return
+        }
+        let fresh = buffers.take(min(c.input.count + more, BufferPool.largest))
+        fresh.start.update(from: c.input.start, count: c.input.count)
+        buffers.give(c.inputBuffer)
+        c.inputBuffer = fresh
+        c.input = ByteView(fresh.start, c.input.count)
+    }
+
+    /// Input that lies in the scratch is moved to memory of the connection before anyone else reads there.
+    func ownInput(_ c: Ref<ClientConnection>) {
+        if c.input.isEmpty {
+            dropInputBuffer(c)
+        } else if c.inputBuffer.isNone {
+            let fresh = buffers.take(c.input.count)
+            fresh.start.update(from: c.input.start, count: c.input.count)
+            c.inputBuffer = fresh
+            c.input = ByteView(fresh.start, c.input.count)
+        }
+    }
+
+    func dropInputBuffer(_ c: Ref<ClientConnection>) {
+        buffers.give(c.inputBuffer)
+        c.inputBuffer = .none
+        c.input = .empty
+    }
+
+    private func parseHead(_ c: Ref<ClientConnection>) {
+        var head = RequestHead()
+        var fields = fieldScratch.mutableSpan
+        let result = parseRequestHead(c.input.buffer.span, seen: c.seenInput, fields: &fields, head: &head)
+        switch result {
+        case .needMore(let lineComplete):
+            c.needsMoreInput = true
+            c.seenInput = c.input.count
+            if c.input.count >= headBytesMax(c) { refuseHead(c, lineComplete ? .fieldsTooLarge : .lineTooLarge) } else { ownInput(c) }
+        case .bad(let reason): refuseHead(c, .bad(reason))
+        case .head:
+            let bytes = c.input.slice(0, head.headBytes)
+            c.input = c.input.slice(head.headBytes)
+            c.needsMoreInput = false
+            c.seenInput = 0
+            beginExchange(c, head, bytes)
+        }
+    }
+
+    // MARK: After an answer
+
+    /// The answer is with the stream and the exchange is over: what becomes of the connection.
+    func settle(_ c: Ref<ClientConnection>, keepAlive: Bool, body: BodyReader, location: Ref<LocationSettings>) {
+        c.exchange = nil
+        c.lingeringTimeoutMs = location.lingeringTimeoutMs
+        c.discard = body
+        if keepAlive, !isStopping {
+            if body.isComplete { return becomeIdle(c, location) }
+            c.phase = .discarding
+            c.discardLimitMs = nowMs + location.lingeringTimeMs
+            timers.set(c.timer, at: nowMs + location.lingeringTimeoutMs)
+            return discardBody(c)
+        }
+        let mayHaveMore = !body.isComplete || !c.input.isEmpty || (c.stream.isReadable && !c.stream.peerClosed)
+        if c.stream.hasPending || location.lingeringClose == .always || (location.lingeringClose == .on && mayHaveMore) {
+            c.phase = .lingering
+            c.discardLimitMs = nowMs + location.lingeringTimeMs
+            dropInputBuffer(c)
+            timers.set(c.timer, at: nowMs + (c.stream.hasPending ? location.sendTimeoutMs : location.lingeringTimeoutMs))
+            if !c.stream.hasPending { _ = kernel.shutdownWrite(c.stream.fd) }
+            return linger(c)
+        }
+        closeClient(c)
+    }
+
+    private func becomeIdle(_ c: Ref<ClientConnection>, _ location: Ref<LocationSettings>) {
+        c.phase = .idle
+        if c.input.isEmpty {
+            dropInputBuffer(c)
+            timers.set(c.timer, at: nowMs + location.keepaliveTimeoutMs)
+            // Data that arrived during the exchange has had its edge already.
+            if c.stream.isReadable { postRead(c) }
+        } else {
+            postRead(c)
+        }
+    }
+
+    /// What remains of the body of a request that has been answered is read and dropped; then the connection may serve on.
+    private func discardBody(_ c: Ref<ClientConnection>) {
+        while c.phase == .discarding {
+            var offset = 0
+            while offset < c.input.count || c.discard.isComplete {
+                switch c.discard.step(c.input, at: &offset) {
+                case .data: continue
+                case .needMore: break
+                case .bad: return closeClient(c)
+                case .complete:
+                    c.input = c.input.slice(offset)
+                    c.phase = .idle
+                    timers.set(c.timer, at: nowMs + 75_000)
+                    readRequests(c)
+                    return
+                }
+                break
+            }
+            dropInputBuffer(c)
+            if !c.stream.isReadable { return }
+            switch read(&c.stream, into: scratch.data, Limits.readBytes) {
+            case .bytes(let n): c.input = ByteView(scratch.data, n)
+            case .wouldBlock: return
+            case .end, .failed: return closeClient(c)
+            }
+        }
+    }
+
+    /// Reads until the client has closed, so that its unread bytes do not reset the connection under the answer (RFC 9112 9.6).
+    private func linger(_ c: Ref<ClientConnection>) {
+        if c.stream.hasPending {
+            switch flush(&c.stream) {
+            case .failed: return closeClient(c)
+            case .queued: return
+            case .sent:
+                _ = kernel.shutdownWrite(c.stream.fd)
+                timers.set(c.timer, at: nowMs + c.lingeringTimeoutMs)
+            }
+        }
+        while c.stream.isReadable {
+            switch read(&c.stream, into: scratch.data, Limits.readBytes) {
+            case .bytes:
+                if nowMs >= c.discardLimitMs { return closeClient(c) }
+                timers.set(c.timer, at: min(nowMs + c.lingeringTimeoutMs, c.discardLimitMs))
+            case .wouldBlock: return
+            case .end, .failed: return closeClient(c)
+            }
+        }
+    }
+
+    func clientTimedOut(_ c: Ref<ClientConnection>) {
+        switch c.phase {
+        case .readingHead:
+            logClient(.info, "client timed out while reading client request", c)
+            refuseHead(c, .timeout)
+        case .exchange: if let x = c.exchange { exchangeTimedOut(x) }
+        case .idle, .discarding, .lingering: closeClient(c)
+        case .closed: break
+        }
+    }
+
+    func closeClient(_ c: Ref<ClientConnection>) {
+        if c.phase == .closed { return }
+        c.phase = .closed
+        timers.free(c.timer)
+        dropInputBuffer(c)
+        closeStream(&c.stream)
+        clients.remove(c.handle)
+        counters.closedConnections += 1
+    }
+}

@@ -1,0 +1,192 @@
+// Sends answers: our own texts and redirects, and the framed pieces of an upstream's body. Ends when all is with the kernel.
+// Called by content handlers, Upstream/ and error pages. It talks to the client's stream and to nobody else.
+
+import Bytes
+import HTTPMessage
+
+extension Worker {
+    /// A whole answer with `text` as its body.
+    func answer(_ x: Ref<Exchange>, _ head: AnswerHead, text: ByteView) {
+        var head = head
+        head.contentLength = Int64(text.count)
+        composeHead(x, head)
+        x.phase = .answering
+        if out.overflowed {
+            logExchange(.error, Fault.headTooLarge.words, x)
+            return finish(x, .failed(.headTooLarge))
+        }
+        beginBody(x)
+        if !x.headOnly {
+            if x.framing == .chunked {
+                if text.count > 0 {
+                    out.value.append(hex: UInt64(text.count))
+                    out.value.append("\r\n")
+                    out.value.append(text)
+                    out.value.append("\r\n")
+                }
+                appendLastChunk(out, x)
+            } else if out.room >= text.count {
+                out.value.append(text)
+            } else {
+                guard emit(x, out.view) else { return }
+                x.bodySentToClient += Int64(text.count)
+                guard emit(x, text) else { return }
+                return answerDone(x)
+            }
+            x.bodySentToClient += Int64(text.count)
+        }
+        guard emit(x, out.view) else { return }
+        answerDone(x)
+    }
+
+    /// From now on nothing can be retried or replaced. What is left of the request's body is nobody's any more.
+    func beginBody(_ x: Ref<Exchange>) {
+        x.answerBegun = true
+        if !x.body.isComplete, x.upstream == nil { x.dropsBody = true }
+    }
+
+    /// Hands bytes to the client's stream; false when the exchange has ended because the client is gone.
+    func emit(_ x: Ref<Exchange>, _ bytes: ByteView) -> Bool {
+        let c = x.client
+        x.bytesSentToClient += Int64(bytes.count)
+        counters.bytesToClients += UInt64(bytes.count)
+        if !x.responseSpool.isEmpty || mustSpool(x, bytes.count) {
+            if spool(&x.responseSpool, bytes, folder: x.location.proxy.tempPath) { return true }
+            logExchange(.crit, Fault.spoolFailed.words, x)
+            fail(x, .spoolFailed)
+            return false
+        }
+        switch write(&c.stream, bytes) {
+        case .sent: return true
+        case .queued:
+            x.clientIsSlow = true
+            timers.set(c.timer, at: nowMs + x.location.sendTimeoutMs)
+            return true
+        case .failed:
+            clientGone(x, .clientReset)
+            return false
+        }
+    }
+
+    /// With buffering on, what a slow client cannot take yet waits in memory, then in a file, so that the upstream is free early.
+    private func mustSpool(_ x: Ref<Exchange>, _ count: Int) -> Bool {
+        guard x.client.stream.hasPending, x.upstream != nil, x.phase == .receiving else { return false }
+        let proxy = x.location.proxy
+        return proxy.buffering && proxy.maxTempFileBytes > 0 && x.client.stream.pendingCount + count > proxy.buffersBytes
+    }
+
+    func appendLastChunk(_ w: Ref<ByteWriter>, _ x: Ref<Exchange>) {
+        w.value.append("0\r\n")
+        if x.addTrailers {
+            let lines = x.location.addTrailers
+            let mark = w.count
+            for i in 0..<lines.count where lines[i].always || isAddable(x.status) {
+                x.trailerMark = mark
+                appendTemplateField(w, lines[i], x)
+            }
+        }
+        w.value.append("\r\n")
+    }
+
+    /// The whole answer is with the stream: the exchange ends when the stream has passed it on.
+    func answerDone(_ x: Ref<Exchange>) {
+        x.answerQueued = true
+        if x.client.stream.hasPending || !x.responseSpool.isEmpty {
+            x.phase = .answering
+            return
+        }
+        finish(x, .completed)
+    }
+
+    /// What waited for the client has gone: send more, or end.
+    func clientDrained(_ x: Ref<Exchange>) {
+        timers.cancel(x.client.timer)
+        while !x.responseSpool.isEmpty {
+            guard let n = unspool(&x.responseSpool, into: scratch.data, Limits.readBytesWhileSlow) else {
+                logExchange(.crit, Fault.spoolFailed.words, x)
+                return fail(x, .spoolFailed)
+            }
+            if x.responseSpool.isEmpty { x.responseSpool.rewind() }
+            switch write(&x.client.stream, ByteView(scratch.data, n)) {
+            case .sent: continue
+            case .queued:
+                timers.set(x.client.timer, at: nowMs + x.location.sendTimeoutMs)
+                // A file that shrinks makes room for the upstream to go on.
+                return resumeUpstream(x)
+            case .failed: return clientGone(x, .clientReset)
+            }
+        }
+        resume(x)
+    }
+
+    private func resumeUpstream(_ x: Ref<Exchange>) { if x.phase == .receiving { pumpResponse(x) } }
+
+    /// Goes on with whatever the exchange was doing when it had to stop.
+    func resume(_ x: Ref<Exchange>) {
+        switch x.phase {
+        case .answering:
+            if x.file >= 0 { return pumpFile(x) }
+            if x.answerQueued, !x.client.stream.hasPending { finish(x, .completed) }
+        case .receiving: pumpResponse(x)
+        case .tunnel: pumpTunnel(x)
+        case .readingBody, .sending, .waiting, .connecting:
+            if !x.body.isComplete, x.client.stream.isReadable { pumpRequestBody(x) }
+        case .routing, .finished: break
+        }
+    }
+
+    // MARK: Redirects and texts of the configuration
+
+    /// `return CODE [TEXT|URL]`.
+    func answerReturn(_ x: Ref<Exchange>, _ status: UInt16, _ template: Template) {
+        if status == 444 {
+            x.keepsAlive = false
+            x.status = 444
+            return finish(x, .abortedByClient(.clientClosed))
+        }
+        let isRedirect = (301...303).contains(status) || status == 307 || status == 308
+        if isRedirect {
+            var head = AnswerHead(status: status)
+            head.location = expand(template, for: x, keep: true)
+            return answerPage(x, head)
+        }
+        if template.isEmpty { return status >= 300 ? answerError(x, status) : answer(x, AnswerHead(status: status), text: .empty) }
+        var head = AnswerHead(status: status)
+        head.contentType = x.location.defaultType
+        if let type = typeByExtension(x) { head.contentType = type }
+        answer(x, head, text: expand(template, for: x, keep: true))
+    }
+
+    /// `rewrite ... redirect|permanent`, with the request's arguments unless the replacement drops them.
+    func answerRewriteRedirect(_ x: Ref<Exchange>, status: UInt16, to text: ByteView, dropsArguments: Bool) {
+        var head = AnswerHead(status: status)
+        head.location = text
+        if !dropsArguments, !x.arguments.isEmpty {
+            head.location = text.firstIndex(of: 0x3F) == nil ? joined(text, "?", x.arguments, x) : joined(text, "&", x.arguments, x)
+        }
+        answerPage(x, head)
+    }
+
+    /// A prefix location `/x/` asked for as `/x`.
+    func answerSlashRedirect(_ x: Ref<Exchange>) {
+        scratchText.value.reset()
+        appendEscaped(x.path, .uri, to: scratchText)
+        scratchText.value.append(0x2F)
+        if !x.arguments.isEmpty {
+            scratchText.value.append(0x3F)
+            scratchText.value.append(x.arguments)
+        }
+        var head = AnswerHead(status: 301)
+        head.location = x.region.copy(scratchText.view, from: &buffers, limit: Limits.regionBytesMax) ?? .empty
+        answerPage(x, head)
+    }
+
+    func appendEscaped(_ text: ByteView, _ set: EscapeSet, to w: Ref<ByteWriter>) {
+        if w.room < text.count * 3 {
+            w.value.append(ByteView(text.start, w.room + 1))
+            return
+        }
+        var span = UnsafeMutableBufferPointer(start: w.start + w.count, count: w.room).mutableSpan
+        if let n = escape(text.buffer.span, set, into: &span) { w.value.advance(n) }
+    }
+}

@@ -1,0 +1,214 @@
+// Composes the head of an answer in nginx's order and spelling, for our own answers and for an upstream's alike.
+// Called by everything that answers; the only writer of response heads. It sends nothing.
+
+import Bytes
+import HTTPMessage
+
+/// What the composer is told; the rest it takes from the exchange and its location.
+struct AnswerHead: BitwiseCopyable {
+    var status: UInt16
+    /// An upstream's own reason phrase; empty: the standard one.
+    var reason = ByteView.empty
+    var contentType = ByteView.empty
+    /// -1: not known.
+    var contentLength: Int64 = -1
+    /// Seconds; -1: none.
+    var lastModified: Int64 = -1
+    var location = ByteView.empty
+    var etag = ByteView.empty
+    var allow = ByteView.empty
+    var acceptRanges = false
+    /// An upstream's Server and Date are passed on (`proxy_pass_header`).
+    var hasServer = false
+    var hasDate = false
+    init(status: UInt16) { self.status = status }
+}
+
+extension Worker {
+    /// Leaves the head in `out`, without the empty line at its end if `isOpen`; sets the exchange's framing.
+    func composeHead(_ x: Ref<Exchange>, _ answer: AnswerHead, upstream: ByteView? = nil) {
+        var answer = answer
+        if x.errorStatus != 0 {
+            // The status that led here stands, unless `error_page ... =` let the answer keep its own.
+            answer.status = x.errorStatus
+            answer.reason = .empty
+        }
+        x.isComposing = true
+        x.trailerMark = -1
+        x.status = answer.status
+        x.contentLength = answer.contentLength
+        decideFraming(x)
+        let w = out
+        w.value.reset()
+        appendStatusLine(w, answer)
+        if !answer.hasServer { w.value.append(serverLine(x)) }
+        if !answer.hasDate {
+            w.value.append("Date: ")
+            w.value.append(dates.http(realtimeNs))
+            w.value.append("\r\n")
+        }
+        if !answer.contentType.isEmpty, answer.status != 204 { appendField(w, "Content-Type: ", answer.contentType) }
+        if x.contentLength >= 0 {
+            w.value.append("Content-Length: ")
+            w.value.append(decimal: x.contentLength)
+            w.value.append("\r\n")
+        }
+        if answer.lastModified >= 0 { appendLastModified(w, answer.lastModified) }
+        if !answer.location.isEmpty { appendLocation(w, answer.location, x) }
+        if x.framing == .chunked { w.value.append("Transfer-Encoding: chunked\r\n") }
+        appendConnection(w, x)
+        if !answer.etag.isEmpty { appendField(w, "ETag: ", answer.etag) }
+        if answer.acceptRanges { w.value.append("Accept-Ranges: bytes\r\n") }
+        if let upstream { appendUpstreamFields(w, x, upstream) }
+        appendExpires(w, x)
+        appendAddedHeaders(w, x)
+        w.value.append("\r\n")
+        if x.root.keepsSentHead {
+            x.keptSentHead = x.region.copy(w.view, from: &buffers, limit: Limits.regionBytesMax) ?? .empty
+        }
+        x.isComposing = false
+    }
+
+    /// Length when it is known, else chunks, else the end of the connection (RFC 9112 6.3).
+    private func decideFraming(_ x: Ref<Exchange>) {
+        let status = x.status
+        x.headOnly = x.method == .head || x.head.method == .head || status == 204 || status == 304 || status < 200
+        x.addTrailers = !x.location.addTrailers.isEmpty && x.head.versionMinor > 0 && !x.headOnly
+        if status == 204 || status < 200 { x.contentLength = -1 }
+        if x.headOnly {
+            x.framing = .none
+        } else if x.contentLength >= 0, !x.addTrailers {
+            x.framing = .length
+        } else if x.head.versionMinor > 0 {
+            x.contentLength = -1
+            x.framing = .chunked
+        } else {
+            x.framing = .untilClose
+            x.keepsAlive = false
+        }
+    }
+
+    private func appendStatusLine(_ w: Ref<ByteWriter>, _ answer: AnswerHead) {
+        if answer.status == 200, answer.reason.isEmpty { return w.value.append("HTTP/1.1 200 OK\r\n") }
+        w.value.append("HTTP/1.1 ")
+        w.value.append(decimal: UInt64(answer.status), minimumDigits: 3)
+        w.value.append(" ")
+        if answer.reason.isEmpty { w.value.append(reasonPhrase(answer.status)) } else { w.value.append(answer.reason) }
+        w.value.append("\r\n")
+    }
+
+    private func serverLine(_ x: Ref<Exchange>) -> StaticString {
+        x.location.serverTokens == .off ? Product.serverLineWithoutVersion : Product.serverLine
+    }
+
+    func appendField(_ w: Ref<ByteWriter>, _ name: StaticString, _ value: ByteView) {
+        w.value.append(name)
+        w.value.append(value)
+        w.value.append("\r\n")
+    }
+
+    private func appendLastModified(_ w: Ref<ByteWriter>, _ seconds: Int64) {
+        w.value.append("Last-Modified: ")
+        w.value.appendHTTPDate(seconds)
+        w.value.append("\r\n")
+    }
+
+    /// A path becomes a URL of this server, unless `absolute_redirect off`.
+    private func appendLocation(_ w: Ref<ByteWriter>, _ location: ByteView, _ x: Ref<Exchange>) {
+        w.value.append("Location: ")
+        if location[0] == 0x2F, x.location.absoluteRedirect {
+            w.value.append("http://")
+            if x.location.serverNameInRedirect {
+                w.value.append(x.server.name)
+            } else if x.host.isEmpty {
+                w.value.append(value(of: Variable(.serverAddr), for: x) ?? .empty)
+            } else {
+                w.value.append(x.host)
+            }
+            if x.location.portInRedirect, let port = value(of: Variable(.serverPort), for: x), port.count > 0, !(port == ByteView("80")) {
+                w.value.append(0x3A)
+                w.value.append(port)
+            }
+        }
+        w.value.append(location)
+        w.value.append("\r\n")
+    }
+
+    private func appendConnection(_ w: Ref<ByteWriter>, _ x: Ref<Exchange>) {
+        if x.status == 101 { return w.value.append("Connection: upgrade\r\n") }
+        if isStopping { x.keepsAlive = false }
+        if !x.keepsAlive { return w.value.append("Connection: close\r\n") }
+        w.value.append("Connection: keep-alive\r\n")
+        if x.location.keepaliveHeaderSeconds > 0 {
+            w.value.append("Keep-Alive: timeout=")
+            w.value.append(decimal: x.location.keepaliveHeaderSeconds)
+            w.value.append("\r\n")
+        }
+    }
+
+    /// `add_header`: for answers that say yes or elsewhere, unless `always`. Empty values are left out.
+    private func appendAddedHeaders(_ w: Ref<ByteWriter>, _ x: Ref<Exchange>) {
+        let added = x.location.addHeaders
+        for i in 0..<added.count {
+            let line = added[i]
+            if !line.always, !isAddable(x.status) { continue }
+            appendTemplateField(w, line, x)
+        }
+    }
+
+    func appendTemplateField(_ w: Ref<ByteWriter>, _ line: Ref<HeaderTemplate>, _ x: Ref<Exchange>) {
+        let mark = w.count
+        w.value.append(line.name)
+        w.value.append(": ")
+        let empty = w.count
+        append(line.value.value, for: x, to: w)
+        if w.count == empty { w.value.truncate(to: mark) } else { w.value.append("\r\n") }
+    }
+
+    func isAddable(_ status: UInt16) -> Bool {
+        switch status {
+        case 200, 201, 204, 206, 301, 302, 303, 304, 307, 308: true
+        default: false
+        }
+    }
+
+    /// `expires`: Expires and Cache-Control.
+    private func appendExpires(_ w: Ref<ByteWriter>, _ x: Ref<Exchange>) {
+        var rule = x.location.expires
+        if case .off = rule { return }
+        if !isAddable(x.status) { return }
+        if case .template(let template) = rule { rule = expiresRule(copiedExpansion(template, x)) }
+        switch rule {
+        case .off, .template: return
+        case .epoch: w.value.append("Expires: Thu, 01 Jan 1970 00:00:01 GMT\r\nCache-Control: no-cache\r\n")
+        case .max: w.value.append("Expires: Thu, 31 Dec 2037 23:55:55 GMT\r\nCache-Control: max-age=315360000\r\n")
+        case .after(let seconds):
+            w.value.append("Expires: ")
+            w.value.appendHTTPDate(realtimeNs / 1_000_000_000 + seconds)
+            w.value.append("\r\nCache-Control: ")
+            if seconds < 0 {
+                w.value.append("no-cache")
+            } else {
+                w.value.append("max-age=")
+                w.value.append(decimal: seconds)
+            }
+            w.value.append("\r\n")
+        }
+    }
+
+    private func expiresRule(_ text: ByteView) -> Expires {
+        if text == ByteView("epoch") { return .epoch }
+        if text == ByteView("max") { return .max }
+        let isNegative = text.hasPrefix(ByteView("-"))
+        guard let n = (isNegative ? text.slice(1) : text).decimal else { return .off }
+        return .after(isNegative ? -n : n)
+    }
+}
+
+extension ByteWriter {
+    mutating func appendHTTPDate(_ seconds: Int64) {
+        if room < httpDateBytes { return append(ByteView("")) }
+        var span = UnsafeMutableBufferPointer(start: start + count, count: httpDateBytes).mutableSpan
+        advance(writeHTTPDate(seconds, into: &span))
+    }
+}

@@ -1,0 +1,220 @@
+// From a parsed head to an exchange on its way: memory, framing, host, server, path. Everything a request is refused for
+// before it has a location is decided here.
+// Called by the client session; goes on to Routing. It must not touch an upstream.
+
+import Bytes
+import HTTPMessage
+
+/// Why a head is refused before it is a request.
+enum HeadRefusal {
+    case headTooLarge, lineTooLarge, fieldsTooLarge, timeout
+    case bad(BadHead)
+
+    var status: UInt16 {
+        switch self {
+        case .headTooLarge, .fieldsTooLarge: 494
+        case .lineTooLarge: 414
+        case .timeout: 408
+        case .bad(let reason): reason.status
+        }
+    }
+
+    var words: StaticString {
+        switch self {
+        case .headTooLarge, .fieldsTooLarge: "client sent too large header fields while reading client request headers"
+        case .lineTooLarge: "client sent too long URI while reading client request line"
+        case .timeout: "client timed out while reading client request headers"
+        case .bad(let reason): reason.word
+        }
+    }
+}
+
+extension Worker {
+    /// `bytes` are the head's, in the client's input.
+    func beginExchange(_ c: Ref<ClientConnection>, _ head: RequestHead, _ bytes: ByteView) {
+        guard let x = makeExchange(c) else { return closeClient(c) }
+        x.head = head
+        guard keepHead(x, bytes, fieldCount: head.fieldCount) else { return answerError(x, 500) }
+        x.method = head.method
+        x.requestLine = x.bytes(head.lineRange)
+        x.target = x.bytes(head.target)
+        let framing = requestFraming(head, x.fields.buffer.span, x.headBytes.buffer.span)
+        x.body = BodyReader(framing)
+        if let refusal = refusal(of: x, framing) {
+            x.keepsAlive = false
+            x.body = BodyReader()
+            logExchange(.info, refusal.words, x)
+            chooseServer(x)
+            return answerError(x, refusal.status)
+        }
+        chooseServer(x)
+        if head.method == .connect || head.method == .trace {
+            logExchange(.info, head.method == .connect ? "client sent CONNECT method" : "client sent TRACE method", x)
+            return answerError(x, 405)
+        }
+        guard setPath(x) else {
+            logExchange(.info, "client sent invalid request target", x)
+            x.keepsAlive = false
+            return answerError(x, 400)
+        }
+        decideKeepAlive(x)
+        counters.requests += 1
+        runServerRewrite(x)
+    }
+
+    /// A head that is no request: logged and answered like one as far as it goes, then the connection closes.
+    func refuseHead(_ c: Ref<ClientConnection>, _ refusal: HeadRefusal) {
+        guard let x = makeExchange(c) else { return closeClient(c) }
+        var end = c.input.firstIndex(of: 0x0A) ?? c.input.count
+        if end > 0, c.input[end - 1] == 0x0D { end -= 1 }
+        _ = keepHead(x, c.input.slice(0, min(end, 4096)), fieldCount: 0)
+        x.requestLine = x.headBytes
+        x.head.versionMinor = 1
+        c.input = .empty
+        logExchange(.info, refusal.words, x)
+        if case .timeout = refusal {
+            x.status = 408
+            return finish(x, .abortedByClient(.clientTimeout))
+        }
+        answerError(x, refusal.status)
+    }
+
+    private func makeExchange(_ c: Ref<ClientConnection>) -> Ref<Exchange>? {
+        adoptIfPublished()
+        guard let server = c.defaultServer(in: self),
+            let (x, handle) = exchanges.insert(Exchange(client: c, pinned: current, server: server, location: server.settings))
+        else { return nil }
+        x.handle = handle
+        x.startedMs = nowMs
+        current.pins += 1
+        c.exchange = x
+        c.phase = .exchange
+        c.requests += 1
+        timers.cancel(c.timer)
+        return x
+    }
+
+    /// The head and its field table move into memory of the exchange: retries, variables and the log need them to the end.
+    private func keepHead(_ x: Ref<Exchange>, _ bytes: ByteView, fieldCount: Int) -> Bool {
+        guard let copy = x.region.copy(bytes, from: &buffers, limit: Limits.regionBytesMax) else { return false }
+        x.headBytes = copy
+        let size = fieldCount * MemoryLayout<HeaderField>.stride
+        guard let memory = x.region.allocate(size, from: &buffers, limit: Limits.regionBytesMax) else { return false }
+        x.fields = Frozen(copying: fieldScratch, count: fieldCount, into: memory)
+        return true
+    }
+
+    private func refusal(of x: Ref<Exchange>, _ framing: BodyFraming) -> HeadRefusal? {
+        if case .bad(let reason) = framing { return .bad(reason) }
+        let head = x.head
+        if head.isHostRepeated { return .bad(.repeatedHost) }
+        if head.hostIndex < 0, head.versionMinor > 0 { return .bad(.missingHost) }
+        if !head.authority.isEmpty, head.method != .connect {
+            // The authority of an absolute target stands for the Host field (RFC 9112 3.2.2).
+            if !setHost(x, x.bytes(head.authority)) { return .bad(.badHost) }
+            if head.hostIndex >= 0, case .bad = validateHost(x.bytes(x.fields[head.hostIndex].value.value).buffer.span) {
+                return .bad(.badHost)
+            }
+        } else if head.hostIndex >= 0 {
+            let value = x.bytes(x.fields[head.hostIndex].value.value)
+            // An empty Host is allowed: the default server answers.
+            if !value.isEmpty, !setHost(x, value) { return .bad(.badHost) }
+        }
+        if Int(head.lineRange.count) + 2 > x.server.largeHeaderBytes { return .lineTooLarge }
+        if head.fieldCount > x.server.maxHeaders { return .fieldsTooLarge }
+        if head.headBytes > x.server.largeHeaderBytes {
+            for i in 0..<head.fieldCount {
+                let f = x.fields[i].value
+                if Int(f.name.count) + Int(f.value.count) + 4 > x.server.largeHeaderBytes { return .fieldsTooLarge }
+            }
+        }
+        return nil
+    }
+
+    private func setHost(_ x: Ref<Exchange>, _ value: ByteView) -> Bool {
+        guard case .valid(let range, let port, let needsLowering) = validateHost(value.buffer.span) else { return false }
+        let name = value.slice(Int(range.start), Int(range.count))
+        x.hostPort = port ?? 0
+        x.hasHost = true
+        x.host = name
+        if needsLowering {
+            scratchText.value.reset()
+            scratchText.value.append(lowercasing: name)
+            guard let copy = x.region.copy(scratchText.view, from: &buffers, limit: Limits.regionBytesMax) else { return false }
+            x.host = copy
+        }
+        return true
+    }
+
+    /// By listening address and host; the address's default server when no name matches.
+    private func chooseServer(_ x: Ref<Exchange>) {
+        guard let listen = listeners[Int(x.client.listener)].settings else { return }
+        var chosen = listen.defaultServer
+        if !x.host.isEmpty {
+            if let found = listen.names.find(x.host) {
+                chosen = found
+            } else {
+                for i in 0..<listen.names.regexes.count {
+                    let name = listen.names.regexes[i]
+                    if matches(name.regex, x.host, for: x) {
+                        chosen = name.server
+                        break
+                    }
+                }
+            }
+        }
+        x.server = x.root.servers[Int(chosen)]
+        x.location = x.server.settings
+        if !x.hasHost { x.host = x.server.name }
+    }
+
+    /// The decoded, normalised path. False when it leaves the root or cannot be decoded.
+    private func setPath(_ x: Ref<Exchange>) -> Bool {
+        let raw = x.bytes(x.head.path)
+        if let query = x.head.query { x.arguments = x.bytes(query) }
+        if x.head.isAsteriskForm { return false }
+        if !x.head.isComplexPath {
+            x.path = raw
+            return true
+        }
+        if raw.isEmpty {
+            x.path = ByteView("/")
+            return true
+        }
+        guard let memory = x.region.allocate(raw.count + 1, from: &buffers, limit: Limits.regionBytesMax) else { return false }
+        var output = UnsafeMutableBufferPointer(start: memory, count: raw.count + 1).mutableSpan
+        guard let n = normalizePath(raw.buffer.span, mergeSlashes: x.server.mergeSlashes, into: &output) else { return false }
+        x.path = ByteView(memory, n)
+        return true
+    }
+
+    private func decideKeepAlive(_ x: Ref<Exchange>) {
+        let head = x.head
+        x.keepsAlive = head.versionMinor > 0 ? !head.wantsClose : head.wantsKeepAlive && !head.wantsClose
+    }
+
+    /// What the location has to say about the connection once it is known.
+    func limitKeepAlive(_ x: Ref<Exchange>) {
+        let settings = x.location
+        if !x.keepsAlive { return }
+        if settings.keepaliveTimeoutMs == 0 || x.client.requests >= settings.keepaliveRequests
+            || nowMs - x.client.acceptedMs > settings.keepaliveTimeMs || isStopping
+        {
+            x.keepsAlive = false
+        } else if settings.keepaliveDisabledForMSIE6, x.method == .post, isMSIE6(x) {
+            x.keepsAlive = false
+        }
+    }
+
+    private func isMSIE6(_ x: Ref<Exchange>) -> Bool {
+        guard let agent = requestField(.userAgent, x), let at = find(ByteView("MSIE "), in: agent) else { return false }
+        let version = agent.slice(at + 5)
+        return version.count > 1 && version[1] == 0x2E && version[0] >= 0x34 && version[0] <= 0x36
+    }
+}
+
+/// Where `needle` begins in `text`.
+func find(_ needle: ByteView, in text: ByteView) -> Int? {
+    if needle.count > text.count { return nil }
+    return (0...(text.count - needle.count)).first { text.slice($0, needle.count) == needle }
+}

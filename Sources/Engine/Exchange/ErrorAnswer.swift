@@ -1,0 +1,88 @@
+// Answers that say no: `error_page` first, else a short page of ours.
+// Called with a status by everything that refuses or fails before the answer has begun.
+
+import Bytes
+import HTTPMessage
+
+extension Worker {
+    /// Answers with `status`: by the location's `error_page` for it, or by a page made here.
+    func answerError(_ x: Ref<Exchange>, _ status: UInt16) {
+        switch status {
+        case 400, 413, 414, 431, 494, 495, 496, 497, 500, 501, 505: x.keepsAlive = false
+        default: break
+        }
+        x.errorStatus = status
+        if !x.inErrorPage, !x.headBytes.isEmpty, !x.path.isEmpty || status == 400 {
+            let pages = x.location.errorPages
+            for i in 0..<pages.count where pages[i].status == status {
+                if !x.location.recursiveErrorPages { x.inErrorPage = true }
+                return follow(pages[i], x)
+            }
+        }
+        answerPage(x, AnswerHead(status: status))
+    }
+
+    private func follow(_ page: Ref<ErrorPage>, _ x: Ref<Exchange>) {
+        if page.answerStatus >= 0 { x.errorStatus = UInt16(truncatingIfNeeded: page.answerStatus) }
+        let target = expand(page.uri, for: x, keep: true)
+        if target.hasPrefix(ByteView("/")) {
+            if x.method != .head { x.method = .get }
+            x.methodReplaced = true
+            let question = target.firstIndex(of: 0x3F)
+            let path = question.map { target.slice(0, $0) } ?? target
+            return redirectInternally(x, path: path, arguments: question.map { target.slice($0 + 1) } ?? .empty)
+        }
+        if target.hasPrefix(ByteView("@")) { return redirectToNamed(x, target) }
+        var head = AnswerHead(status: 302)
+        if [301, 302, 303, 307, 308].contains(page.answerStatus) { head.status = UInt16(page.answerStatus) }
+        x.errorStatus = head.status
+        head.location = target
+        answerPage(x, head)
+    }
+
+    /// A short page that names the status, as nginx makes them.
+    func answerPage(_ x: Ref<Exchange>, _ head: AnswerHead) {
+        var head = head
+        if x.errorStatus != 0 { head.status = x.errorStatus }
+        let w = scratchText
+        w.value.reset()
+        let isTooLargeHead = head.status == 494
+        if isTooLargeHead { head.status = 400 }
+        x.errorStatus = 0
+        let reason = reasonPhrase(head.status)
+        if reason.utf8CodeUnitCount > 0, head.status >= 300 {
+            let status = head.status
+            // nginx's pages say "302 Found" under a status line that says "Moved Temporarily".
+            let title: StaticString = status == 302 ? "Found" : reason
+            w.value.append("<html>\r\n<head><title>")
+            if isTooLargeHead {
+                w.value.append("400 Request Header Or Cookie Too Large")
+            } else {
+                appendTitle(w, status, title)
+            }
+            w.value.append("</title></head>\r\n<body>\r\n<center><h1>")
+            appendTitle(w, status, title)
+            w.value.append("</h1></center>\r\n")
+            if isTooLargeHead { w.value.append("<center>Request Header Or Cookie Too Large</center>\r\n") }
+            w.value.append("<hr><center>")
+            w.value.append(Product.name)
+            if x.location.serverTokens != .off {
+                w.value.append("/")
+                w.value.append(Product.version)
+            }
+            w.value.append("</center>\r\n</body>\r\n</html>\r\n")
+            head.contentType = ByteView("text/html")
+        }
+        // The page is made in the scratch that composing the head may use for its own texts.
+        guard let page = x.region.copy(w.view, from: &buffers, limit: Limits.regionBytesMax) else {
+            return finish(x, .failed(.noMemory))
+        }
+        answer(x, head, text: page)
+    }
+
+    private func appendTitle(_ w: Ref<ByteWriter>, _ status: UInt16, _ title: StaticString) {
+        w.value.append(decimal: UInt64(status))
+        w.value.append(" ")
+        w.value.append(title)
+    }
+}

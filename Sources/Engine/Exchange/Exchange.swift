@@ -1,0 +1,204 @@
+// One request and its answer: what was asked, where it goes, how far it is. The hub between a client and an upstream.
+// Lives in the worker's slab from the end of the request head to `finish`. Its phases are the words of logs and docs.
+
+import Balancing
+import Bytes
+import HTTPMessage
+
+package enum ExchangePhase: UInt8, BitwiseCopyable {
+    /// Routing and rewriting.
+    case routing
+    /// The request's body is collected before the upstream is asked.
+    case readingBody
+    case connecting
+    /// The request goes to the upstream.
+    case sending
+    /// The request has gone; no byte of the answer has come.
+    case waiting
+    /// The answer's body flows.
+    case receiving
+    /// After 101: bytes both ways.
+    case tunnel
+    /// The answer is ours (a file, an error, `return`) and is being sent.
+    case answering
+    case finished
+}
+
+/// How a response body is framed towards the client.
+enum ClientFraming: UInt8, BitwiseCopyable { case none, length, chunked, untilClose }
+
+/// One attempt at a peer, for the `$upstream_*` lists.
+struct UpstreamTry: BitwiseCopyable {
+    var address = ByteView.empty
+    var status: UInt16 = 0
+    var connectMs: Int64 = -1
+    var headerMs: Int64 = -1
+    var responseMs: Int64 = -1
+    var bytesReceived: Int64 = 0
+    var bytesSent: Int64 = 0
+    var responseBytes: Int64 = 0
+    /// An internal redirect separates the groups with ":" instead of ",".
+    var startsGroup = false
+    var next: Ref<UpstreamTry>?
+}
+
+package struct Exchange: BitwiseCopyable {
+    package var handle = Handle.none
+    var client: Ref<ClientConnection>
+    var upstream: Ref<UpstreamConnection>?
+    var pinned: Ref<PinnedSnapshot>
+    var region = Region()
+    package internal(set) var phase = ExchangePhase.routing
+
+    // MARK: The request
+    var head = RequestHead()
+    /// The head as received, in the region; `head` and `fields` point into it.
+    var headBytes = ByteView.empty
+    var fields: Frozen<HeaderField>
+    var server: Ref<ServerSettings>
+    var location: Ref<LocationSettings>
+    /// The request line, for `$request`.
+    var requestLine = ByteView.empty
+    /// `$host`: from the request line, the Host field, or the server's name; lower case, no port.
+    var host = ByteView.empty
+    var hostPort: UInt16 = 0
+    /// The Host field or authority was given (and is valid).
+    var hasHost = false
+    /// The target as received (`$request_uri`).
+    var target = ByteView.empty
+    /// The current path, decoded and normalised (`$uri`): changed by rewrites and internal redirects.
+    var path = ByteView.empty
+    var arguments = ByteView.empty
+    /// `path` and `arguments` are still those of `target`, so that it can be sent as it came.
+    var isTargetCurrent = true
+    var isInternal = false
+    var redirectsLeft = Limits.internalRedirectsMax
+    /// The method to route and answer by (an error page turns it into GET).
+    var method = Method.get
+    var keepsAlive = false
+    var startedMs: Int64 = 0
+    var requestID: (UInt64, UInt64) = (0, 0)
+    /// Values of `set` and of maps: a slot each, in the region.
+    var values = Frozen<VariableSlot>.empty
+    var variableDepth = 0
+    var captures = Frozen<ByteView>.empty
+
+    // MARK: The request's body
+    var body = BodyReader()
+    var bodyBuffer = Buffer.none
+    var bodyBuffered = 0
+    var bodySpool = Spool()
+    /// Goes to the upstream as it comes, rather than whole.
+    var streamsBody = false
+    /// Bytes of the body that have been handed to the upstream of this try.
+    var bodySent: Int64 = 0
+    var sentContinue = false
+    /// Input waits for the upstream to take what it has.
+    var bodyWaits = false
+    /// The head of the request is with the upstream, so that the body may follow.
+    var requestHeadSent = false
+    var dropsBody = false
+
+    // MARK: The upstream
+    var proxyTarget = ProxyTargetState()
+    var tried = TriedPeers()
+    var triesLeft = 0
+    var tryStartedMs: Int64 = 0
+    var firstTryMs: Int64 = 0
+    var reusedConnection = false
+    /// Bytes of the request reached the kernel for this try.
+    var requestSent = false
+    var requestWhole = false
+    var tries: Ref<UpstreamTry>?
+    var currentTry: Ref<UpstreamTry>?
+    var tryIsOpen = false
+    /// The balancer counts this exchange against `proxyTarget.peer`.
+    var holdsPeer = false
+    var upstreamHead = ResponseHead()
+    /// Part of a response head, until it is whole.
+    var headBuffer = Buffer.none
+    var headBuffered = 0
+    var interimResponses = 0
+    var response = BodyReader()
+    /// Kept only where a template reads it after it has gone.
+    var keptUpstreamHead = ByteView.empty
+    var keptUpstreamFields = Frozen<HeaderField>.empty
+    var upstreamKeepsAlive = false
+
+    // MARK: The answer
+    var status: UInt16 = 0
+    /// Nothing may be retried or replaced any more.
+    var answerBegun = false
+    /// All of the answer is with the client's stream.
+    var answerQueued = false
+    var framing = ClientFraming.none
+    var contentLength: Int64 = -1
+    var headOnly = false
+    var bodySentToClient: Int64 = 0
+    var bytesSentToClient: Int64 = 0
+    var keptSentHead = ByteView.empty
+    var file: Int32 = -1
+    var fileOffset: Int64 = 0
+    var fileEnd: Int64 = 0
+    var responseSpool = Spool()
+    /// Set while an error page is made, so that an error in it is not answered by another.
+    var inErrorPage = false
+    /// An error page turned the method into GET for the upstream too.
+    var methodReplaced = false
+    /// `out` holds the head that is being composed: `$sent_http_` variables look there.
+    var isComposing = false
+    /// The next try goes to the same peer over a fresh connection: an idle one turned out to be closed.
+    var retriesSamePeer = false
+    /// The status that error handling gave the answer, whatever the handler that makes it says; 0: none.
+    var errorStatus: UInt16 = 0
+    var isPosted = false
+    var addTrailers = false
+    /// Where the trailers that are being composed begin in `out`; -1: none are.
+    var trailerMark = -1
+    /// The last chunk with its trailers did not fit behind the data and follows by itself.
+    var lastChunkLater = false
+    /// The peer answered with a status that counts as a failure, though no other peer was left to ask.
+    var failsPeerAtEnd = false
+    var clientHalfClosed = false
+    var upstreamHalfClosed = false
+    /// The client's slow: reads are small until it has caught up.
+    var clientIsSlow = false
+
+    init(
+        client: Ref<ClientConnection>, pinned: Ref<PinnedSnapshot>, server: Ref<ServerSettings>, location: Ref<LocationSettings>
+    ) {
+        self.client = client
+        self.pinned = pinned
+        self.server = server
+        self.location = location
+        fields = .empty
+    }
+
+}
+
+extension Ref where T == Exchange {
+    /// A piece of the request's head.
+    @inline(__always)
+    func bytes(_ range: ByteRange) -> ByteView { self.headBytes.slice(Int(range.start), Int(range.count)) }
+
+    var root: Ref<SnapshotRoot> { self.pinned.root }
+}
+
+/// Where `proxy_pass` leads for this request.
+struct ProxyTargetState: BitwiseCopyable {
+    /// Place in `SnapshotRoot.upstreams`, or -1 for an address that was computed.
+    var upstream: Int32 = -1
+    var peer: Int32 = -1
+    var address = SocketAddress.none
+    var uri = ByteView.empty
+    var hasURI = false
+    var hostText = ByteView.empty
+    var portText = ByteView.empty
+}
+
+/// One value of `set` or of a map.
+struct VariableSlot: BitwiseCopyable {
+    var value = ByteView.empty
+    var isKnown = false
+    var isFound = false
+}

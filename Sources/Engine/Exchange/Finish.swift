@@ -1,0 +1,100 @@
+// The one exit of every exchange: release the peer and its connection, log, count, give memory back, settle the client.
+// Called once for each exchange, with how it ended. Nothing may use the exchange afterwards.
+
+import Balancing
+import Bytes
+import HTTPMessage
+
+extension Worker {
+    func finish(_ x: Ref<Exchange>, _ outcome: Outcome) {
+        if x.phase == .finished { return }
+        let wasTunnel = x.phase == .tunnel
+        x.phase = .finished
+        let c = x.client
+        if let u = x.upstream {
+            x.upstream = nil
+            endTry(x, .neither)
+            closeUpstream(u)
+        } else {
+            endTry(x, .neither)
+        }
+        var keepsAlive = x.keepsAlive && !wasTunnel
+        switch outcome {
+        case .completed: counters.completed += 1
+        case .abortedByClient(let fault):
+            counters.abortedByClient += 1
+            keepsAlive = false
+            if x.status == 0 || !x.answerBegun { x.status = x.status == 444 ? 444 : fault.status }
+        case .failed(let fault):
+            counters.failed += 1
+            keepsAlive = false
+            if x.status == 0 { x.status = fault.status }
+        }
+        counters.countStatus(x.status)
+        writeAccessLogs(x)
+        releaseMemory(x)
+        let location = x.location
+        let body = x.body
+        let wasCut: Bool = if case .completed = outcome { false } else { true }
+        exchanges.remove(x.handle)
+        c.exchange = nil
+        if wasCut, x.framing == .untilClose, x.answerBegun, x.head.headBytes > 0 {
+            // An orderly end would tell this client that it has the whole answer.
+            kernel.resetOnClose(c.stream.fd)
+            closeClient(c)
+        } else if case .abortedByClient = outcome {
+            if location.resetTimedOut { kernel.resetOnClose(c.stream.fd) }
+            closeClient(c)
+        } else if wasTunnel {
+            closeClient(c)
+        } else {
+            settle(c, keepAlive: keepsAlive, body: body, location: location)
+        }
+        unpin(x.pinned)
+    }
+
+    /// Ends the exchange after `fault`, whatever its state: with an error answer if none has begun, else by cutting it.
+    func fail(_ x: Ref<Exchange>, _ fault: Fault) {
+        if x.phase == .finished { return }
+        if x.answerBegun || fault == .shutdown { return finish(x, .failed(fault)) }
+        if let u = x.upstream {
+            x.upstream = nil
+            endTry(x, .neither)
+            closeUpstream(u)
+        }
+        answerError(x, fault.status)
+    }
+
+    func clientGone(_ x: Ref<Exchange>, _ fault: Fault) {
+        if x.phase == .tunnel { return finish(x, .completed) }
+        logExchange(fault.level, fault.words, x)
+        finish(x, .abortedByClient(fault))
+    }
+
+    /// A timer of the client's connection fired while an exchange is under way.
+    func exchangeTimedOut(_ x: Ref<Exchange>) {
+        if x.client.stream.hasPending || x.phase == .answering {
+            logExchange(.info, Fault.sendTimeout.words, x)
+            return finish(x, .abortedByClient(.sendTimeout))
+        }
+        if !x.body.isComplete {
+            logExchange(.info, "client timed out while reading client request body", x)
+            x.keepsAlive = false
+            if x.answerBegun { return finish(x, .abortedByClient(.clientTimeout)) }
+            x.status = 408
+            return finish(x, .abortedByClient(.clientTimeout))
+        }
+    }
+
+    private func releaseMemory(_ x: Ref<Exchange>) {
+        x.region.release(to: &buffers)
+        buffers.give(x.bodyBuffer)
+        buffers.give(x.headBuffer)
+        x.bodyBuffer = .none
+        x.headBuffer = .none
+        if x.bodySpool.isOpen { closeSpool(&x.bodySpool) }
+        if x.responseSpool.isOpen { closeSpool(&x.responseSpool) }
+        if x.file >= 0 { kernel.close(x.file) }
+        x.file = -1
+    }
+}

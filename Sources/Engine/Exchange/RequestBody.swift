@@ -1,0 +1,202 @@
+// The request's body: collected before the upstream is asked (memory, then a file), or streamed as it comes.
+// Called when the client's socket is readable and when an exchange starts to proxy. It is the only reader of request bodies.
+
+import Bytes
+import HTTPMessage
+
+extension Worker {
+    /// Begins to take the body the way the location wants it. True when there is nothing to wait for before connecting.
+    func beginBodyRead(_ x: Ref<Exchange>) -> Bool {
+        if x.body.isComplete { return true }
+        let proxy = x.location.proxy
+        x.streamsBody = !proxy.requestBuffering && !(x.body.isChunked && proxy.httpMinor == 0)
+        if x.streamsBody { return true }
+        x.phase = .readingBody
+        if !x.client.input.isEmpty { pumpRequestBody(x, whileBeginning: true) }
+        if x.phase == .finished || x.answerBegun { return false }
+        if x.body.isComplete { return true }
+        sendContinue(x)
+        if x.phase != .finished, x.client.stream.isReadable { pumpRequestBody(x, whileBeginning: true) }
+        return x.phase == .readingBody && x.body.isComplete
+    }
+
+    /// A client that asked to be told gets `100 Continue` before its body is read.
+    func sendContinue(_ x: Ref<Exchange>) {
+        guard x.head.expectsContinue, !x.sentContinue, x.head.versionMinor > 0, x.body.received == 0 else { return }
+        x.sentContinue = true
+        if case .failed = write(&x.client.stream, ByteView("HTTP/1.1 100 Continue\r\n\r\n")) { clientGone(x, .clientReset) }
+    }
+
+    /// Takes what has come of the body. `whileBeginning`: the caller connects when it is whole.
+    func pumpRequestBody(_ x: Ref<Exchange>, whileBeginning: Bool = false) {
+        let c = x.client
+        var budget = Limits.bytesPerTurn
+        x.bodyWaits = false
+        while !x.body.isComplete, x.phase != .finished {
+            if c.input.isEmpty {
+                if !mayReadBody(x) { break }
+                if budget <= 0 {
+                    post(x)
+                    break
+                }
+                switch read(&c.stream, into: scratch.data, Limits.readBytes) {
+                case .bytes(let n):
+                    c.input = ByteView(scratch.data, n)
+                    budget -= n
+                case .wouldBlock: break
+                case .end:
+                    logExchange(.info, "client prematurely closed connection while reading client request body", x)
+                    return bodyCut(x, .clientClosed)
+                case .failed: return clientGone(x, .clientReset)
+                }
+                if c.input.isEmpty { break }
+            }
+            takeBody(x)
+            if x.bodyWaits { break }
+        }
+        if x.phase == .finished { return }
+        ownInput(c)
+        if x.body.isComplete {
+            if !c.stream.hasPending { timers.cancel(c.timer) }
+            if x.phase == .readingBody, !whileBeginning { return connect(x) }
+            if x.streamsBody, x.phase == .sending { requestSentWhole(x) }
+        } else if !c.stream.hasPending {
+            timers.set(c.timer, at: nowMs + x.location.clientBodyTimeoutMs)
+        }
+    }
+
+    private func mayReadBody(_ x: Ref<Exchange>) -> Bool {
+        if !x.client.stream.isReadable { return false }
+        if !x.streamsBody { return x.phase == .readingBody }
+        // Back-pressure is not reading: what the upstream has not taken stays with the client.
+        guard let u = x.upstream, x.requestHeadSent else { return false }
+        return !u.stream.hasPending
+    }
+
+    /// Uses up the input for the body; what lies behind the body stays for the next request.
+    private func takeBody(_ x: Ref<Exchange>) {
+        let c = x.client
+        if x.streamsBody, !(x.upstream.map { !$0.stream.hasPending && x.requestHeadSent } ?? false), c.input.count > 0 {
+            // Not yet: the upstream is not connected or is slow. The input waits in the connection's own memory.
+            ownInput(c)
+            x.bodyWaits = true
+            return
+        }
+        var offset = 0
+        while true {
+            switch x.body.step(c.input, at: &offset) {
+            case .data(let piece):
+                if !keepBodyPiece(x, piece) { return }
+            case .needMore, .complete:
+                c.input = c.input.slice(offset)
+                if !c.input.isEmpty { ownInput(c) }
+                if x.body.isComplete, x.streamsBody { endStreamedBody(x) }
+                return
+            case .bad:
+                logExchange(.info, Fault.clientBadBody.words, x)
+                return bodyCut(x, .clientBadBody)
+            }
+        }
+    }
+
+    private func keepBodyPiece(_ x: Ref<Exchange>, _ piece: ByteView) -> Bool {
+        let most = x.location.clientMaxBodyBytes
+        if most > 0, x.body.received > most {
+            logExchange(.error, Fault.clientBodyTooLarge.words, x)
+            bodyCut(x, .clientBodyTooLarge)
+            return false
+        }
+        if x.streamsBody { return forwardBodyPiece(x, piece) }
+        let size = x.location.clientBodyBufferBytes
+        if x.bodySpool.isOpen || x.bodyBuffered + piece.count > max(size, 1024) { return spoolBodyPiece(x, piece) }
+        if x.bodyBuffered + piece.count > x.bodyBuffer.capacity {
+            var want = x.bodyBuffered + piece.count
+            if case .length(let n) = x.body.framing { want = max(want, Int(min(n, Int64(size)))) }
+            let larger = buffers.take(min(want, BufferPool.largest))
+            larger.start.update(from: x.bodyBuffer.start, count: x.bodyBuffered)
+            buffers.give(x.bodyBuffer)
+            x.bodyBuffer = larger
+        }
+        (x.bodyBuffer.start + x.bodyBuffered).update(from: piece.start, count: piece.count)
+        x.bodyBuffered += piece.count
+        return true
+    }
+
+    /// Beyond the buffer the whole body goes to a file, as nginx does.
+    private func spoolBodyPiece(_ x: Ref<Exchange>, _ piece: ByteView) -> Bool {
+        let folder = x.location.clientBodyTempPath
+        if !x.bodySpool.isOpen, x.bodyBuffered > 0 {
+            guard spool(&x.bodySpool, ByteView(x.bodyBuffer.start, x.bodyBuffered), folder: folder) else { return spoolRefused(x) }
+            buffers.give(x.bodyBuffer)
+            x.bodyBuffer = .none
+            x.bodyBuffered = 0
+        }
+        return spool(&x.bodySpool, piece, folder: folder) ? true : spoolRefused(x)
+    }
+
+    private func spoolRefused(_ x: Ref<Exchange>) -> Bool {
+        logExchange(.crit, Fault.spoolFailed.words, x)
+        bodyCut(x, .spoolFailed)
+        return false
+    }
+
+    /// The body will not come whole: nothing more is read of it and the connection ends with the answer.
+    private func bodyCut(_ x: Ref<Exchange>, _ fault: Fault) {
+        x.keepsAlive = false
+        x.dropsBody = true
+        ownInput(x.client)
+        if fault == .clientClosed {
+            x.status = 400
+            return finish(x, .abortedByClient(fault))
+        }
+        if let u = x.upstream {
+            x.upstream = nil
+            endTry(x, .neither)
+            closeUpstream(u)
+        }
+        if x.answerBegun { return finish(x, .failed(fault)) }
+        answerError(x, fault.status)
+    }
+
+    // MARK: Streaming
+
+    private func forwardBodyPiece(_ x: Ref<Exchange>, _ piece: ByteView) -> Bool {
+        guard let u = x.upstream else { return false }
+        x.bodySent += Int64(piece.count)
+        x.requestSent = true
+        var result: WriteResult
+        if x.body.isChunked {
+            let w = valueText
+            w.value.reset()
+            w.value.append(hex: UInt64(piece.count))
+            w.value.append("\r\n")
+            result = write(&u.stream, w.view)
+            if case .failed = result { return upstreamWriteFailed(x, u) }
+            result = write(&u.stream, piece)
+            if case .failed = result { return upstreamWriteFailed(x, u) }
+            result = write(&u.stream, ByteView("\r\n"))
+        } else {
+            result = write(&u.stream, piece)
+        }
+        if case .failed = result { return upstreamWriteFailed(x, u) }
+        if u.stream.hasPending { timers.set(u.timer, at: nowMs + x.location.proxy.sendTimeoutMs) }
+        return true
+    }
+
+    private func endStreamedBody(_ x: Ref<Exchange>) {
+        guard x.body.isChunked, let u = x.upstream else { return }
+        if case .failed = write(&u.stream, ByteView("0\r\n\r\n")) { _ = upstreamWriteFailed(x, u) }
+    }
+
+    /// The upstream does not take more. It may have answered already: that answer is read before the connection counts as lost.
+    private func upstreamWriteFailed(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>) -> Bool {
+        x.dropsBody = true
+        x.keepsAlive = false
+        u.stream.dropAllPending(pool: &buffers)
+        u.stream.isReadable = true
+        u.stream.isBroken = false
+        u.stream.peerClosed = true
+        upstreamReadable(u)
+        return false
+    }
+}

@@ -1,0 +1,72 @@
+// A temporary file through which a large body waits: first in, first out. It has no name, so nothing is left behind.
+// Used for request bodies beyond `client_body_buffer_size` and for responses that a slow client cannot take yet.
+
+import Bytes
+import CLinux
+
+struct Spool: BitwiseCopyable {
+    var file: Int32 = -1
+    var written: Int64 = 0
+    var taken: Int64 = 0
+
+    var isOpen: Bool { file >= 0 }
+    var isEmpty: Bool { taken == written }
+
+    /// An empty spool begins anew at the front of its file.
+    mutating func rewind() {
+        written = 0
+        taken = 0
+    }
+}
+
+extension Worker {
+    /// Appends to the spool, opening it in the folder `path` first. False when the disk refuses.
+    func spool(_ s: inout Spool, _ bytes: ByteView, folder path: ByteView) -> Bool {
+        if !s.isOpen {
+            guard let fd = openTemporary(in: path) else { return false }
+            s.file = fd
+        }
+        var done = 0
+        while done < bytes.count {
+            let n = kernel.writeAt(s.file, bytes.start + done, bytes.count - done, offset: s.written)
+            if n == -Int(EINTR) { continue }
+            if n <= 0 { return false }
+            done += n
+            s.written += Int64(n)
+        }
+        return true
+    }
+
+    /// Reads at most `count` bytes that wait, from the front. Nil when the disk refuses.
+    func unspool(_ s: inout Spool, into buffer: UnsafeMutablePointer<UInt8>, _ count: Int) -> Int? {
+        let want = Int(min(Int64(count), s.written - s.taken))
+        if want == 0 { return 0 }
+        let n = kernel.readAt(s.file, buffer, want, offset: s.taken)
+        if n <= 0 { return nil }
+        s.taken += Int64(n)
+        return n
+    }
+
+    func closeSpool(_ s: inout Spool) {
+        if s.isOpen { kernel.close(s.file) }
+        s = Spool()
+    }
+
+    private func openTemporary(in folder: ByteView) -> Int32? {
+        scratchText.value.reset()
+        scratchText.value.append(folder.isEmpty ? ByteView("/tmp") : folder)
+        scratchText.value.append(0)
+        if scratchText.overflowed { return nil }
+        let fd = UnsafeRawPointer(scratchText.start).withMemoryRebound(to: CChar.self, capacity: scratchText.count) {
+            kernel.open($0, flags: O_RDWR | unnamedTemporaryFile, mode: 0o600)
+        }
+        if fd < 0 {
+            logProcess(.crit, "cannot make a temporary file in", folder, errno: -fd)
+            return nil
+        }
+        return fd
+    }
+}
+
+/// O_TMPFILE, which glibc shows only under _GNU_SOURCE.
+private let unnamedTemporaryFile: Int32 = 0o20200000

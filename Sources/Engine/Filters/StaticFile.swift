@@ -1,0 +1,246 @@
+// Plain files: `root`, `alias`, `index`, `try_files`. Small ones leave in one send behind their head, large ones by sendfile.
+// Called by the router for locations that do not proxy. It opens nothing outside the path that root and alias give.
+
+import Bytes
+import CLinux
+import HTTPMessage
+
+let fileTypeMask: UInt32 = 0o170000
+let fileTypeRegular: UInt32 = 0o100000
+let fileTypeDirectory: UInt32 = 0o040000
+/// Files up to this size are read and sent with their head.
+private let inlineFileBytes: Int64 = 64 << 10
+
+extension Worker {
+    func answerFile(_ x: Ref<Exchange>) {
+        if x.path.count > 0, x.path[x.path.count - 1] == 0x2F { return answerIndex(x) }
+        guard x.method == .get || x.method == .head else { return answerError(x, 405) }
+        guard let path = fileName(x) else { return answerError(x, 500) }
+        serveFile(x, path)
+    }
+
+    private func serveFile(_ x: Ref<Exchange>, _ path: ByteView) {
+        guard let (fd, facts) = openFile(path) else { return fileMissing(x, path) }
+        switch facts.mode & fileTypeMask {
+        case fileTypeRegular: sendFile(x, fd, facts)
+        case fileTypeDirectory:
+            kernel.close(fd)
+            answerSlashRedirect(x)
+        default:
+            kernel.close(fd)
+            logExchange(.crit, "not a regular file", x, detail: path)
+            answerError(x, 404)
+        }
+    }
+
+    private func fileMissing(_ x: Ref<Exchange>, _ path: ByteView) {
+        let errno = lastOpenErrno
+        switch errno {
+        case ENOENT, ENOTDIR, ENAMETOOLONG, ELOOP:
+            if x.location.logNotFound { logExchange(.error, "open() failed", x, detail: path, errno: errno) }
+            answerError(x, 404)
+        case EACCES, EPERM:
+            logExchange(.error, "open() failed", x, detail: path, errno: errno)
+            answerError(x, 403)
+        case EMFILE, ENFILE:
+            logExchange(.crit, "open() failed", x, detail: path, errno: errno)
+            answerError(x, 503)
+        default:
+            logExchange(.crit, "open() failed", x, detail: path, errno: errno)
+            answerError(x, 500)
+        }
+    }
+
+    private func sendFile(_ x: Ref<Exchange>, _ fd: Int32, _ facts: FileFacts) {
+        var head = AnswerHead(status: 200)
+        head.contentType = typeByExtension(x) ?? x.location.defaultType
+        head.contentLength = facts.size
+        head.lastModified = facts.modifiedSeconds
+        if let since = requestField(.ifModifiedSince, x), parseHTTPDate(since.buffer.span) == facts.modifiedSeconds, x.errorStatus == 0 {
+            head.status = 304
+            head.contentLength = -1
+            head.contentType = .empty
+        }
+        valueText.value.reset()
+        valueText.value.append("\"")
+        valueText.value.append(hex: UInt64(bitPattern: facts.modifiedSeconds))
+        valueText.value.append("-")
+        valueText.value.append(hex: UInt64(bitPattern: facts.size))
+        valueText.value.append("\"")
+        head.etag = x.region.copy(valueText.view, from: &buffers, limit: Limits.regionBytesMax) ?? .empty
+        x.file = fd
+        x.fileOffset = 0
+        x.fileEnd = facts.size
+        composeHead(x, head)
+        x.phase = .answering
+        beginBody(x)
+        if x.headOnly || facts.size == 0 {
+            guard emit(x, out.view) else { return }
+            return answerDone(x)
+        }
+        if x.framing == .length, facts.size <= inlineFileBytes, out.room > Int(facts.size) {
+            let n = kernel.readAt(fd, out.start + out.count, Int(facts.size), offset: 0)
+            if n == Int(facts.size) {
+                out.value.advance(n)
+                x.fileOffset = facts.size
+                x.bodySentToClient = facts.size
+            }
+        }
+        guard emit(x, out.view) else { return }
+        pumpFile(x)
+    }
+
+    /// Sends as much of the file as the client takes.
+    func pumpFile(_ x: Ref<Exchange>) {
+        let c = x.client
+        var budget = Limits.bytesPerTurn
+        while x.fileOffset < x.fileEnd {
+            if c.stream.hasPending || !c.stream.isWritable {
+                timers.set(c.timer, at: nowMs + x.location.sendTimeoutMs)
+                return
+            }
+            if budget <= 0 { return post(x) }
+            if x.framing != .length {
+                guard pumpChunkOfFile(x) else { return }
+                budget -= Limits.readBytesWhileSlow
+                continue
+            }
+            let want = Int(min(x.fileEnd - x.fileOffset, Int64(budget)))
+            let n = kernel.sendFile(c.stream.fd, file: x.file, offset: &x.fileOffset, want)
+            if n > 0 {
+                x.bodySentToClient += Int64(n)
+                x.bytesSentToClient += Int64(n)
+                counters.bytesToClients += UInt64(n)
+                budget -= n
+                if n < want { c.stream.isWritable = false }
+            } else if n == -Int(EAGAIN) {
+                c.stream.isWritable = false
+            } else if n == -Int(EINTR) {
+                continue
+            } else if n == 0 {
+                logExchange(.alert, "the file was cut while it was sent", x)
+                return finish(x, .failed(.fileFailed))
+            } else {
+                return clientGone(x, .clientReset)
+            }
+        }
+        if x.framing == .chunked {
+            out.value.reset()
+            appendLastChunk(out, x)
+            guard emit(x, out.view) else { return }
+        }
+        kernel.close(x.file)
+        x.file = -1
+        timers.cancel(c.timer)
+        answerDone(x)
+    }
+
+    /// A piece of the file framed as a chunk (trailers follow), or bare for an HTTP/1.0 client.
+    private func pumpChunkOfFile(_ x: Ref<Exchange>) -> Bool {
+        let want = Int(min(x.fileEnd - x.fileOffset, Int64(Limits.readBytesWhileSlow)))
+        let n = kernel.readAt(x.file, scratch.data, want, offset: x.fileOffset)
+        if n <= 0 {
+            fail(x, .fileFailed)
+            return false
+        }
+        x.fileOffset += Int64(n)
+        x.bodySentToClient += Int64(n)
+        return emit(x, framed(x, ByteView(scratch.data, n)))
+    }
+
+    // MARK: Directories
+
+    private func answerIndex(_ x: Ref<Exchange>) {
+        for i in 0..<x.location.index.count {
+            let name = expand(x.location.index[i].value, for: x, keep: true)
+            if name.hasPrefix(ByteView("/")) { return redirectInternally(x, path: name, arguments: x.arguments) }
+            guard let folder = fileName(x) else { return answerError(x, 500) }
+            let path = joined(folder, "", name, x)
+            if let (fd, facts) = openFile(path) {
+                kernel.close(fd)
+                if facts.mode & fileTypeMask == fileTypeRegular {
+                    let target = joined(x.path, "", name, x)
+                    return redirectInternally(x, path: target, arguments: x.arguments)
+                }
+            } else if lastOpenErrno == EACCES {
+                logExchange(.error, "open() failed", x, detail: path, errno: EACCES)
+                return answerError(x, 403)
+            }
+        }
+        guard let folder = fileName(x) else { return answerError(x, 500) }
+        guard let (fd, _) = openFile(folder) else { return fileMissing(x, folder) }
+        kernel.close(fd)
+        logExchange(.error, "directory index is forbidden", x, detail: folder)
+        answerError(x, 403)
+    }
+
+    func tryFiles(_ x: Ref<Exchange>) {
+        let candidates = x.location.tryFiles
+        for i in 0..<candidates.count {
+            let name = expand(candidates[i].value, for: x, keep: true)
+            if i == candidates.count - 1 {
+                if name.hasPrefix(ByteView("=")), let status = name.slice(1).decimal { return answerError(x, UInt16(clamping: status)) }
+                if name.hasPrefix(ByteView("@")) { return redirectToNamed(x, name) }
+                let question = name.firstIndex(of: 0x3F)
+                return redirectInternally(
+                    x, path: question.map { name.slice(0, $0) } ?? name, arguments: question.map { name.slice($0 + 1) } ?? .empty)
+            }
+            let wantsFolder = name.hasSuffix(ByteView("/"))
+            let was = x.path
+            x.path = wantsFolder ? name.slice(0, name.count - 1) : name
+            let path = fileName(x)
+            if let path, let (fd, facts) = openFile(path) {
+                kernel.close(fd)
+                if facts.mode & fileTypeMask == (wantsFolder ? fileTypeDirectory : fileTypeRegular) {
+                    x.path = name
+                    x.isTargetCurrent = false
+                    return x.location.handler == .proxy ? beginProxying(x) : answerFile(x)
+                }
+            }
+            x.path = was
+        }
+    }
+
+    /// The file that root or alias makes of the path (`$request_filename`).
+    func fileName(_ x: Ref<Exchange>) -> ByteView? {
+        let root = copiedExpansion(x.location.root, x)
+        let rest = x.location.isAlias && !x.location.isRegex ? x.path.slice(x.location.prefixCount) : x.path
+        let size = root.count + (x.location.isAlias && x.location.isRegex ? 0 : rest.count)
+        guard let memory = x.region.allocate(size, from: &buffers, limit: Limits.regionBytesMax) else { return nil }
+        var w = ByteWriter(memory, capacity: size)
+        w.append(root)
+        if w.room >= rest.count { w.append(rest) }
+        return w.view
+    }
+
+    /// Opens for reading. Nil: `lastOpenErrno` says why. A path with a NUL byte is no path.
+    func openFile(_ path: ByteView) -> (descriptor: Int32, facts: FileFacts)? {
+        if path.firstIndex(of: 0) != nil || path.count > 4000 {
+            lastOpenErrno = ENOENT
+            return nil
+        }
+        let fd = withUnsafeTemporaryAllocation(of: CChar.self, capacity: path.count + 1) { text -> Int32 in
+            for i in 0..<path.count { text[i] = CChar(bitPattern: path[i]) }
+            text[path.count] = 0
+            guard let base = text.baseAddress else { return -ENOENT }
+            return kernel.open(base, flags: O_RDONLY | O_NONBLOCK, mode: 0)
+        }
+        if fd < 0 {
+            lastOpenErrno = -fd
+            return nil
+        }
+        var facts = FileFacts()
+        if kernel.fileFacts(fd, &facts) < 0 {
+            kernel.close(fd)
+            lastOpenErrno = EIO
+            return nil
+        }
+        return (fd, facts)
+    }
+
+    /// The media type by the extension of the current path.
+    func typeByExtension(_ x: Ref<Exchange>) -> ByteView? {
+        guard let dot = x.path.lastIndex(of: 0x2E), dot > x.path.lastIndex(of: 0x2F) ?? -1 else { return nil }
+        return x.location.mediaTypes.find(x.path.slice(dot + 1))
+    }
+}

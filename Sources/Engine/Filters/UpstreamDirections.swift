@@ -1,0 +1,80 @@
+// What an upstream's response tells the proxy to do: X-Accel-Redirect, an error to intercept, early hints to pass on.
+// Called by the response reader before the answer has begun.
+
+import Bytes
+import HTTPMessage
+
+extension Worker {
+    /// X-Accel-Redirect: the answer comes from another location. True when the exchange goes on there.
+    func redirectByUpstream(_ x: Ref<Exchange>, _ bytes: ByteView) -> Bool {
+        if x.location.proxy.ignoreAccelRedirect { return false }
+        for i in 0..<x.upstreamHead.fieldCount where fieldScratch[i].known == .xAccelRedirect {
+            let value = slice(fieldScratch[i].value, bytes)
+            guard let target = x.region.copy(value, from: &buffers, limit: Limits.regionBytesMax) else { return false }
+            dropResponse(x)
+            if x.method != .head { x.method = .get }
+            if target.hasPrefix(ByteView("@")) {
+                redirectToNamed(x, target)
+                return true
+            }
+            let question = target.firstIndex(of: 0x3F)
+            let raw = question.map { target.slice(0, $0) } ?? target
+            guard let path = unescaped(raw, x) else {
+                answerError(x, 404)
+                return true
+            }
+            redirectInternally(x, path: path, arguments: question.map { target.slice($0 + 1) } ?? .empty)
+            return true
+        }
+        return false
+    }
+
+    private func unescaped(_ text: ByteView, _ x: Ref<Exchange>) -> ByteView? {
+        guard let memory = x.region.allocate(text.count + 1, from: &buffers, limit: Limits.regionBytesMax) else { return nil }
+        var output = UnsafeMutableBufferPointer(start: memory, count: text.count + 1).mutableSpan
+        guard let n = normalizePath(text.buffer.span, mergeSlashes: false, into: &output) else { return nil }
+        return ByteView(memory, n)
+    }
+
+    /// `proxy_intercept_errors`: a status with an `error_page` is answered by that page.
+    func intercept(_ x: Ref<Exchange>, _ bytes: ByteView) -> Bool {
+        let status = x.upstreamHead.status
+        let pages = x.location.errorPages
+        guard !x.inErrorPage, (0..<pages.count).contains(where: { pages[$0].status == status }) else { return false }
+        dropResponse(x)
+        answerError(x, status)
+        return true
+    }
+
+    /// The response is not wanted any more: its connection serves on when nothing of it is left to read.
+    private func dropResponse(_ x: Ref<Exchange>) {
+        guard let u = x.upstream else { return }
+        if !x.response.isComplete { x.upstreamKeepsAlive = false }
+        releaseUpstream(x, u)
+        buffers.give(x.headBuffer)
+        x.headBuffer = .none
+        x.headBuffered = 0
+        x.response = BodyReader()
+    }
+
+    /// 103 goes on to clients that speak HTTP/1.1, where `early_hints` says so (RFC 8297).
+    func forwardEarlyHints(_ x: Ref<Exchange>, _ bytes: ByteView) {
+        let condition = x.location.earlyHints
+        guard x.head.versionMinor > 0, !condition.isEmpty else { return }
+        let value = expand(condition, for: x, keep: false)
+        if value.isEmpty || value == ByteView("0") { return }
+        let w = out
+        w.value.reset()
+        w.value.append("HTTP/1.1 103 Early Hints\r\n")
+        for i in 0..<x.upstreamHead.fieldCount {
+            let f = fieldScratch[i]
+            if f.known.isHopByHop || f.known == .contentLength || x.location.proxy.hiddenKnown & (1 << UInt64(f.known.rawValue)) != 0 { continue }
+            w.value.append(slice(f.name, bytes))
+            w.value.append(": ")
+            w.value.append(slice(f.value, bytes))
+            w.value.append("\r\n")
+        }
+        w.value.append("\r\n")
+        if !w.overflowed { _ = emit(x, w.view) }
+    }
+}

@@ -1,0 +1,149 @@
+// The fields of an upstream's response on their way to the client: hidden, passed, or rewritten (Location, Refresh, Set-Cookie).
+// Called while an answer's head is composed. It reads the field table of the head that was parsed last.
+
+import Bytes
+import HTTPMessage
+
+extension Worker {
+    private func upstreamField(_ i: Int) -> HeaderField { fieldScratch[i] }
+
+    func slice(_ range: ByteRange, _ bytes: ByteView) -> ByteView { bytes.slice(Int(range.start), Int(range.count)) }
+
+    /// Fills in what the composer writes itself: type, length, and whether Server and Date are the upstream's.
+    func describe(_ x: Ref<Exchange>, _ bytes: ByteView, _ answer: inout AnswerHead) {
+        let head = x.upstreamHead
+        let proxy = x.location.proxy
+        answer.reason = slice(head.reason, bytes)
+        if case .length(let n) = x.response.framing {
+            answer.contentLength = n
+        } else if case .none = x.response.framing, head.fields.contentLengthIndex >= 0 {
+            // HEAD and 304 tell the length of a body that does not come.
+            answer.contentLength = slice(upstreamField(head.fields.contentLengthIndex).value, bytes).decimal ?? -1
+        }
+        for i in 0..<head.fieldCount {
+            let f = upstreamField(i)
+            switch f.known {
+            case .contentType: if proxy.hiddenKnown & bit(.contentType) == 0 { answer.contentType = slice(f.value, bytes) }
+            case .server: answer.hasServer = proxy.hiddenKnown & bit(.server) == 0
+            case .date: answer.hasDate = proxy.hiddenKnown & bit(.date) == 0
+            default: break
+            }
+        }
+    }
+
+    /// All other fields, in the order they came.
+    func appendUpstreamFields(_ w: Ref<ByteWriter>, _ x: Ref<Exchange>, _ bytes: ByteView) {
+        let head = x.upstreamHead
+        let proxy = x.location.proxy
+        let isSwitch = head.status == 101
+        let listed = listedByConnection(head, bytes)
+        for i in 0..<head.fieldCount {
+            let f = upstreamField(i)
+            let name = slice(f.name, bytes)
+            if f.known == .other {
+                if !proxy.hiddenOther.isEmpty, proxy.hiddenOther.contains(name) { continue }
+                if let listed, isListed(name, in: listed) { continue }
+            } else {
+                if f.known.isHopByHop, !(isSwitch && f.known == .upgrade), !(f.known == .trailer && proxy.passTrailers) { continue }
+                if proxy.hiddenKnown & bit(f.known) != 0 { continue }
+            }
+            switch f.known {
+            case .contentType, .contentLength: continue
+            case .location: appendRewritten(w, x, name, slice(f.value, bytes), kind: .location)
+            case .refresh: appendRewritten(w, x, name, slice(f.value, bytes), kind: .refresh)
+            case .setCookie: appendCookie(w, x, name, slice(f.value, bytes))
+            default: appendLine(w, name, slice(f.value, bytes))
+            }
+        }
+    }
+
+    private func bit(_ name: HeaderName) -> UInt64 { 1 << UInt64(name.rawValue) }
+
+    private func appendLine(_ w: Ref<ByteWriter>, _ name: ByteView, _ value: ByteView) {
+        w.value.append(name)
+        w.value.append(": ")
+        w.value.append(value)
+        w.value.append("\r\n")
+    }
+
+    private func listedByConnection(_ head: ResponseHead, _ bytes: ByteView) -> ByteView? {
+        if head.fields.connectionIndex < 0 { return nil }
+        let value = slice(upstreamField(head.fields.connectionIndex).value, bytes)
+        if value.equalsIgnoringCase(ByteView("close")) || value.equalsIgnoringCase(ByteView("keep-alive")) { return nil }
+        return value
+    }
+
+    // MARK: proxy_redirect
+
+    private enum RedirectField { case location, refresh }
+
+    private func appendRewritten(_ w: Ref<ByteWriter>, _ x: Ref<Exchange>, _ name: ByteView, _ value: ByteView, kind: RedirectField) {
+        var prefix = ByteView.empty
+        var url = value
+        if kind == .refresh {
+            guard let at = findIgnoringCase(ByteView("url="), in: value) else { return appendLine(w, name, value) }
+            prefix = value.slice(0, at + 4)
+            url = value.slice(at + 4)
+        }
+        w.value.append(name)
+        w.value.append(": ")
+        w.value.append(prefix)
+        if let new = redirected(x, url) {
+            if kind == .location, prefix.isEmpty, new.hasPrefix(ByteView("/")), x.location.absoluteRedirect { appendOwnAuthority(w, x) }
+            w.value.append(new)
+        } else {
+            w.value.append(url)
+        }
+        w.value.append("\r\n")
+    }
+
+    private func appendOwnAuthority(_ w: Ref<ByteWriter>, _ x: Ref<Exchange>) {
+        w.value.append("http://")
+        w.value.append(x.location.serverNameInRedirect ? x.server.name : x.host)
+        if x.location.portInRedirect, let port = value(of: Variable(.serverPort), for: x), !port.isEmpty, !(port == ByteView("80")) {
+            w.value.append(0x3A)
+            w.value.append(port)
+        }
+    }
+
+    /// The URL after the first rule of `proxy_redirect` that fits, or nil.
+    private func redirected(_ x: Ref<Exchange>, _ url: ByteView) -> ByteView? {
+        let proxy = x.location.proxy
+        if proxy.redirectsDefault, let new = redirectedByDefault(x, url) { return new }
+        for i in 0..<proxy.redirects.count {
+            let rule = proxy.redirects[i].value
+            if rule.regex >= 0 {
+                if matches(rule.regex, url, for: x) { return copiedExpansion(rule.to, x) }
+                continue
+            }
+            let from = copiedExpansion(rule.from, x)
+            if url.count >= from.count, url.hasPrefix(from) { return joined2(copiedExpansion(rule.to, x), url.slice(from.count), x) }
+        }
+        return nil
+    }
+
+    /// `default`: from the URL of `proxy_pass` to the location's prefix.
+    private func redirectedByDefault(_ x: Ref<Exchange>, _ url: ByteView) -> ByteView? {
+        let target = x.proxyTarget
+        guard url.count > 7, url.slice(0, 7).equalsIgnoringCase(ByteView("http://")) else { return nil }
+        let rest = url.slice(7)
+        let uri = target.hasURI ? target.uri : ByteView("/")
+        guard rest.hasPrefix(target.hostText), rest.slice(target.hostText.count).hasPrefix(uri) else { return nil }
+        let to = target.hasURI ? x.location.name : ByteView("/")
+        return joined2(to, rest.slice(target.hostText.count + uri.count), x)
+    }
+
+    /// `a` then `b` in memory of the exchange, without touching a scratch that may be in use.
+    func joined2(_ a: ByteView, _ b: ByteView, _ x: Ref<Exchange>) -> ByteView {
+        guard let memory = x.region.allocate(a.count + b.count, from: &buffers, limit: Limits.regionBytesMax) else { return a }
+        var w = ByteWriter(memory, capacity: a.count + b.count)
+        w.append(a)
+        w.append(b)
+        return w.view
+    }
+
+    func findIgnoringCase(_ needle: ByteView, in text: ByteView) -> Int? {
+        if needle.count > text.count { return nil }
+        return (0...(text.count - needle.count)).first { text.slice($0, needle.count).equalsIgnoringCase(needle) }
+    }
+}

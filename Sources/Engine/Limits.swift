@@ -1,0 +1,58 @@
+// Every number that bounds the engine: queues, tables, buffers, waits. Hitting one is a fault that is handled, not a crash.
+// Read everywhere in the engine; the few that the configuration can move are parameters of `Snapshot` or `WorkerParameters`.
+
+package enum Limits {
+    // MARK: A loop turn
+    /// Events taken from epoll in one turn. More wait for the next turn, which comes at once.
+    package static let eventsPerTurn = 512
+    /// Connections accepted from one listener in one turn, so that a flood of them does not starve those already here.
+    package static let acceptsPerTurn = 64
+    /// Bytes moved for one exchange before the others get their turn.
+    static let bytesPerTurn = 1 << 20
+    /// How long accepting rests when the process has no file descriptors left.
+    static let acceptRestMs: Int64 = 500
+
+    // MARK: Heads
+    /// Header fields in one head (nginx 1.31: `max_headers` 1000).
+    package static let headerFieldsMax = 1000
+    /// The scratch a worker composes heads in: the largest head that can be sent, to either side.
+    static let composeBytes = 256 << 10
+    /// The largest response head taken from an upstream unless `proxy_buffer_size` asks for more.
+    static let responseHeadBytesMax = 64 << 10
+    /// Trailer section of a chunked body.
+    static let trailerBytesMax = 16 << 10
+
+    // MARK: Memory
+    /// What one read takes at most; a scratch of this size belongs to the worker, not to the connection.
+    static let readBytes = 256 << 10
+    /// A read while the other side is slow: what a short write leaves behind is at most about this.
+    static let readBytesWhileSlow = 64 << 10
+    /// Memory of one exchange: its head, values of variables, a list of tries.
+    static let regionBytesMax = 1 << 20
+    /// Free buffers a worker keeps for reuse.
+    static let keptBufferBytes = 16 << 20
+    /// Bytes that wait for one slow reader in memory before its source is not read any more.
+    static let pendingBytesMax = 1 << 20
+
+    // MARK: Exchanges
+    /// Internal redirects and rewrite cycles of one request (nginx: 10).
+    static let internalRedirectsMax = 10
+    /// Tries of one exchange whatever the size of the upstream.
+    static let triesMax = 64
+    /// Interim (1xx) responses taken from an upstream for one request.
+    static let interimResponsesMax = 32
+
+    // MARK: Expressions
+    /// PCRE2 match and depth limits: an expression that needs more does not match, and that is logged.
+    static let matchLimit: UInt32 = 1_000_000
+    /// Groups of one expression that can be used as $1 to $9 and by name.
+    package static let capturesMax = 32
+    /// Nested variables: a map that reads a map that reads a map.
+    static let variableDepthMax = 16
+
+    // MARK: Observing
+    /// Log lines of one turn wait in a buffer of this size; what does not fit is written at once.
+    static let logBufferBytes = 64 << 10
+    /// One line of the error log (nginx: 2048).
+    static let errorLineBytes = 2048
+}

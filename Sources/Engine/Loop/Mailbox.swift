@@ -1,0 +1,40 @@
+// The one way into a running loop from another thread: a list behind a mutex and an eventfd that wakes the loop.
+// Written by Control (stop, reopen, a new snapshot), emptied by the worker at the start of a turn.
+
+import Synchronization
+
+/// What another thread asks of a worker.
+package enum WorkerCommand: Sendable {
+    /// Look at the published snapshot now rather than at the next request: an idle worker would hold the old one for ever.
+    case adoptSnapshot
+    /// Finish what is in flight, close idle connections, then end the loop.
+    case stopGracefully
+    /// Close everything and end the loop.
+    case stopNow
+}
+
+package final class Mailbox: Sendable {
+    private let commands = Mutex<[WorkerCommand]>([])
+    private let wake = Atomic<Int32>(-1)
+    private let signal: @Sendable (Int32) -> Void
+
+    /// `signal` makes the eventfd it is given readable.
+    package init(signal: @escaping @Sendable (Int32) -> Void) { self.signal = signal }
+
+    package func post(_ command: WorkerCommand) {
+        commands.withLock { $0.append(command) }
+        let fd = wake.load(ordering: .acquiring)
+        if fd >= 0 { signal(fd) }
+    }
+
+    /// Called by the worker once its eventfd exists; what was posted before is found in the first turn.
+    func attach(_ fd: Int32) { wake.store(fd, ordering: .releasing) }
+
+    func takeAll() -> [WorkerCommand] {
+        commands.withLock {
+            let all = $0
+            $0 = []
+            return all
+        }
+    }
+}

@@ -1,0 +1,207 @@
+// Access log lines: composed when an exchange ends, written at the end of the turn in one call for each file.
+// Called by `finish` and by the turn. A line that cannot be written is counted and lost; nothing waits for a disk's mercy.
+
+import Bytes
+import CLinux
+import HTTPMessage
+
+/// Lines that wait for the end of the turn, or for `buffer=` and `flush=`.
+struct LogBuffer: BitwiseCopyable {
+    var file: LogFile
+    var bytes: Buffer
+    var count = 0
+    /// When the lines are due; 0: at the end of this turn.
+    var dueMs: Int64 = 0
+    var isHeld = false
+    var capacity = 0
+}
+
+/// A worker's log buffers: one for each file it writes.
+struct LogBuffers: ~Copyable {
+    static var most: Int { 64 }
+    private let slots = UnsafeMutablePointer<LogBuffer>.allocate(capacity: most)
+    private(set) var count = 0
+    /// Something waits for the end of the turn.
+    var hasLines = false
+
+    deinit { slots.deallocate() }
+
+    subscript(_ i: Int) -> Ref<LogBuffer> { Ref(slots + i) }
+
+    /// The buffer of `file`; nil when there are too many files.
+    mutating func find(_ file: LogFile) -> Ref<LogBuffer>? {
+        for i in 0..<count where slots[i].file == file { return Ref(slots + i) }
+        if count == Self.most { return nil }
+        (slots + count).initialize(to: LogBuffer(file: file, bytes: .none))
+        count += 1
+        return Ref(slots + count - 1)
+    }
+
+    mutating func removeAll() { count = 0 }
+}
+
+extension Worker {
+    func writeAccessLogs(_ x: Ref<Exchange>) {
+        let specs = x.location.accessLogs
+        for i in 0..<specs.count {
+            let spec = specs[i]
+            if spec.hasCondition {
+                let value = expand(spec.condition, for: x, keep: false)
+                if value.isEmpty || (value.count == 1 && value[0] == 0x30) { continue }
+            }
+            out.value.reset()
+            appendLogLine(spec, x)
+            out.value.append(0x0A)
+            if out.overflowed { continue }
+            if spec.file >= 0 {
+                queueLine(x.root.logFiles[Int(spec.file)].value, spec, out.view)
+            } else {
+                writeToComputedFile(spec, x, out.view)
+            }
+        }
+    }
+
+    private func appendLogLine(_ spec: Ref<AccessLogSpec>, _ x: Ref<Exchange>) {
+        let parts = spec.format.parts
+        for i in 0..<parts.count {
+            let part = parts[i]
+            if part.variable.kind == .none {
+                out.value.append(part.literal)
+                continue
+            }
+            let value = value(of: part.variable, for: x)
+            switch spec.escaping {
+            case .none: if let value { out.value.append(value) }
+            case .log: if let value { appendLogEscaped(value) } else { out.value.append(0x2D) }
+            case .json: if let value { appendJSONEscaped(value) }
+            }
+        }
+    }
+
+    /// `escape=default`: quotes, backslashes, controls and bytes above 126 as \xXX.
+    private func appendLogEscaped(_ text: ByteView) {
+        var run = 0
+        for i in 0..<text.count {
+            let c = text[i]
+            if c >= 0x20, c < 0x7F, c != 0x22, c != 0x5C { continue }
+            out.value.append(text.slice(run, i - run))
+            run = i + 1
+            out.value.append("\\x")
+            out.value.append(upperHex(c >> 4))
+            out.value.append(upperHex(c & 15))
+        }
+        out.value.append(text.slice(run))
+    }
+
+    private func appendJSONEscaped(_ text: ByteView) {
+        var run = 0
+        for i in 0..<text.count {
+            let c = text[i]
+            if c >= 0x20, c != 0x22, c != 0x5C { continue }
+            out.value.append(text.slice(run, i - run))
+            run = i + 1
+            switch c {
+            case 0x22: out.value.append("\\\"")
+            case 0x5C: out.value.append("\\\\")
+            case 0x0A: out.value.append("\\n")
+            case 0x0D: out.value.append("\\r")
+            case 0x09: out.value.append("\\t")
+            case 0x08: out.value.append("\\b")
+            case 0x0C: out.value.append("\\f")
+            default:
+                out.value.append("\\u00")
+                out.value.append(upperHex(c >> 4))
+                out.value.append(upperHex(c & 15))
+            }
+        }
+        out.value.append(text.slice(run))
+    }
+
+    private func upperHex(_ n: UInt8) -> UInt8 { n < 10 ? 0x30 + n : 0x37 + n }
+
+    // MARK: Buffers
+
+    private func queueLine(_ file: LogFile, _ spec: Ref<AccessLogSpec>, _ line: ByteView) {
+        guard let buffer = logs.find(file) else { return writeLine(file, line) }
+        if buffer.bytes.isNone {
+            buffer.isHeld = spec.bufferBytes > 0
+            buffer.capacity = buffer.isHeld ? min(spec.bufferBytes, BufferPool.largest) : Limits.logBufferBytes
+            buffer.bytes = buffers.take(buffer.capacity)
+            buffer.count = 0
+            buffer.dueMs = spec.flushMs > 0 ? nowMs + spec.flushMs : 0
+        }
+        if buffer.count + line.count > buffer.capacity {
+            flushLog(buffer)
+            if line.count > buffer.capacity { return writeLine(file, line) }
+        }
+        (buffer.bytes.start + buffer.count).update(from: line.start, count: line.count)
+        buffer.count += line.count
+        logs.hasLines = true
+    }
+
+    private func flushLog(_ buffer: Ref<LogBuffer>) {
+        if buffer.count > 0 { writeLine(buffer.file, ByteView(buffer.bytes.start, buffer.count)) }
+        buffer.count = 0
+    }
+
+    private func writeLine(_ file: LogFile, _ bytes: ByteView) {
+        let fd = file.descriptor
+        if fd < 0 { return file.countLost() }
+        if kernel.write(fd, bytes.start, bytes.count) != bytes.count { file.countLost() }
+    }
+
+    /// Writes what is not held back by `buffer=`. Returns when held lines are due, if they are.
+    func flushTurnLogs() -> Int64? {
+        if !logs.hasLines { return nil }
+        logs.hasLines = false
+        var due: Int64?
+        for i in 0..<logs.count {
+            let buffer = logs[i]
+            if buffer.count == 0 { continue }
+            if !buffer.isHeld {
+                flushLog(buffer)
+            } else if buffer.dueMs > 0 {
+                due = min(due ?? .max, buffer.dueMs)
+            }
+        }
+        return due
+    }
+
+    func flushDueLogs() {
+        for i in 0..<logs.count {
+            let buffer = logs[i]
+            if buffer.isHeld, buffer.dueMs > 0, buffer.dueMs <= nowMs {
+                flushLog(buffer)
+                buffers.give(buffer.bytes)
+                buffer.bytes = .none
+            } else if buffer.count > 0 {
+                logs.hasLines = true
+            }
+        }
+    }
+
+    /// Writes everything and forgets the files: before a snapshot that owns some of them goes, and at the end.
+    func flushAllLogs() {
+        for i in 0..<logs.count {
+            flushLog(logs[i])
+            buffers.give(logs[i].bytes)
+        }
+        logs.removeAll()
+        logs.hasLines = false
+    }
+
+    /// A path with variables: opened for this line alone.
+    private func writeToComputedFile(_ spec: Ref<AccessLogSpec>, _ x: Ref<Exchange>, _ line: ByteView) {
+        let path = copiedExpansion(spec.path, x)
+        if path.isEmpty || path.firstIndex(of: 0) != nil || path.count > 4000 { return }
+        let fd = withUnsafeTemporaryAllocation(of: CChar.self, capacity: path.count + 1) { text -> Int32 in
+            for i in 0..<path.count { text[i] = CChar(bitPattern: path[i]) }
+            text[path.count] = 0
+            guard let base = text.baseAddress else { return -1 }
+            return kernel.open(base, flags: O_WRONLY | O_CREAT | O_APPEND, mode: 0o644)
+        }
+        if fd < 0 { return logExchange(.crit, "open() failed", x, detail: path, errno: -fd) }
+        _ = kernel.write(fd, line.start, line.count)
+        kernel.close(fd)
+    }
+}

@@ -1,0 +1,115 @@
+// Runs the rewrite steps of a server or location: set, if, rewrite, return, break.
+// Called by Router.swift. It changes the exchange's path, arguments, values and location, and answers through the exchange.
+
+import Bytes
+import CLinux
+import HTTPMessage
+
+enum RewriteResult {
+    case goOn
+    /// `break`, or `rewrite ... break`.
+    case stopped
+    /// The location is to be found again.
+    case changedPath
+    case answered
+}
+
+extension Worker {
+    func runRewrite(_ x: Ref<Exchange>, _ steps: Frozen<RewriteStep>) -> RewriteResult {
+        var i = 0
+        var changed = false
+        while i < steps.count {
+            switch steps[i].value {
+            case .set(let slot, let template):
+                setValue(x, slot, expand(template, for: x, keep: true))
+            case .unless(let condition, let target):
+                if !holds(condition, x) {
+                    i = Int(target)
+                    continue
+                }
+            case .enter(let location):
+                x.location = x.root.locations[Int(location)]
+                limitKeepAlive(x)
+            case .stop: return .stopped
+            case .answer(let status, let template):
+                answerReturn(x, status, template)
+                return .answered
+            case .rewrite(let regex, let replacement, let flags):
+                switch rewrite(x, regex, replacement, flags) {
+                case .none: break
+                case .some(.goOn): changed = true
+                case .some(let result): return result
+                }
+            }
+            i += 1
+        }
+        return changed ? .changedPath : .goOn
+    }
+
+    /// Nil when the expression does not match.
+    private func rewrite(_ x: Ref<Exchange>, _ regex: Int32, _ replacement: Template, _ flags: RewriteFlags) -> RewriteResult? {
+        guard matches(regex, x.path, for: x) else { return nil }
+        if flags.isAbsolute || flags.after == .redirect || flags.after == .permanent {
+            let text = expand(replacement, for: x, keep: true)
+            answerRewriteRedirect(x, status: flags.after == .permanent ? 301 : 302, to: text, dropsArguments: flags.dropsArguments)
+            return .answered
+        }
+        var text = expand(replacement, for: x, keep: true)
+        if text.isEmpty {
+            logExchange(.error, "the rewritten URI has a zero length", x)
+            answerError(x, 500)
+            return .answered
+        }
+        var arguments = x.arguments
+        if let question = text.firstIndex(of: 0x3F) {
+            let given = text.slice(question + 1)
+            text = text.slice(0, question)
+            arguments = flags.dropsArguments || x.arguments.isEmpty ? given : joined(given, "&", x.arguments, x)
+        } else if flags.dropsArguments {
+            arguments = .empty
+        }
+        x.path = text
+        x.arguments = arguments
+        x.isTargetCurrent = false
+        switch flags.after {
+        case .last: return .changedPath
+        case .stop: return .stopped
+        default: return .goOn
+        }
+    }
+
+    /// `a` and `b` with `between`, in memory of the exchange.
+    func joined(_ a: ByteView, _ between: StaticString, _ b: ByteView, _ x: Ref<Exchange>) -> ByteView {
+        scratchText.value.reset()
+        scratchText.value.append(a)
+        scratchText.value.append(between)
+        scratchText.value.append(b)
+        return x.region.copy(scratchText.view, from: &buffers, limit: Limits.regionBytesMax) ?? a
+    }
+
+    private func holds(_ condition: Condition, _ x: Ref<Exchange>) -> Bool {
+        switch condition {
+        case .isSet(let variable):
+            guard let value = value(of: variable, for: x) else { return false }
+            return !value.isEmpty && !(value.count == 1 && value[0] == 0x30)
+        case .equal(let left, let right, let negated):
+            let a = expand(left, for: x, keep: true)
+            return (a == expand(right, for: x, keep: false)) != negated
+        case .matches(let subject, let regex, let negated):
+            return matches(regex, expand(subject, for: x, keep: true), for: x) != negated
+        case .file(let path, let test, let negated):
+            return testFile(expand(path, for: x, keep: false), test) != negated
+        }
+    }
+
+    private func testFile(_ path: ByteView, _ test: FileTest) -> Bool {
+        guard let (fd, facts) = openFile(path) else { return false }
+        kernel.close(fd)
+        switch test {
+        case .exists: return true
+        case .isDirectory: return facts.mode & fileTypeMask == fileTypeDirectory
+        case .isFile: return facts.mode & fileTypeMask == fileTypeRegular
+        case .isExecutable: return facts.mode & 0o111 != 0
+        }
+    }
+}

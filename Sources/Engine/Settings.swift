@@ -1,0 +1,239 @@
+// What one location is set to: plain values without references, inherited by copying, read on the hot path through a `Ref`.
+// Filled by the directives of Control; frozen in a snapshot's arena; never changed afterwards.
+
+import Balancing
+import Bytes
+import HTTPMessage
+
+/// A `name: value` line to add to a request or response.
+package struct HeaderTemplate: BitwiseCopyable {
+    package var name: ByteView
+    package var value: Template
+    /// `add_header ... always`: for every status, not only for the successful ones.
+    package var always = false
+    package init(name: ByteView, value: Template, always: Bool = false) {
+        self.name = name
+        self.value = value
+        self.always = always
+    }
+}
+
+/// `error_page CODE... [=[RESPONSE]] URI`.
+package struct ErrorPage: BitwiseCopyable {
+    package var status: UInt16
+    /// The status to answer with; 0: that of the answer to `uri`; -1: unchanged.
+    package var answerStatus: Int32
+    package var uri: Template
+    package init(status: UInt16, answerStatus: Int32, uri: Template) {
+        self.status = status
+        self.answerStatus = answerStatus
+        self.uri = uri
+    }
+}
+
+/// What answers a request that reached the end of the rewrite phase.
+package enum ContentHandler: UInt8, BitwiseCopyable { case files, proxy }
+
+package enum ServerTokens: UInt8, BitwiseCopyable { case on, off, build }
+package enum LingeringClose: UInt8, BitwiseCopyable { case off, on, always }
+
+/// The directives of a location (and, while they are inherited, of its server and of `http`).
+package struct LocationSettings: BitwiseCopyable {
+    /// The text after `location`, for logs; empty for the server itself.
+    package var name = ByteView.empty
+    /// Its place among the snapshot's locations: what idle connections of an implicit pool are kept apart by.
+    package var tag: Int32 = 0
+    /// Length of a prefix location's name: what `proxy_pass` with a URI and `alias` replace.
+    package var prefixCount = 0
+    package var isExact = false
+    package var isRegex = false
+    package var isNamed = false
+    package var isInternal = false
+    /// A prefix location `/x/` with a proxying handler answers `/x` with a redirect to `/x/`.
+    package var redirectsToSlash = false
+    package var handler = ContentHandler.files
+    package var rewrite = Frozen<RewriteStep>.empty
+
+    // MARK: The client's side
+    package var clientMaxBodyBytes: Int64 = 1 << 20
+    package var clientBodyBufferBytes = 16 << 10
+    package var clientBodyTimeoutMs: Int64 = 60_000
+    package var sendTimeoutMs: Int64 = 60_000
+    package var keepaliveTimeoutMs: Int64 = 75_000
+    package var keepaliveHeaderSeconds: Int64 = 0
+    package var keepaliveRequests: UInt32 = 1000
+    package var keepaliveTimeMs: Int64 = 3_600_000
+    package var keepaliveDisabledForMSIE6 = true
+    package var lingeringClose = LingeringClose.on
+    package var lingeringTimeMs: Int64 = 30_000
+    package var lingeringTimeoutMs: Int64 = 5_000
+    package var resetTimedOut = false
+    package var serverTokens = ServerTokens.on
+    package var absoluteRedirect = true
+    package var portInRedirect = true
+    package var serverNameInRedirect = false
+    package var logNotFound = true
+    package var clientBodyTempPath = ByteView.empty
+    package var limitRate: Int64 = 0
+
+    // MARK: Answers
+    package var root = Template.empty
+    package var isAlias = false
+    package var index = Frozen<Template>.empty
+    package var tryFiles = Frozen<Template>.empty
+    package var mediaTypes = MediaTypes.empty
+    package var defaultType = ByteView("text/plain")
+    package var addHeaders = Frozen<HeaderTemplate>.empty
+    package var addTrailers = Frozen<HeaderTemplate>.empty
+    package var expires = Expires.off
+    package var errorPages = Frozen<ErrorPage>.empty
+    package var recursiveErrorPages = false
+    package var earlyHints = Template.empty
+    package var accessLogs = Frozen<AccessLogSpec>.empty
+    package var logSubrequest = false
+    package var errorLog = ErrorLogTarget()
+
+    package var proxy = ProxySettings()
+
+    package init() {}
+}
+
+/// The `expires` directive.
+package enum Expires: BitwiseCopyable {
+    case off, epoch, max
+    /// Seconds from now; negative: `no-cache`.
+    case after(Int64)
+    /// A variable that holds one of the above.
+    case template(Template)
+}
+
+/// Conditions of `proxy_next_upstream`, as bits.
+package struct NextUpstream: OptionSet, BitwiseCopyable, Sendable {
+    package let rawValue: UInt16
+    package init(rawValue: UInt16) { self.rawValue = rawValue }
+    package static let error = NextUpstream(rawValue: 1)
+    package static let timeout = NextUpstream(rawValue: 2)
+    package static let invalidHeader = NextUpstream(rawValue: 4)
+    package static let http500 = NextUpstream(rawValue: 8)
+    package static let http502 = NextUpstream(rawValue: 16)
+    package static let http503 = NextUpstream(rawValue: 32)
+    package static let http504 = NextUpstream(rawValue: 64)
+    package static let http403 = NextUpstream(rawValue: 128)
+    package static let http404 = NextUpstream(rawValue: 256)
+    package static let http429 = NextUpstream(rawValue: 512)
+    package static let nonIdempotent = NextUpstream(rawValue: 1024)
+    package static let off = NextUpstream(rawValue: 2048)
+}
+
+/// Where `proxy_pass` goes.
+package enum ProxyTarget: BitwiseCopyable {
+    case none
+    /// An upstream of the snapshot, by its place in `SnapshotRoot.upstreams`.
+    case upstream(Int32)
+    /// The whole address is computed for each request: `proxy_pass http://$name`.
+    case computed(Template)
+}
+
+package struct ProxySettings: BitwiseCopyable {
+    package var target = ProxyTarget.none
+    /// The URI part of `proxy_pass`, which replaces the location's prefix; empty: the request's own URI goes on.
+    package var uri = ByteView.empty
+    package var hasURI = false
+    /// `$proxy_host` and `$proxy_port`.
+    package var hostText = ByteView.empty
+    package var portText = ByteView.empty
+
+    package var connectTimeoutMs: Int64 = 60_000
+    package var sendTimeoutMs: Int64 = 60_000
+    package var readTimeoutMs: Int64 = 60_000
+    package var nextUpstream: NextUpstream = [.error, .timeout]
+    package var nextUpstreamTries = 0
+    package var nextUpstreamTimeoutMs: Int64 = 0
+    /// 0 or 1: HTTP/1.0 or HTTP/1.1.
+    package var httpMinor: UInt8 = 1
+    package var method = Template.empty
+    /// What `proxy_set_header` says, then the defaults it did not replace.
+    package var requestHeaders = Frozen<HeaderTemplate>.empty
+    /// Names the client's own fields of which are replaced: a bit for each `HeaderName`, and the other names.
+    package var replacedKnown: UInt64 = 0
+    package var replacedOther = NameSet.empty
+    package var setsHost = false
+    package var passRequestHeaders = true
+    package var passRequestBody = true
+    package var setBody = Template.empty
+    package var hasSetBody = false
+
+    /// Response fields that stop here: a bit for each `HeaderName`, and the other names.
+    package var hiddenKnown: UInt64 = 0
+    package var hiddenOther = NameSet.empty
+    package var passTrailers = false
+    package var ignoreAccelRedirect = false
+    package var ignoreAccelBuffering = false
+    package var ignoreAccelLimitRate = false
+    package var interceptErrors = false
+    package var redirects = Frozen<RedirectRule>.empty
+    package var redirectsDefault = false
+    package var cookieDomains = Frozen<CookieRule>.empty
+    package var cookiePaths = Frozen<CookieRule>.empty
+    package var cookieFlags = Frozen<CookieFlagsRule>.empty
+
+    package var buffering = true
+    package var requestBuffering = true
+    package var ignoreClientAbort: ClientAbort = .whenReset
+    package var bufferBytes = 4 << 10
+    package var buffersBytes = 32 << 10
+    package var maxTempFileBytes: Int64 = 1 << 30
+    package var tempPath = ByteView.empty
+    package var limitRate = Template.empty
+    /// The local address to connect from.
+    package var bind = Template.empty
+    package var socketKeepalive = false
+
+    package init() {}
+}
+
+/// What ends an exchange when the client goes away before its answer.
+package enum ClientAbort: UInt8, BitwiseCopyable {
+    /// The default: a reset, or a failed write. A client that only shut down its sending side still gets its answer.
+    case whenReset
+    /// `proxy_ignore_client_abort off`, said outright: nginx's behaviour, in which a half-closed client has gone too.
+    case whenClosed
+    /// `proxy_ignore_client_abort on`.
+    case never
+}
+
+/// `proxy_redirect FROM TO`.
+package struct RedirectRule: BitwiseCopyable {
+    package var from: Template
+    package var regex: Int32
+    package var to: Template
+    package init(from: Template, regex: Int32, to: Template) {
+        self.from = from
+        self.regex = regex
+        self.to = to
+    }
+}
+
+/// `proxy_cookie_domain` and `proxy_cookie_path`.
+package struct CookieRule: BitwiseCopyable {
+    package var from: Template
+    package var regex: Int32
+    package var to: Template
+    package init(from: Template, regex: Int32, to: Template) {
+        self.from = from
+        self.regex = regex
+        self.to = to
+    }
+}
+
+/// `proxy_cookie_flags COOKIE FLAG...`.
+package struct CookieFlagsRule: BitwiseCopyable {
+    package var cookie: Template
+    package var regex: Int32
+    package var flags: Frozen<Template>
+    package init(cookie: Template, regex: Int32, flags: Frozen<Template>) {
+        self.cookie = cookie
+        self.regex = regex
+        self.flags = flags
+    }
+}

@@ -1,0 +1,156 @@
+// One socket as a stream of bytes with its readiness and what a short write left behind.
+// Embedded in client and upstream connections; the worker reads and writes through it. TLS will hide behind the same calls.
+
+import Bytes
+import CLinux
+
+/// Registered once, edge-triggered; so readiness is remembered here until a short read or write shows that it is used up.
+package struct ByteStream: BitwiseCopyable {
+    var fd: Int32 = -1
+    /// An edge came and no short read has emptied the socket since.
+    var isReadable = false
+    /// No short write has filled the socket since the last edge.
+    var isWritable = false
+    /// The peer will send no more (RDHUP); what it sent before is still to be read.
+    var peerClosed = false
+    /// The peer's end has been read.
+    var sawEnd = false
+    /// Reset or another error: nothing more comes or goes.
+    var isBroken = false
+    private(set) var pending = Buffer.none
+    private(set) var pendingFrom = 0
+    private(set) var pendingTo = 0
+
+    var pendingCount: Int { pendingTo - pendingFrom }
+    var hasPending: Bool { pendingTo > pendingFrom }
+
+    /// Notes what epoll said.
+    mutating func note(_ bits: UInt32) {
+        if bits & (Readiness.readable | Readiness.peerClosed | Readiness.hangUp | Readiness.error) != 0 { isReadable = true }
+        if bits & (Readiness.writable | Readiness.hangUp | Readiness.error) != 0 { isWritable = true }
+        if bits & (Readiness.peerClosed | Readiness.hangUp) != 0 { peerClosed = true }
+        if bits & Readiness.error != 0 { isBroken = true }
+    }
+
+    /// Adds bytes behind those that wait already.
+    mutating func queue(_ bytes: ByteView, pool: inout BufferPool) {
+        if pendingTo + bytes.count > pending.capacity {
+            let count = pendingCount
+            let room = pool.take(min(max(count + bytes.count, 4096), BufferPool.largest))
+            if count > 0 { room.start.update(from: pending.start + pendingFrom, count: count) }
+            pool.give(pending)
+            pending = room
+            pendingFrom = 0
+            pendingTo = count
+        }
+        (pending.start + pendingTo).update(from: bytes.start, count: bytes.count)
+        pendingTo += bytes.count
+    }
+
+    var pendingView: ByteView { ByteView(pending.start + pendingFrom, pendingCount) }
+
+    mutating func dropPending(_ n: Int, pool: inout BufferPool) {
+        pendingFrom += n
+        if pendingFrom == pendingTo {
+            pool.give(pending)
+            pending = .none
+            pendingFrom = 0
+            pendingTo = 0
+        }
+    }
+
+    mutating func dropAllPending(pool: inout BufferPool) { dropPending(pendingCount, pool: &pool) }
+}
+
+enum ReadResult {
+    case bytes(Int)
+    case wouldBlock
+    case end
+    case failed(Int32)
+}
+
+enum WriteResult {
+    /// All is with the kernel.
+    case sent
+    /// Some waits in the stream for its next writable edge.
+    case queued
+    case failed(Int32)
+}
+
+extension Worker {
+    /// Reads at most `count` bytes. A short read empties the socket, so no second read is made to hear that it would block.
+    @inline(__always)
+    func read(_ s: inout ByteStream, into buffer: UnsafeMutablePointer<UInt8>, _ count: Int) -> ReadResult {
+        while true {
+            let n = kernel.receive(s.fd, buffer, count, flags: 0)
+            if n > 0 {
+                // After RDHUP the end is still to be read, and no further edge will announce it.
+                if n < count, !s.peerClosed { s.isReadable = false }
+                return .bytes(n)
+            }
+            if n == 0 {
+                s.sawEnd = true
+                s.isReadable = false
+                return .end
+            }
+            if n == -Int(EINTR) { continue }
+            s.isReadable = false
+            if n == -Int(EAGAIN) { return .wouldBlock }
+            s.isBroken = true
+            return .failed(Int32(-n))
+        }
+    }
+
+    /// Writes what waits, then `bytes`; what the kernel does not take is queued.
+    @inline(__always)
+    func write(_ s: inout ByteStream, _ bytes: ByteView) -> WriteResult {
+        if s.isBroken { return .failed(ECONNRESET) }
+        if s.hasPending || !s.isWritable {
+            s.queue(bytes, pool: &buffers)
+            return .queued
+        }
+        var sent = 0
+        while sent < bytes.count {
+            let n = kernel.send(s.fd, bytes.start + sent, bytes.count - sent, flags: 0)
+            if n >= 0 {
+                sent += n
+                if sent < bytes.count { s.isWritable = false } else { break }
+            } else if n == -Int(EINTR) {
+                continue
+            } else if n != -Int(EAGAIN) {
+                s.isBroken = true
+                return .failed(Int32(-n))
+            }
+            s.isWritable = false
+            s.queue(bytes.slice(sent), pool: &buffers)
+            return .queued
+        }
+        return .sent
+    }
+
+    /// Writes what waits. `.queued` when some still does.
+    func flush(_ s: inout ByteStream) -> WriteResult {
+        while s.hasPending {
+            if s.isBroken { return .failed(ECONNRESET) }
+            if !s.isWritable { return .queued }
+            let view = s.pendingView
+            let n = kernel.send(s.fd, view.start, view.count, flags: 0)
+            if n >= 0 {
+                if n < view.count { s.isWritable = false }
+                s.dropPending(n, pool: &buffers)
+            } else if n == -Int(EAGAIN) {
+                s.isWritable = false
+            } else if n != -Int(EINTR) {
+                s.isBroken = true
+                return .failed(Int32(-n))
+            }
+        }
+        return .sent
+    }
+
+    func closeStream(_ s: inout ByteStream) {
+        s.dropAllPending(pool: &buffers)
+        if s.fd >= 0 { kernel.close(s.fd) }
+        s.fd = -1
+    }
+}

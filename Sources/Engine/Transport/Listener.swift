@@ -1,0 +1,118 @@
+// Listening sockets as a worker sees them: accepting, resting when descriptors run out, closing when the worker stops.
+// The sockets belong to Control and are shared by all workers.
+
+import Bytes
+import CLinux
+
+struct WorkerListener {
+    var descriptor: Int32
+    var address: String
+    /// The current snapshot's settings for the address; nil when the address has left the configuration.
+    var settings: Ref<ListenSettings>?
+    var isRegistered = false
+    /// How many connections to take at once: doubled while there are more, one again when there are none.
+    var appetite = 1
+}
+
+extension Worker {
+    func open(_ socket: ListeningSocket) {
+        let index = listeners.count
+        listeners.append(
+            WorkerListener(descriptor: socket.descriptor, address: socket.address, settings: listenSettings(for: socket.address)))
+        register(index)
+    }
+
+    func listenSettings(for address: String) -> Ref<ListenSettings>? {
+        let listens = current.root.listens
+        return (0..<listens.count).lazy.map { listens[$0] }.first { $0.address.text.string == address }
+    }
+
+    private func register(_ i: Int) {
+        if listeners[i].isRegistered { return }
+        let word = EventOwner.word(.listener, Handle(index: UInt32(i), generation: 1))
+        let r = kernel.epollAdd(epoll, listeners[i].descriptor, events: Readiness.readable | Readiness.exclusive, data: word)
+        listeners[i].isRegistered = r >= 0
+    }
+
+    func acceptClients(_ i: Int) {
+        let appetite = listeners[i].appetite
+        for _ in 0..<appetite {
+            var storage = sockaddr_storage()
+            var length = UInt32(MemoryLayout<sockaddr_storage>.size)
+            let fd = withUnsafeMutableBytes(of: &storage) { kernel.accept(listeners[i].descriptor, $0.baseAddress!, &length) }
+            if fd < 0 {
+                listeners[i].appetite = 1
+                acceptFailed(-fd)
+                return
+            }
+            let address = withUnsafeBytes(of: &storage) { ClientAddress(sockaddr: $0.baseAddress!, length: length) }
+            begin(fd, from: address, listener: i)
+        }
+        listeners[i].appetite = min(appetite * 2, Limits.acceptsPerTurn)
+    }
+
+    private func acceptFailed(_ errno: Int32) {
+        if errno == EAGAIN || errno == EINTR || errno == ECONNABORTED { return }
+        logProcess(.crit, "accept4() failed", .empty, errno: errno)
+        if errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS {
+            // Level-triggered listeners would wake the loop without end: rest until some connections have gone.
+            counters.acceptRests += 1
+            for i in listeners.indices where listeners[i].isRegistered {
+                _ = kernel.epollRemove(epoll, listeners[i].descriptor)
+                listeners[i].isRegistered = false
+            }
+            timers.set(acceptRest, at: nowMs + Limits.acceptRestMs)
+        }
+    }
+
+    func resumeAccepting() {
+        if isStopping { return }
+        for i in listeners.indices { register(i) }
+    }
+
+    func closeListeners() {
+        for i in listeners.indices where listeners[i].isRegistered {
+            _ = kernel.epollRemove(epoll, listeners[i].descriptor)
+            listeners[i].isRegistered = false
+        }
+    }
+
+    private func begin(_ fd: Int32, from address: ClientAddress, listener: Int) {
+        guard listeners[listener].settings != nil, let (c, handle) = clients.insert(ClientConnection()) else {
+            counters.refusedConnections += 1
+            if listeners[listener].settings != nil {
+                logProcess(.warn, "worker_connections are not enough, a connection was closed", .empty)
+            }
+            kernel.close(fd)
+            return
+        }
+        nextConnectionNumber += 1
+        c.handle = handle
+        c.phase = .idle
+        c.stream.fd = fd
+        c.stream.isWritable = true
+        c.listener = Int32(listener)
+        c.number = nextConnectionNumber * UInt64(max(1, counters.workerCount)) + UInt64(parameters.number)
+        c.acceptedMs = nowMs
+        c.address = address
+        let word = EventOwner.word(.client, handle)
+        c.timer = timers.make(owner: word)
+        let bits = Readiness.readable | Readiness.writable | Readiness.peerClosed | Readiness.edgeTriggered
+        if kernel.epollAdd(epoll, fd, events: bits, data: word) < 0 {
+            closeClient(c)
+            return
+        }
+        if address.family != .unix { _ = kernel.setOption(fd, level: Int32(IPPROTO_TCP), name: TCP_NODELAY, value: 1) }
+        counters.acceptedConnections += 1
+        let server = c.defaultServer(in: self)
+        timers.set(c.timer, at: nowMs + (server?.clientHeaderTimeoutMs ?? 60_000))
+    }
+}
+
+extension Ref where T == ClientConnection {
+    /// The server whose settings hold before a Host is known.
+    func defaultServer(in worker: Worker) -> Ref<ServerSettings>? {
+        guard let listen = worker.listeners[Int(self.listener)].settings else { return nil }
+        return worker.current.root.servers[Int(listen.defaultServer)]
+    }
+}

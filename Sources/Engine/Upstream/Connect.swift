@@ -1,0 +1,253 @@
+// From a location that proxies to a connection that can take the request: target, peer, idle or fresh connection.
+// Called when the request's body is ready (or streams) and by Retry.swift. Peers are chosen by Balancing, never here.
+
+import Balancing
+import Bytes
+import CLinux
+import HTTPMessage
+
+extension Worker {
+    func beginProxying(_ x: Ref<Exchange>) {
+        guard resolveTarget(x) else { return }
+        if beginBodyRead(x) { connect(x) }
+    }
+
+    /// Fixes the upstream (or computed address) and the URI part. False when the exchange has been answered.
+    private func resolveTarget(_ x: Ref<Exchange>) -> Bool {
+        let proxy = x.location.proxy
+        x.proxyTarget = ProxyTargetState()
+        x.proxyTarget.uri = proxy.uri
+        x.proxyTarget.hasURI = proxy.hasURI
+        x.proxyTarget.hostText = proxy.hostText
+        x.proxyTarget.portText = proxy.portText
+        x.tried = TriedPeers()
+        x.firstTryMs = nowMs
+        switch proxy.target {
+        case .none:
+            answerError(x, 404)
+            return false
+        case .upstream(let index): x.proxyTarget.upstream = index
+        case .computed(let template):
+            if !computeTarget(x, expand(template, for: x, keep: true)) { return false }
+        }
+        let most = proxy.nextUpstreamTries
+        let natural = x.proxyTarget.upstream < 0 ? 1 : x.pinned.balancers[Int(x.proxyTarget.upstream)].triesMax
+        x.triesLeft = min(most > 0 ? min(most, natural) : natural, Limits.triesMax)
+        return true
+    }
+
+    /// Takes `http://host[:port][/uri]` apart: a known upstream by name, else an address in digits.
+    private func computeTarget(_ x: Ref<Exchange>, _ url: ByteView) -> Bool {
+        guard url.count > 7, url.slice(0, 7).equalsIgnoringCase(ByteView("http://")) else {
+            logExchange(.error, "invalid URL prefix in", x, detail: url)
+            answerError(x, 500)
+            return false
+        }
+        let rest = url.slice(7)
+        var end = 0
+        if rest.hasPrefix(ByteView("unix:")) {
+            end = rest.firstIndex(of: 0x3A, from: 5) ?? rest.count
+        } else {
+            while end < rest.count, rest[end] != 0x2F, rest[end] != 0x3F { end += 1 }
+        }
+        let authority = rest.slice(0, end)
+        var uri = rest.slice(end)
+        if authority.hasPrefix(ByteView("unix:")) { uri = uri.slice(1) }
+        if !uri.isEmpty {
+            x.proxyTarget.uri = uri
+            x.proxyTarget.hasURI = true
+        }
+        x.proxyTarget.hostText = authority
+        x.proxyTarget.portText = ByteView("80")
+        if let index = x.root.upstreamNames.find(authority) {
+            x.proxyTarget.upstream = index
+            return true
+        }
+        if let colon = authority.lastIndex(of: 0x3A), !authority.hasSuffix(ByteView("]")) { x.proxyTarget.portText = authority.slice(colon + 1) }
+        guard let address = numericAddress(authority, x) else {
+            logExchange(.error, Fault.hostNotFound.words, x, detail: authority)
+            answerError(x, 502)
+            return false
+        }
+        x.proxyTarget.address = address
+        return true
+    }
+
+    // MARK: Connecting
+
+    func connect(_ x: Ref<Exchange>) {
+        x.requestSent = false
+        x.requestHeadSent = false
+        x.requestWhole = false
+        x.bodySent = 0
+        x.tryStartedMs = nowMs
+        x.reusedConnection = false
+        let upstream = x.proxyTarget.upstream
+        if upstream >= 0, !x.retriesSamePeer {
+            guard pickPeer(x) else { return }
+        }
+        let address = upstream >= 0 ? x.root.upstreams[Int(upstream)].peers[Int(x.proxyTarget.peer)].address : x.proxyTarget.address
+        x.proxyTarget.address = address
+        beginTry(x, address.text)
+        if upstream >= 0, !x.retriesSamePeer, let idle = takeIdleConnection(x) {
+            x.reusedConnection = true
+            attach(idle, to: x)
+            x.currentTry?.connectMs = 0
+            return sendRequest(x, idle)
+        }
+        x.retriesSamePeer = false
+        open(x, address)
+    }
+
+    private func pickPeer(_ x: Ref<Exchange>) -> Bool {
+        let index = Int(x.proxyTarget.upstream)
+        let settings = x.root.upstreams[index]
+        let key = balancingKey(x, settings)
+        let context = PickContext(nowMs: nowMs, randomNumber: settings.algorithm.needsRandom ? kernel.random() : 0)
+        switch x.pinned.balancers[index].pick(context, key: key.buffer.span, tried: &x.tried) {
+        case .peer(let peer, _):
+            x.proxyTarget.peer = peer
+            x.holdsPeer = true
+            return true
+        case .none(let reason):
+            x.proxyTarget.peer = -1
+            let fault: Fault = reason == .allBusy ? .peersBusy : .noLivePeer
+            logExchange(fault.level, fault.words, x, detail: settings.name)
+            beginTry(x, settings.name)
+            x.currentTry?.status = 502
+            answerError(x, 502)
+            return false
+        }
+    }
+
+    private func balancingKey(_ x: Ref<Exchange>, _ settings: Ref<UpstreamSettings>) -> ByteView {
+        switch settings.algorithm {
+        case .hash, .hashConsistent: return expand(settings.hashKey, for: x, keep: true)
+        case .ipHash: return value(of: Variable(.binaryRemoteAddr), for: x) ?? .empty
+        default: return .empty
+        }
+    }
+
+    /// An idle connection that is still open. A request that must not be sent twice is not risked on one that has just closed.
+    private func takeIdleConnection(_ x: Ref<Exchange>) -> Ref<UpstreamConnection>? {
+        let index = Int(x.proxyTarget.upstream)
+        let pool = x.pinned == current ? current.pools[index] : findPool(named: x.root.upstreams[index].name, in: current)
+        guard let pool else { return nil }
+        let peer = x.pinned == current ? x.proxyTarget.peer : findPeer(x.proxyTarget.address, in: pool) ?? -1
+        if peer < 0 { return nil }
+        while let u = takeIdle(pool, peer: peer, tag: x.location.tag) {
+            let isOpen = !u.stream.peerClosed && !u.stream.isBroken && (x.method.isIdempotent || isStillOpen(u))
+            if isOpen { return u }
+            closeUpstream(u)
+        }
+        return nil
+    }
+
+    /// Asks the kernel: an open idle connection has nothing to read.
+    private func isStillOpen(_ u: Ref<UpstreamConnection>) -> Bool {
+        kernel.receive(u.stream.fd, scratch.data, 1, flags: Int32(MSG_PEEK)) == -Int(EAGAIN)
+    }
+
+    private func open(_ x: Ref<Exchange>, _ address: SocketAddress) {
+        let fd = kernel.socket(family: address.family, type: Int32(SOCK_STREAM.rawValue))
+        if fd < 0 { return cannotOpen(x, -fd) }
+        guard let (u, handle) = upstreams.insert(UpstreamConnection()) else {
+            kernel.close(fd)
+            return cannotOpen(x, EMFILE)
+        }
+        u.handle = handle
+        u.stream.fd = fd
+        u.phase = .connecting
+        u.openedMs = nowMs
+        u.address = address
+        let word = EventOwner.word(.upstream, handle)
+        u.timer = timers.make(owner: word)
+        attach(u, to: x)
+        x.phase = .connecting
+        bindLocal(x, u)
+        if !address.isUnix { _ = kernel.setOption(fd, level: Int32(IPPROTO_TCP), name: TCP_NODELAY, value: 1) }
+        if x.location.proxy.socketKeepalive { _ = kernel.setOption(fd, level: SOL_SOCKET, name: SO_KEEPALIVE, value: 1) }
+        let r = kernel.connect(fd, address.bytes.start, UInt32(address.bytes.count))
+        if r < 0, r != -EINPROGRESS {
+            logExchange(.error, "connect() failed while connecting to upstream", x, errno: -r)
+            return upstreamFailed(x, .connectRefused, isLogged: true)
+        }
+        let bits = Readiness.readable | Readiness.writable | Readiness.peerClosed | Readiness.edgeTriggered
+        if kernel.epollAdd(epoll, fd, events: bits, data: word) < 0 { return cannotOpen(x, ENOMEM) }
+        if r == 0 { return connected(x, u) }
+        timers.set(u.timer, at: nowMs + x.location.proxy.connectTimeoutMs)
+    }
+
+    private func attach(_ u: Ref<UpstreamConnection>, to x: Ref<Exchange>) {
+        u.exchange = x
+        u.peer = x.proxyTarget.peer
+        u.tag = x.location.tag
+        u.requests += 1
+        x.upstream = u
+    }
+
+    private func bindLocal(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>) {
+        let template = x.location.proxy.bind
+        if template.isEmpty { return }
+        let text = expand(template, for: x, keep: true)
+        if text.isEmpty || text == ByteView("off") { return }
+        guard let address = numericAddress(text, x, defaultPort: 0),
+            kernel.bind(u.stream.fd, address.bytes.start, UInt32(address.bytes.count)) >= 0
+        else { return logExchange(.crit, "bind() failed while connecting to upstream", x, detail: text) }
+    }
+
+    private func cannotOpen(_ x: Ref<Exchange>, _ errno: Int32) {
+        logExchange(.crit, Fault.noDescriptors.words, x, errno: errno)
+        counters.upstreamDescriptorFailures += 1
+        if let u = x.upstream {
+            x.upstream = nil
+            closeUpstream(u)
+        }
+        endTry(x, .neither)
+        answerError(x, 503)
+    }
+
+    func connected(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>) {
+        u.phase = .busy
+        u.stream.isWritable = true
+        x.currentTry?.connectMs = nowMs - x.tryStartedMs
+        sendRequest(x, u)
+    }
+
+    // MARK: Tries
+
+    private func beginTry(_ x: Ref<Exchange>, _ address: ByteView) {
+        let size = MemoryLayout<UpstreamTry>.stride
+        guard let memory = x.region.allocate(size, from: &buffers, limit: Limits.regionBytesMax) else { return }
+        let record = Frozen(repeating: UpstreamTry(), count: 1, into: memory)[0]
+        record.address = address
+        if let last = x.currentTry { last.next = record } else { x.tries = record }
+        x.currentTry = record
+        x.tryIsOpen = true
+    }
+
+    /// Closes the record of this try and gives the peer back to its balancer.
+    func endTry(_ x: Ref<Exchange>, _ outcome: PeerOutcome) {
+        if x.tryIsOpen, let record = x.currentTry {
+            x.tryIsOpen = false
+            record.responseMs = nowMs - x.tryStartedMs
+            record.responseBytes = x.response.received
+        }
+        if x.holdsPeer {
+            x.holdsPeer = false
+            x.pinned.balancers[Int(x.proxyTarget.upstream)].release(x.proxyTarget.peer, outcome: outcome, nowMs: nowMs)
+        }
+    }
+
+    func closeUpstream(_ u: Ref<UpstreamConnection>) {
+        if u.phase == .closed { return }
+        u.phase = .closed
+        timers.free(u.timer)
+        closeStream(&u.stream)
+        upstreams.remove(u.handle)
+    }
+}
+
+extension Algorithm {
+    var needsRandom: Bool { self == .random || self == .randomTwo }
+}

@@ -1,0 +1,264 @@
+// The HTTP/1 side towards upstreams: the request's head is composed and sent here, events of upstream connections arrive here.
+// Called by Connect.swift and the worker's dispatch. What is read goes to ResponseReader.swift.
+
+import Bytes
+import CLinux
+import HTTPMessage
+
+extension Worker {
+    func upstreamEvent(_ u: Ref<UpstreamConnection>, _ bits: UInt32) {
+        u.stream.note(bits)
+        switch u.phase {
+        case .idle:
+            // Nothing may come on an idle connection: its end, or bytes nobody asked for.
+            unpark(u)
+            return closeIfSpoken(u, bits)
+        case .connecting:
+            guard let x = u.exchange, bits & (Readiness.writable | Readiness.error | Readiness.hangUp) != 0 else { return }
+            let error = kernel.getOption(u.stream.fd, level: SOL_SOCKET, name: SO_ERROR)
+            if error != 0 {
+                logExchange(.error, "connect() failed while connecting to upstream", x, errno: abs(error))
+                return upstreamFailed(x, .connectRefused, isLogged: true)
+            }
+            u.stream.isBroken = false
+            u.stream.isReadable = bits & (Readiness.readable | Readiness.peerClosed) != 0
+            connected(x, u)
+            if u.phase == .busy, u.exchange == x, u.stream.isReadable { upstreamReadable(u) }
+        case .busy:
+            guard let x = u.exchange else { return closeUpstream(u) }
+            if bits & Readiness.writable != 0, u.stream.hasPending || x.bodyWaits || x.phase == .sending { upstreamWritable(x, u) }
+            if u.phase == .busy, u.exchange == x, u.stream.isReadable { upstreamReadable(u) }
+        case .closed: break
+        }
+    }
+
+    private func closeIfSpoken(_ u: Ref<UpstreamConnection>, _ bits: UInt32) {
+        if bits & (Readiness.readable | Readiness.peerClosed | Readiness.error | Readiness.hangUp) != 0 {
+            counters.idleUpstreamsClosed += 1
+            return closeUpstream(u)
+        }
+        // Only a writable edge: it goes back where it was.
+        guard let pool = (0..<current.pools.count).lazy.map({ self.current.pools[$0] }).first(where: { self.holds($0, u) }) else {
+            return closeUpstream(u)
+        }
+        park(u, in: pool)
+    }
+
+    private func holds(_ pool: Ref<UpstreamPool>, _ u: Ref<UpstreamConnection>) -> Bool {
+        Int(u.peer) < pool.settings.peers.count && pool.settings.peers[Int(u.peer)].address.bytes == u.address.bytes
+    }
+
+    func upstreamTimedOut(_ u: Ref<UpstreamConnection>) {
+        switch u.phase {
+        case .idle:
+            unpark(u)
+            closeUpstream(u)
+        case .connecting: if let x = u.exchange { upstreamFailed(x, .connectTimeout) }
+        case .busy:
+            guard let x = u.exchange else { return closeUpstream(u) }
+            if x.phase == .tunnel { return finish(x, .completed) }
+            upstreamFailed(x, u.stream.hasPending ? .upstreamSendTimeout : .upstreamTimeout)
+        case .closed: break
+        }
+    }
+
+    // MARK: The request
+
+    func sendRequest(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>) {
+        x.phase = .sending
+        composeRequest(x)
+        if out.overflowed {
+            logExchange(.error, Fault.headTooLarge.words, x)
+            return fail(x, .headTooLarge)
+        }
+        // A small body leaves in the same send.
+        var bodyLeft = x.bodyBuffered
+        if sendsBody(x), bodyLeft > 0, out.room >= bodyLeft {
+            out.value.append(ByteView(x.bodyBuffer.start, bodyLeft))
+            bodyLeft = 0
+        }
+        let size = out.count
+        switch write(&u.stream, out.view) {
+        case .failed(let errno):
+            // Not one byte was taken: as if it had never been sent.
+            logExchange(.error, "send() failed while sending request to upstream", x, errno: errno)
+            return upstreamFailed(x, .upstreamClosed, isLogged: true)
+        case .sent, .queued: x.requestSent = u.stream.pendingCount < size
+        }
+        x.requestHeadSent = true
+        x.currentTry?.bytesSent += Int64(size)
+        if sendsBody(x), bodyLeft > 0 {
+            if case .failed = write(&u.stream, ByteView(x.bodyBuffer.start, x.bodyBuffered)) { return upstreamReadable(u) }
+        }
+        x.bodySpool.taken = 0
+        if x.streamsBody, !x.body.isComplete || x.bodyWaits {
+            x.bodyWaits = false
+            sendContinue(x)
+            timers.set(u.timer, at: nowMs + x.location.proxy.sendTimeoutMs)
+            if x.phase == .sending { pumpRequestBody(x) }
+            return
+        }
+        pumpRequest(x, u)
+    }
+
+    private func upstreamWritable(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>) {
+        if case .failed = flush(&u.stream) {
+            // The answer may be there although the rest of the request is not wanted.
+            u.stream.isReadable = true
+            u.stream.isBroken = false
+            u.stream.peerClosed = true
+            return
+        }
+        x.requestSent = true
+        if u.stream.hasPending { return timers.set(u.timer, at: nowMs + x.location.proxy.sendTimeoutMs) }
+        if x.phase == .tunnel { return pumpTunnel(x) }
+        if x.streamsBody, !x.body.isComplete {
+            x.bodyWaits = false
+            return pumpRequestBody(x)
+        }
+        if x.phase == .sending || !x.requestWhole { pumpRequest(x, u) }
+    }
+
+    /// Sends what is left of a collected body; then waits for the answer.
+    private func pumpRequest(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>) {
+        if sendsBody(x) {
+            while !x.bodySpool.isEmpty, !u.stream.hasPending {
+                guard let n = unspool(&x.bodySpool, into: scratch.data, Limits.readBytes) else { return fail(x, .spoolFailed) }
+                x.currentTry?.bytesSent += Int64(n)
+                if case .failed = write(&u.stream, ByteView(scratch.data, n)) { return upstreamReadable(u) }
+                x.requestSent = true
+            }
+        }
+        if u.stream.hasPending || (sendsBody(x) && !x.bodySpool.isEmpty) {
+            return timers.set(u.timer, at: nowMs + x.location.proxy.sendTimeoutMs)
+        }
+        requestSentWhole(x)
+    }
+
+    func requestSentWhole(_ x: Ref<Exchange>) {
+        guard let u = x.upstream, !u.stream.hasPending else { return }
+        x.requestSent = true
+        x.requestWhole = true
+        if x.phase == .sending { x.phase = .waiting }
+        timers.set(u.timer, at: nowMs + x.location.proxy.readTimeoutMs)
+    }
+
+    func sendsBody(_ x: Ref<Exchange>) -> Bool {
+        x.location.proxy.passRequestBody && !x.location.proxy.hasSetBody && !x.streamsBody
+    }
+
+    // MARK: Its head
+
+    private func composeRequest(_ x: Ref<Exchange>) {
+        let w = out
+        let proxy = x.location.proxy
+        w.value.reset()
+        if !proxy.method.isEmpty {
+            append(proxy.method, for: x, to: w)
+        } else if x.methodReplaced {
+            w.value.append(x.method == .head ? "HEAD" : "GET")
+        } else {
+            w.value.append(x.bytes(x.head.methodRange))
+        }
+        w.value.append(" ")
+        appendTarget(x, w)
+        w.value.append(proxy.httpMinor == 0 ? " HTTP/1.0\r\n" : " HTTP/1.1\r\n")
+        let lines = proxy.requestHeaders
+        for i in 0..<lines.count { appendTemplateField(w, lines[i], x) }
+        appendBodyFields(x, w)
+        if proxy.passRequestHeaders { appendClientFields(x, w) }
+        w.value.append("\r\n")
+        if proxy.hasSetBody { append(proxy.setBody, for: x, to: w) }
+    }
+
+    private func appendTarget(_ x: Ref<Exchange>, _ w: Ref<ByteWriter>) {
+        let target = x.proxyTarget
+        if case .computed = x.location.proxy.target, target.hasURI { return w.value.append(target.uri) }
+        if !target.hasURI, x.isTargetCurrent {
+            // As it came; an absolute-form target goes on without its authority.
+            if x.head.authority.isEmpty { return w.value.append(x.target) }
+            w.value.append(x.head.path.isEmpty ? ByteView("/") : x.bytes(x.head.path))
+            if let query = x.head.query {
+                w.value.append("?")
+                w.value.append(x.bytes(query))
+            }
+            return
+        }
+        var path = x.path
+        if target.hasURI, x.location.prefixCount > 0, !x.location.isRegex {
+            w.value.append(target.uri)
+            path = path.slice(min(x.location.prefixCount, path.count))
+        } else if target.hasURI, x.location.isRegex || x.location.prefixCount == 0 {
+            path = path.isEmpty ? target.uri : path
+        }
+        appendEscaped(path, .uri, to: w)
+        if !x.arguments.isEmpty {
+            w.value.append("?")
+            w.value.append(x.arguments)
+        }
+    }
+
+    private func appendBodyFields(_ x: Ref<Exchange>, _ w: Ref<ByteWriter>) {
+        let proxy = x.location.proxy
+        if proxy.hasSetBody {
+            w.value.append("Content-Length: ")
+            w.value.append(decimal: copiedExpansion(proxy.setBody, x).count)
+            w.value.append("\r\n")
+        } else if !proxy.passRequestBody {
+            return
+        } else if x.streamsBody, x.body.isChunked {
+            w.value.append("Transfer-Encoding: chunked\r\n")
+        } else if case .none = x.body.framing {
+            return
+        } else {
+            w.value.append("Content-Length: ")
+            if case .length(let n) = x.body.framing { w.value.append(decimal: n) } else { w.value.append(decimal: x.body.received) }
+            w.value.append("\r\n")
+        }
+    }
+
+    /// The client's own fields, without those that concern its connection or that the configuration replaces.
+    private func appendClientFields(_ x: Ref<Exchange>, _ w: Ref<ByteWriter>) {
+        let proxy = x.location.proxy
+        let listed = connectionList(x.head.fields.connectionIndex, x)
+        for i in 0..<x.fields.count {
+            let f = x.fields[i].value
+            if f.known == .other {
+                if !f.flags.isEmpty, isDropped(f, x) { continue }
+                let name = x.bytes(f.name)
+                if !proxy.replacedOther.isEmpty, proxy.replacedOther.contains(name) { continue }
+                if let listed, isListed(name, in: listed) { continue }
+            } else {
+                if f.known.isHopByHop || proxy.replacedKnown & (1 << UInt64(f.known.rawValue)) != 0 { continue }
+                if f.known == .contentLength || f.known == .expect { continue }
+            }
+            w.value.append(x.bytes(f.name))
+            w.value.append(": ")
+            w.value.append(x.bytes(f.value))
+            w.value.append("\r\n")
+        }
+    }
+
+    /// The names a Connection field lists besides the usual ones: those fields are hop-by-hop too (RFC 9110 7.6.1).
+    private func connectionList(_ index: Int, _ x: Ref<Exchange>) -> ByteView? {
+        if index < 0 { return nil }
+        let value = x.bytes(x.fields[index].value.value)
+        if value.equalsIgnoringCase(ByteView("close")) || value.equalsIgnoringCase(ByteView("keep-alive"))
+            || value.equalsIgnoringCase(ByteView("upgrade"))
+        {
+            return nil
+        }
+        return value
+    }
+}
+
+/// Whether a comma-separated list names `name`.
+func isListed(_ name: ByteView, in list: ByteView) -> Bool {
+    var from = 0
+    while from < list.count {
+        let end = list.firstIndex(of: 0x2C, from: from) ?? list.count
+        if list.slice(from, end - from).trimmed.equalsIgnoringCase(name) { return true }
+        from = end + 1
+    }
+    return false
+}

@@ -1,0 +1,309 @@
+// Reads an upstream's response: interim heads, the head, the body; judges it, and hands it on to the client's side framed anew.
+// Called by events of upstream connections and by clients that have caught up. The only reader of response bodies.
+
+import Bytes
+import CLinux
+import HTTPMessage
+
+extension Worker {
+    func upstreamReadable(_ u: Ref<UpstreamConnection>) {
+        guard let x = u.exchange else { return closeUpstream(u) }
+        switch x.phase {
+        case .sending, .waiting: readResponseHead(x, u)
+        case .receiving: pumpResponse(x)
+        case .tunnel: pumpTunnel(x)
+        case .routing, .readingBody, .connecting, .answering, .finished: break
+        }
+    }
+
+    // MARK: The head
+
+    private func readResponseHead(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>) {
+        while u.stream.isReadable, x.upstream == u, x.phase == .sending || x.phase == .waiting {
+            var view: ByteView
+            let result: ReadResult
+            if x.headBuffered == 0 {
+                result = read(&u.stream, into: scratch.data, Limits.readBytes)
+                guard case .bytes(let n) = result else { return responseCut(x, result) }
+                view = ByteView(scratch.data, n)
+            } else {
+                let room = x.headBuffer.capacity - x.headBuffered
+                result = read(&u.stream, into: x.headBuffer.start + x.headBuffered, room)
+                guard case .bytes(let n) = result else { return responseCut(x, result) }
+                x.headBuffered += n
+                view = ByteView(x.headBuffer.start, x.headBuffered)
+            }
+            timers.set(u.timer, at: nowMs + x.location.proxy.readTimeoutMs)
+            x.requestSent = true
+            while parseResponse(x, u, &view) {}
+        }
+    }
+
+    /// One head from the front of `view`. True when it was an interim one and more is to be parsed.
+    private func parseResponse(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>, _ view: inout ByteView) -> Bool {
+        var head = ResponseHead()
+        var fields = fieldScratch.mutableSpan
+        switch parseResponseHead(view.buffer.span, seen: 0, fields: &fields, head: &head) {
+        case .needMore:
+            keepPartialHead(x, view)
+            return false
+        case .bad(let reason):
+            logExchange(.error, "upstream sent invalid header while reading response header from upstream:", x, detail: ByteView(reason.word))
+            upstreamFailed(x, .upstreamBadHead, isLogged: true)
+            return false
+        case .head:
+            x.upstreamHead = head
+            let bytes = view.slice(0, head.headBytes)
+            view = view.slice(head.headBytes)
+            if head.status >= 200 || head.status == 101 {
+                x.currentTry?.headerMs = nowMs - x.tryStartedMs
+                x.currentTry?.status = head.status
+                responseHeadReady(x, u, bytes, rest: view)
+                return false
+            }
+            x.interimResponses += 1
+            if x.interimResponses > Limits.interimResponsesMax {
+                upstreamFailed(x, .upstreamBadHead)
+                return false
+            }
+            if head.status == 103 { forwardEarlyHints(x, bytes) }
+            if x.phase == .finished { return false }
+            if view.isEmpty {
+                x.headBuffered = 0
+                return false
+            }
+            return true
+        }
+    }
+
+    private func keepPartialHead(_ x: Ref<Exchange>, _ view: ByteView) {
+        let most = max(x.location.proxy.bufferBytes, 4096)
+        if view.count >= most { return upstreamFailed(x, .upstreamHeadTooLarge) }
+        if x.headBuffer.isNone { x.headBuffer = buffers.take(most) }
+        // The view may lie in the buffer itself, behind interim heads.
+        x.headBuffer.start.update(from: view.start, count: view.count)
+        x.headBuffered = view.count
+    }
+
+    /// The upstream's end or an error before a whole head has come.
+    private func responseCut(_ x: Ref<Exchange>, _ result: ReadResult) {
+        switch result {
+        case .bytes, .wouldBlock: return
+        case .end:
+            logExchange(.error, "upstream prematurely closed connection while reading response header from upstream", x)
+            upstreamFailed(x, .upstreamClosed, isLogged: true)
+        case .failed(let errno):
+            logExchange(.error, "recv() failed while reading response header from upstream", x, errno: errno)
+            upstreamFailed(x, .upstreamReset, isLogged: true)
+        }
+    }
+
+    private func responseHeadReady(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>, _ bytes: ByteView, rest: ByteView) {
+        let head = x.upstreamHead
+        if head.status == 101 { return beginTunnel(x, u, bytes, rest: rest) }
+        if tryNextForStatus(x) { return }
+        let fields = UnsafeBufferPointer(start: fieldScratch.baseAddress, count: head.fieldCount)
+        let method: Method = x.location.proxy.method.isEmpty ? x.method : proxiedMethod(x)
+        let framing = responseFraming(head, fields.span, bytes.buffer.span, requestMethod: method)
+        if case .bad(let reason) = framing {
+            logExchange(.error, "upstream sent invalid header:", x, detail: ByteView(reason.word))
+            return upstreamFailed(x, .upstreamBadHead, isLogged: true)
+        }
+        x.response = BodyReader(framing)
+        x.upstreamKeepsAlive = head.versionMinor > 0 ? !head.wantsClose : head.wantsKeepAlive && !head.wantsClose
+        if framing == .untilClose { x.upstreamKeepsAlive = false }
+        if x.root.keepsUpstreamHead { keepUpstreamHead(x, bytes) }
+        if redirectByUpstream(x, bytes) { return }
+        if x.location.proxy.interceptErrors, head.status >= 300, intercept(x, bytes) { return }
+        var answer = AnswerHead(status: head.status)
+        describe(x, bytes, &answer)
+        composeHead(x, answer, upstream: bytes)
+        if out.overflowed {
+            logExchange(.error, Fault.headTooLarge.words, x)
+            return upstreamFailed(x, .upstreamHeadTooLarge, isLogged: true)
+        }
+        x.phase = .receiving
+        x.answerBegun = true
+        if x.headOnly, !x.response.isComplete { x.response = BodyReader() }
+        forwardFirst(x, u, rest)
+    }
+
+    /// The client's head and the first piece of the body, in one send where possible.
+    private func forwardFirst(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>, _ rest: ByteView) {
+        var body = rest
+        // A head that came in pieces lies elsewhere; its rest moves to the scratch, which has room around the data.
+        if rest.start < UnsafePointer(scratch.data) || rest.start > UnsafePointer(scratch.data + Limits.readBytes) {
+            if rest.count > 0 { scratch.data.update(from: rest.start, count: rest.count) }
+            body = ByteView(scratch.data, rest.count)
+        }
+        buffers.give(x.headBuffer)
+        x.headBuffer = .none
+        x.headBuffered = 0
+        guard forward(x, u, body, head: out.view) else { return }
+        if x.phase == .receiving { pumpResponse(x) }
+    }
+
+    // MARK: The body
+
+    /// Reads on while there is something to read and the client's side has room.
+    func pumpResponse(_ x: Ref<Exchange>) {
+        var budget = Limits.bytesPerTurn
+        while let u = x.upstream, x.phase == .receiving, u.stream.isReadable {
+            if !clientHasRoom(x) { return timers.cancel(u.timer) }
+            if budget <= 0 { return post(x) }
+            let most = x.clientIsSlow ? Limits.readBytesWhileSlow : Limits.readBytes
+            switch read(&u.stream, into: scratch.data, most) {
+            case .bytes(let n):
+                budget -= n
+                timers.set(u.timer, at: nowMs + x.location.proxy.readTimeoutMs)
+                guard forward(x, u, ByteView(scratch.data, n), head: .empty) else { return }
+            case .wouldBlock:
+                timers.set(u.timer, at: nowMs + x.location.proxy.readTimeoutMs)
+                return
+            case .end: return responseEnded(x, u)
+            case .failed(let errno):
+                logExchange(.error, "recv() failed while reading upstream", x, errno: errno)
+                return upstreamFailed(x, .upstreamReset, isLogged: true)
+            }
+        }
+    }
+
+    private func clientHasRoom(_ x: Ref<Exchange>) -> Bool {
+        let stream = x.client.stream
+        if !stream.hasPending { return true }
+        let proxy = x.location.proxy
+        if !proxy.buffering { return false }
+        if stream.pendingCount < proxy.buffersBytes { return true }
+        return x.responseSpool.written < proxy.maxTempFileBytes
+    }
+
+    private func responseEnded(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>) {
+        if x.response.endOfStream() {
+            x.upstreamKeepsAlive = false
+            _ = forward(x, u, ByteView(scratch.data, 0), head: .empty)
+            return
+        }
+        logExchange(.error, "upstream prematurely closed connection while reading upstream", x)
+        upstreamFailed(x, .upstreamEndedEarly, isLogged: true)
+    }
+
+    /// Takes the framing off `data`, which lies in the scratch, and sends the payload framed for the client, behind `head`.
+    /// False when the exchange is over.
+    private func forward(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>, _ data: ByteView, head: ByteView) -> Bool {
+        x.currentTry?.bytesReceived += Int64(data.count + head.count)
+        var offset = 0
+        let start = UnsafeMutablePointer(mutating: data.start)
+        var count = 0
+        reading: while !x.response.isComplete {
+            switch x.response.step(data, at: &offset) {
+            case .data(let piece):
+                let target = start + count
+                if piece.start != UnsafePointer(target) { target.update(from: piece.start, count: piece.count) }
+                count += piece.count
+            case .needMore, .complete: break reading
+            case .bad:
+                logExchange(.error, Fault.upstreamBadBody.words, x)
+                upstreamFailed(x, .upstreamBadBody, isLogged: true)
+                return false
+            }
+        }
+        if x.response.isComplete {
+            if offset < data.count {
+                x.upstreamKeepsAlive = false
+                logExchange(.warn, "upstream sent more data than its framing says while reading upstream", x)
+            }
+            releaseUpstream(x, u)
+        }
+        if !emit(x, head, payload: ByteView(start, count)) { return false }
+        if x.response.isComplete {
+            if x.lastChunkLater {
+                out.value.reset()
+                appendLastChunk(out, x)
+                guard emit(x, out.view) else { return false }
+            }
+            answerDone(x)
+            return false
+        }
+        return true
+    }
+
+    /// `head` (possibly empty), then `payload` in the client's framing, in one send: the payload's memory has room around it.
+    private func emit(_ x: Ref<Exchange>, _ head: ByteView, payload: ByteView) -> Bool {
+        let framing = framed(x, x.headOnly ? payload.slice(0, 0) : payload)
+        if !x.headOnly { x.bodySentToClient += Int64(payload.count) }
+        if head.isEmpty { return framing.isEmpty ? true : emit(x, framing) }
+        let start = UnsafeMutablePointer(mutating: framing.start)
+        if head.count + 64 > ReadScratch.headroom {
+            return emit(x, head) && (framing.isEmpty || emit(x, framing))
+        }
+        (start - head.count).update(from: head.start, count: head.count)
+        return emit(x, ByteView(start - head.count, head.count + framing.count))
+    }
+
+    /// The payload with the chunk framing around it, and the last chunk once the response is complete. It lies in the scratch.
+    func framed(_ x: Ref<Exchange>, _ payload: ByteView) -> ByteView {
+        if x.framing != .chunked { return payload }
+        var start = UnsafeMutablePointer(mutating: payload.start)
+        var end = start + payload.count
+        if payload.count > 0 {
+            valueText.value.reset()
+            valueText.value.append(hex: UInt64(payload.count))
+            valueText.value.append("\r\n")
+            start -= valueText.count
+            start.update(from: valueText.start, count: valueText.count)
+            end[0] = 0x0D
+            end[1] = 0x0A
+            end += 2
+        }
+        if x.response.isComplete, x.phase == .receiving {
+            scratchText.value.reset()
+            appendLastChunk(scratchText, x)
+            if scratchText.count <= ReadScratch.tail - 2 {
+                end.update(from: scratchText.start, count: scratchText.count)
+                end += scratchText.count
+            } else {
+                x.lastChunkLater = true
+            }
+        }
+        return ByteView(start, end - start)
+    }
+
+    /// The response is whole: the connection serves on, or closes.
+    func releaseUpstream(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>) {
+        x.upstream = nil
+        let index = Int(x.proxyTarget.upstream)
+        endTry(x, x.failsPeerAtEnd ? .failed : .succeeded)
+        guard x.upstreamKeepsAlive, x.requestWhole, index >= 0, !u.stream.peerClosed, !u.stream.isBroken, !u.stream.hasPending, !isStopping,
+            let pool = poolToParkIn(x, u)
+        else { return closeUpstream(u) }
+        let settings = pool.settings
+        if settings.keepalive == 0 || u.requests >= settings.keepaliveRequests || nowMs - u.openedMs > settings.keepaliveTimeMs {
+            return closeUpstream(u)
+        }
+        park(u, in: pool)
+    }
+
+    /// The pool of the current snapshot for this connection, even when the exchange began under an older one.
+    private func poolToParkIn(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>) -> Ref<UpstreamPool>? {
+        let index = Int(x.proxyTarget.upstream)
+        if x.pinned == current { return current.pools[index] }
+        guard let pool = findPool(named: x.root.upstreams[index].name, in: current), let peer = findPeer(u.address, in: pool)
+        else { return nil }
+        u.peer = peer
+        u.address = pool.settings.peers[Int(peer)].address
+        return pool
+    }
+
+    private func proxiedMethod(_ x: Ref<Exchange>) -> Method {
+        let text = copiedExpansion(x.location.proxy.method, x)
+        return text.equalsIgnoringCase(ByteView("HEAD")) ? .head : text == ByteView("CONNECT") ? .connect : .get
+    }
+
+    private func keepUpstreamHead(_ x: Ref<Exchange>, _ bytes: ByteView) {
+        x.keptUpstreamHead = x.region.copy(bytes, from: &buffers, limit: Limits.regionBytesMax) ?? .empty
+        let count = x.keptUpstreamHead.isEmpty ? 0 : x.upstreamHead.fieldCount
+        guard let memory = x.region.allocate(count * MemoryLayout<HeaderField>.stride, from: &buffers, limit: Limits.regionBytesMax)
+        else { return }
+        x.keptUpstreamFields = Frozen(copying: fieldScratch, count: count, into: memory)
+    }
+}

@@ -1,0 +1,96 @@
+// Decides, after a try at a peer failed, whether another peer (or a fresh connection) is tried or the client hears of it.
+// Called by everything that sees an upstream fail. The rules are nginx's `proxy_next_upstream`, with its care for unsafe methods.
+
+import Balancing
+import Bytes
+import HTTPMessage
+
+extension Worker {
+    /// The try at the current peer failed with `fault`.
+    func upstreamFailed(_ x: Ref<Exchange>, _ fault: Fault, isLogged: Bool = false) {
+        if x.phase == .finished { return }
+        if !isLogged { logExchange(fault.level, fault.words, x) }
+        let wasReused = x.reusedConnection && x.headBuffered == 0 && (fault == .upstreamClosed || fault == .upstreamReset)
+        if let u = x.upstream {
+            x.upstream = nil
+            u.exchange = nil
+            closeUpstream(u)
+        }
+        counters.upstreamFailures += 1
+        if x.answerBegun {
+            endTry(x, .failed)
+            return finish(x, .failed(fault))
+        }
+        if x.currentTry?.status == 0 { x.currentTry?.status = fault.status }
+        // An idle connection that the server closed just then says nothing of the server's health.
+        if wasReused, mayRepeat(x, fault, isFree: true) {
+            closeRecord(x)
+            x.retriesSamePeer = x.proxyTarget.upstream >= 0
+            counters.retries += 1
+            return connect(x)
+        }
+        endTry(x, wasReused ? .neither : .failed)
+        if mayRepeat(x, fault, isFree: false) {
+            counters.retries += 1
+            return connect(x)
+        }
+        answerError(x, fault.status)
+    }
+
+    /// A status that `proxy_next_upstream` names, while there are tries left. True when the exchange goes on elsewhere.
+    func tryNextForStatus(_ x: Ref<Exchange>) -> Bool {
+        let condition: NextUpstream
+        switch x.upstreamHead.status {
+        case 500: condition = .http500
+        case 502: condition = .http502
+        case 503: condition = .http503
+        case 504: condition = .http504
+        case 403: condition = .http403
+        case 404: condition = .http404
+        case 429: condition = .http429
+        default: return false
+        }
+        guard x.location.proxy.nextUpstream.contains(condition) else { return false }
+        // What the peer said counts against it even when there is nobody else to ask.
+        let outcome: PeerOutcome = condition == .http403 || condition == .http404 ? .neither : .failed
+        guard x.triesLeft > 1, allows(x, condition) else {
+            if x.holdsPeer, outcome == .failed { x.failsPeerAtEnd = true }
+            return false
+        }
+        x.triesLeft -= 1
+        if let u = x.upstream {
+            x.upstream = nil
+            closeUpstream(u)
+        }
+        endTry(x, outcome)
+        counters.retries += 1
+        x.headBuffered = 0
+        connect(x)
+        return true
+    }
+
+    private func mayRepeat(_ x: Ref<Exchange>, _ fault: Fault, isFree: Bool) -> Bool {
+        guard let condition = fault.nextUpstream, allows(x, condition) else { return false }
+        x.headBuffered = 0
+        if isFree { return true }
+        if x.triesLeft <= 1 { return false }
+        x.triesLeft -= 1
+        return true
+    }
+
+    private func allows(_ x: Ref<Exchange>, _ condition: NextUpstream) -> Bool {
+        let proxy = x.location.proxy
+        var needed = condition
+        if x.requestSent, x.method == .post || x.method == .patch || x.method == .lock { needed.insert(.nonIdempotent) }
+        if !proxy.nextUpstream.isSuperset(of: needed) { return false }
+        // What was streamed is gone: it cannot be sent again.
+        if x.streamsBody, x.bodySent > 0 || x.requestSent { return false }
+        return proxy.nextUpstreamTimeoutMs == 0 || nowMs - x.firstTryMs < proxy.nextUpstreamTimeoutMs
+    }
+
+    private func closeRecord(_ x: Ref<Exchange>) {
+        guard x.tryIsOpen, let record = x.currentTry else { return }
+        x.tryIsOpen = false
+        record.responseMs = nowMs - x.tryStartedMs
+    }
+}

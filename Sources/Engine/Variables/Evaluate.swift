@@ -1,0 +1,225 @@
+// The value of a variable for an exchange, and the text of templates.
+// Asked everywhere a directive takes variables. It reads the exchange, its connections and the clock; it changes nothing but slots.
+
+import Bytes
+import CLinux
+import HTTPMessage
+
+extension Worker {
+    /// The text of a template.
+    ///
+    /// keep: the result lasts as long as the exchange; else until the next evaluation. Not called while a value is being made.
+    func expand(_ template: Template, for x: Ref<Exchange>, keep: Bool) -> ByteView {
+        if template.isLiteral { return template.literal }
+        scratchText.value.reset()
+        append(template, for: x, to: scratchText)
+        let text = scratchText.view
+        return keep ? x.region.copy(text, from: &buffers, limit: Limits.regionBytesMax) ?? .empty : text
+    }
+
+    /// Appends the text of a template. `w` is not the writer that values are made in.
+    func append(_ template: Template, for x: Ref<Exchange>, to w: Ref<ByteWriter>) {
+        for i in 0..<template.parts.count {
+            let part = template.parts[i]
+            if part.variable.kind == .none {
+                w.value.append(part.literal)
+            } else if let value = value(of: part.variable, for: x) {
+                w.value.append(value)
+            }
+        }
+    }
+
+    /// Nil: the variable has no value ("-" in logs, "" elsewhere). The view lasts until the next evaluation unless it lies in the
+    /// exchange's own memory.
+    func value(of v: Variable, for x: Ref<Exchange>) -> ByteView? {
+        switch v.kind {
+        case .none: return v.name
+        case .args: return x.arguments.isEmpty ? nil : x.arguments
+        case .isArgs: return x.arguments.isEmpty ? ByteView.empty : ByteView("?")
+        case .uri, .documentURI: return x.path
+        case .host: return x.host
+        case .requestURI: return x.target
+        case .request: return x.requestLine
+        case .requestMethod: return x.headBytes.isEmpty ? nil : x.bytes(x.head.methodRange)
+        case .scheme: return ByteView("http")
+        case .https: return ByteView.empty
+        case .serverName: return x.server.name
+        case .serverProtocol: return x.head.versionMinor == 0 ? ByteView("HTTP/1.0") : ByteView("HTTP/1.1")
+        case .contentLength: return requestField(.contentLength, x)
+        case .contentType: return requestField(.contentType, x)
+        case .httpHost: return requestField(.host, x)
+        case .httpUserAgent: return requestField(.userAgent, x)
+        case .httpReferer: return requestField(.referer, x)
+        case .httpVia: return joinedRequestFields(.via, x, ", ")
+        case .httpXForwardedFor: return joinedRequestFields(.xForwardedFor, x, ", ")
+        case .httpCookie: return joinedRequestFields(.cookie, x, "; ")
+        case .httpName: return namedRequestField(v.name, x)
+        case .argument: return argument(v.name, x)
+        case .cookie: return cookie(v.name, x)
+        case .capture: return Int(v.index) < x.captures.count ? x.captures[Int(v.index)].value : nil
+        case .set, .namedCapture: return slotValue(x, v.index)
+        case .map: return mapValue(x, Int(v.index))
+        case .splitClients: return splitValue(x, Int(v.index))
+        case .remoteAddr, .remotePort, .binaryRemoteAddr, .connection, .connectionRequests, .connectionTime, .serverAddr,
+            .serverPort, .requestPort, .pipe, .pid, .nginxVersion, .hostname, .msec, .timeLocal, .timeISO8601, .proxyAddXForwardedFor:
+            return connectionValue(v, x)
+        case .requestBody, .requestBodyFile, .requestFilename, .documentRoot, .realpathRoot, .requestID, .requestLength, .requestTime,
+            .requestCompletion, .remoteUser, .limitRate:
+            return requestValue(v, x)
+        default: return answerValue(v, x)
+        }
+    }
+
+    // MARK: The connection and the process
+
+    private func connectionValue(_ v: Variable, _ x: Ref<Exchange>) -> ByteView? {
+        let w = valueText
+        w.value.reset()
+        let c = x.client
+        switch v.kind {
+        case .remoteAddr: c.address.append(to: w)
+        case .remotePort: w.value.append(decimal: Int(c.address.port))
+        case .binaryRemoteAddr: for i in 0..<c.address.byteCount { w.value.append(c.address.byte(i)) }
+        case .connection: w.value.append(decimal: c.number)
+        case .connectionRequests: w.value.append(decimal: UInt64(c.requests))
+        case .connectionTime: w.value.append(milliseconds: nowMs - c.acceptedMs)
+        case .serverAddr: return localAddress(x, port: false)
+        case .serverPort: return localAddress(x, port: true)
+        case .requestPort:
+            if x.hostPort == 0 { return nil }
+            w.value.append(decimal: Int(x.hostPort))
+        case .pipe: w.value.append(x.client.input.isEmpty ? "." : "p")
+        case .pid: w.value.append(decimal: Int(parameters.processID))
+        case .nginxVersion: w.value.append(Product.version)
+        case .hostname: for byte in parameters.hostname.utf8 { w.value.append(byte) }
+        case .msec:
+            w.value.append(decimal: realtimeNs / 1_000_000_000)
+            w.value.append(0x2E)
+            w.value.append(decimal: UInt64(realtimeNs / 1_000_000 % 1000), minimumDigits: 3)
+        case .timeLocal: return dates.local(realtimeNs, parameters.utcOffsetMinutes)
+        case .timeISO8601: return dates.iso8601(realtimeNs, parameters.utcOffsetMinutes)
+        case .proxyAddXForwardedFor:
+            if let given = joinedRequestFields(.xForwardedFor, x, ", ") {
+                // The joined text may lie in this writer already.
+                if given.start != UnsafePointer(w.start) { w.value.append(given) }
+                w.value.append(", ")
+            }
+            c.address.append(to: w)
+        default: return nil
+        }
+        return w.view
+    }
+
+    /// The address the client connected to: asked of the kernel, since a listener may be a wildcard.
+    private func localAddress(_ x: Ref<Exchange>, port: Bool) -> ByteView? {
+        let w = valueText
+        var storage = sockaddr_storage()
+        var length = UInt32(MemoryLayout<sockaddr_storage>.size)
+        let address = withUnsafeMutableBytes(of: &storage) { raw -> ClientAddress in
+            guard let base = raw.baseAddress, kernel.socketName(x.client.stream.fd, base, &length) >= 0 else { return ClientAddress() }
+            return ClientAddress(sockaddr: base, length: length)
+        }
+        w.value.reset()
+        if address.family == .unix {
+            if port { return ByteView.empty }
+            return listeners[Int(x.client.listener)].settings?.address.text
+        }
+        if port { w.value.append(decimal: Int(address.port)) } else { address.append(to: w) }
+        return w.view
+    }
+
+    // MARK: The request
+
+    private func requestValue(_ v: Variable, _ x: Ref<Exchange>) -> ByteView? {
+        let w = valueText
+        w.value.reset()
+        switch v.kind {
+        case .requestBody: return x.bodySpool.isOpen || x.bodyBuffered == 0 ? nil : ByteView(x.bodyBuffer.start, x.bodyBuffered)
+        case .requestFilename: return fileName(x)
+        case .documentRoot, .realpathRoot:
+            return copiedExpansion(x.location.root, x)
+        case .requestID:
+            if x.requestID == (0, 0) { x.requestID = (kernel.random(), kernel.random()) }
+            w.value.append(hex: x.requestID.0, minimumDigits: 16)
+            w.value.append(hex: x.requestID.1, minimumDigits: 16)
+        case .requestLength: w.value.append(decimal: Int64(x.headBytes.count) + x.body.received)
+        case .requestTime: w.value.append(milliseconds: nowMs - x.startedMs)
+        case .requestCompletion: return x.answerQueued ? ByteView("OK") : ByteView.empty
+        case .limitRate: w.value.append(decimal: x.location.limitRate)
+        case .remoteUser: return remoteUser(x)
+        default: return nil
+        }
+        return w.view
+    }
+
+    /// The user of `Authorization: Basic`.
+    private func remoteUser(_ x: Ref<Exchange>) -> ByteView? {
+        guard let value = requestField(.authorization, x), value.count > 6,
+            value.slice(0, 6).equalsIgnoringCase(ByteView("basic "))
+        else { return nil }
+        let w = valueText
+        w.value.reset()
+        var bits: UInt32 = 0
+        var count = 0
+        let text = value.slice(6).trimmed
+        for i in 0..<text.count {
+            guard let digit = base64Digit(text[i]) else { break }
+            bits = bits << 6 | UInt32(digit)
+            count += 6
+            if count >= 8 {
+                count -= 8
+                let byte = UInt8(truncatingIfNeeded: bits >> UInt32(count))
+                if byte == 0x3A { return w.view }
+                w.value.append(byte)
+            }
+        }
+        return nil
+    }
+
+    // MARK: Slots
+
+    func slotValue(_ x: Ref<Exchange>, _ index: Int32) -> ByteView? {
+        guard let slot = slot(x, index), slot.isKnown, slot.isFound else { return nil }
+        return slot.value.value
+    }
+
+    func setValue(_ x: Ref<Exchange>, _ index: Int32, _ value: ByteView) {
+        guard let slot = slot(x, index) else { return }
+        slot.value = VariableSlot(value: value, isKnown: true, isFound: true)
+    }
+
+    /// The slots are made when the first is asked for.
+    func slot(_ x: Ref<Exchange>, _ index: Int32) -> Ref<VariableSlot>? {
+        let count = x.root.valueSlots
+        if index < 0 || Int(index) >= count { return nil }
+        if x.values.isEmpty {
+            let size = count * MemoryLayout<VariableSlot>.stride
+            guard let memory = x.region.allocate(size, from: &buffers, limit: Limits.regionBytesMax) else { return nil }
+            x.values = Frozen(repeating: VariableSlot(), count: count, into: memory)
+        }
+        return x.values[Int(index)]
+    }
+
+    func setNamedCapture(_ x: Ref<Exchange>, _ name: ByteView, _ value: ByteView) {
+        if let index = x.root.captureSlots.find(name) { setValue(x, index, value) }
+    }
+}
+
+private func base64Digit(_ c: UInt8) -> UInt8? {
+    switch c {
+    case 0x41...0x5A: c - 0x41
+    case 0x61...0x7A: c - 0x61 + 26
+    case 0x30...0x39: c - 0x30 + 52
+    case 0x2B: 62
+    case 0x2F: 63
+    default: nil
+    }
+}
+
+/// The proxy's own name and version.
+package enum Product {
+    package static let name: StaticString = "switchback"
+    package static let version: StaticString = "0.1.0"
+    static let serverLine: StaticString = "Server: switchback/0.1.0\r\n"
+    static let serverLineWithoutVersion: StaticString = "Server: switchback\r\n"
+}

@@ -1,0 +1,307 @@
+// One event loop with everything it owns: connections, exchanges, timers, buffers. Made, run and dropped inside its own thread.
+// Control starts it; other threads reach it only through its mailbox, the snapshot publisher and atomic counters.
+
+import Bytes
+import CLinux
+import HTTPMessage
+
+/// What a worker is told when it starts.
+package struct WorkerParameters {
+    /// `worker_connections`: clients and upstreams together, as nginx counts them.
+    package var connectionsMax = 512
+    /// Taken instead of the thread's number in simulation.
+    package var number = 0
+    package var processID: Int32 = 0
+    /// Minutes east of UTC, for `$time_local`.
+    package var utcOffsetMinutes = 0
+    package var hostname = ""
+    package init() {}
+}
+
+/// A listening socket every worker waits on. Owned by Control.
+package struct ListeningSocket: Sendable {
+    package var descriptor: Int32
+    /// The text of its address, by which a snapshot's `ListenSettings` is found.
+    package var address: String
+    package init(descriptor: Int32, address: String) {
+        self.descriptor = descriptor
+        self.address = address
+    }
+}
+
+/// Who an epoll event is for, in the top bits of the word it was registered with: generation << 32 | owner << 28 | index.
+enum EventOwner: UInt64 {
+    case listener = 1
+    case client = 2
+    case upstream = 3
+    case mailbox = 4
+    /// Not in epoll: an exchange that was put off to the next turn.
+    case exchange = 7
+
+    static func word(_ owner: EventOwner, _ handle: Handle) -> UInt64 {
+        UInt64(handle.generation) << 32 | owner.rawValue << 28 | UInt64(handle.index)
+    }
+}
+
+/// Where a timer's owner is a worker's own duty rather than a connection.
+enum TimerOwner { static let acceptRest: UInt64 = 5 << 28, logFlush: UInt64 = 6 << 28 }
+
+package final class Worker {
+    let kernel: any Kernel
+    let parameters: WorkerParameters
+    let publisher: SnapshotPublisher
+    package let counters: WorkerCounters
+    package let mailbox: Mailbox
+
+    var clients: Slab<ClientConnection>
+    var upstreams: Slab<UpstreamConnection>
+    var exchanges: Slab<Exchange>
+    var timers: TimerWheel
+    var buffers = BufferPool(keepBytesMax: Limits.keptBufferBytes)
+    var matcher = Matcher()
+    var posted = PostedQueue()
+    var logs = LogBuffers()
+
+    /// Set once a turn, before its events.
+    package private(set) var nowMs: Int64 = 0
+    var nowNs: UInt64 = 0
+    var realtimeNs: Int64 = 0
+    var dates = DateCache()
+
+    let scratch = ReadScratch()
+    let out: Ref<ByteWriter>
+    let scratchText: Ref<ByteWriter>
+    let valueText: Ref<ByteWriter>
+    let errorText: Ref<ByteWriter>
+    /// Fields of the head that is being parsed, before they are copied into its exchange.
+    let fieldScratch: UnsafeMutableBufferPointer<HeaderField>
+    private let writerMemory: [UnsafeMutableRawPointer]
+
+    var current: Ref<PinnedSnapshot>
+    var adopted: [AdoptedSnapshot]
+    var listeners: [WorkerListener] = []
+    var nextConnectionNumber: UInt64 = 0
+    var isStopping = false
+    /// Why the last `openFile` failed.
+    var lastOpenErrno: Int32 = 0
+    package private(set) var isStopped = false
+
+    let epoll: Int32
+    private let wakeDescriptor: Int32
+    private let events = UnsafeMutableBufferPointer<KernelEvent>.allocate(capacity: Limits.eventsPerTurn)
+    var acceptRest = TimerID.none
+    private var logFlush = TimerID.none
+
+    /// `publisher`'s current snapshot is adopted at once; listeners are opened by the caller.
+    package init(
+        kernel: any Kernel, parameters: WorkerParameters, publisher: SnapshotPublisher, mailbox: Mailbox, counters: WorkerCounters,
+        listeners sockets: [ListeningSocket]
+    ) {
+        self.kernel = kernel
+        self.parameters = parameters
+        self.publisher = publisher
+        self.mailbox = mailbox
+        self.counters = counters
+        clients = Slab(limit: parameters.connectionsMax)
+        upstreams = Slab(limit: parameters.connectionsMax)
+        exchanges = Slab(limit: parameters.connectionsMax)
+        timers = TimerWheel(nowMs: Int64(kernel.monotonicNs() / 1_000_000))
+        var memory: [UnsafeMutableRawPointer] = []
+        func writer(_ capacity: Int) -> Ref<ByteWriter> {
+            let bytes = UnsafeMutablePointer<UInt8>.allocate(capacity: capacity)
+            let p = UnsafeMutablePointer<ByteWriter>.allocate(capacity: 1)
+            p.initialize(to: ByteWriter(bytes, capacity: capacity))
+            memory += [UnsafeMutableRawPointer(bytes), UnsafeMutableRawPointer(p)]
+            return Ref(p)
+        }
+        out = writer(Limits.composeBytes)
+        scratchText = writer(64 << 10)
+        valueText = writer(64 << 10)
+        errorText = writer(16 << 10)
+        writerMemory = memory
+        fieldScratch = .allocate(capacity: Limits.headerFieldsMax)
+        fieldScratch.initialize(repeating: HeaderField())
+        let first = AdoptedSnapshot(publisher.current)
+        adopted = [first]
+        current = first.pinned
+        epoll = kernel.epollCreate()
+        wakeDescriptor = kernel.eventCreate()
+        _ = kernel.epollAdd(
+            epoll, wakeDescriptor, events: Readiness.readable, data: EventOwner.word(.mailbox, Handle(index: 0, generation: 1)))
+        mailbox.attach(wakeDescriptor)
+        acceptRest = timers.make(owner: TimerOwner.acceptRest)
+        logFlush = timers.make(owner: TimerOwner.logFlush)
+        updateClock()
+        for socket in sockets { open(socket) }
+    }
+
+    deinit {
+        for p in writerMemory { p.deallocate() }
+        fieldScratch.deallocate()
+        events.deallocate()
+        kernel.close(wakeDescriptor)
+        kernel.close(epoll)
+    }
+
+    /// Turns until stopped.
+    package func run() {
+        while !isStopped { turn() }
+    }
+
+    /// One turn: wait, serve what is ready, fire timers, go on with what was put off, write the logs.
+    package func turn() {
+        let sleep = posted.isEmpty ? timers.sleepMs(nowMs: nowMs) : 0
+        let n = kernel.epollWait(epoll, into: events, timeoutMs: sleep)
+        updateClock()
+        if n > 0 {
+            for i in 0..<Int(n) { dispatch(events[i]) }
+        }
+        while let owner = timers.nextDue(nowMs: nowMs) { timerFired(owner) }
+        runPosted()
+        endOfTurn()
+    }
+
+    @inline(__always)
+    private func dispatch(_ event: KernelEvent) {
+        let handle = Handle(index: UInt32(truncatingIfNeeded: event.data & 0x0FFF_FFFF), generation: UInt32(event.data >> 32))
+        switch EventOwner(rawValue: (event.data >> 28) & 15) {
+        case .client: if let c = clients.find(handle) { clientEvent(c, event.bits) }
+        case .upstream: if let u = upstreams.find(handle) { upstreamEvent(u, event.bits) }
+        case .listener: acceptClients(Int(handle.index))
+        case .mailbox: readMailbox()
+        case .exchange, nil: break
+        }
+    }
+
+    private func timerFired(_ word: UInt64) {
+        if word == TimerOwner.acceptRest { return resumeAccepting() }
+        if word == TimerOwner.logFlush { return flushDueLogs() }
+        let handle = Handle(index: UInt32(truncatingIfNeeded: word & 0x0FFF_FFFF), generation: UInt32(word >> 32))
+        switch EventOwner(rawValue: (word >> 28) & 15) {
+        case .client: if let c = clients.find(handle) { clientTimedOut(c) }
+        case .upstream: if let u = upstreams.find(handle) { upstreamTimedOut(u) }
+        default: break
+        }
+    }
+
+    /// What was put off: exchanges that moved their share of bytes, clients whose next request has been read already.
+    private func runPosted() {
+        var left = posted.count
+        while left > 0, let word = posted.pop() {
+            left -= 1
+            let handle = Handle(index: UInt32(truncatingIfNeeded: word & 0x0FFF_FFFF), generation: UInt32(word >> 32))
+            switch EventOwner(rawValue: (word >> 28) & 15) {
+            case .exchange:
+                guard let x = exchanges.find(handle) else { continue }
+                x.isPosted = false
+                resume(x)
+            case .client:
+                guard let c = clients.find(handle) else { continue }
+                c.isPosted = false
+                if c.exchange == nil { readRequests(c) }
+            default: continue
+            }
+        }
+    }
+
+    func post(_ x: Ref<Exchange>) {
+        if x.isPosted { return }
+        x.isPosted = true
+        posted.push(EventOwner.word(.exchange, x.handle))
+    }
+
+    func postRead(_ c: Ref<ClientConnection>) {
+        if c.isPosted { return }
+        c.isPosted = true
+        posted.push(EventOwner.word(.client, c.handle))
+    }
+
+    private func endOfTurn() {
+        if let due = flushTurnLogs() { timers.set(logFlush, at: due) }
+        if adopted.count > 1 { dropUnusedSnapshots() }
+        if isStopping, clients.count == 0, exchanges.count == 0 { stopNow() }
+    }
+
+    private func updateClock() {
+        nowNs = kernel.monotonicNs()
+        nowMs = Int64(nowNs / 1_000_000)
+        realtimeNs = kernel.realtimeNs()
+    }
+
+    private func readMailbox() {
+        kernel.eventDrain(wakeDescriptor)
+        for command in mailbox.takeAll() {
+            switch command {
+            case .adoptSnapshot: adoptPublished()
+            case .stopGracefully: stopGracefully()
+            case .stopNow: stopNow()
+            }
+        }
+    }
+
+    private func stopGracefully() {
+        isStopping = true
+        closeListeners()
+        for handle in clients.handles {
+            if let c = clients.find(handle), c.phase == .idle { closeClient(c) }
+        }
+    }
+
+    private func stopNow() {
+        closeListeners()
+        for handle in exchanges.handles {
+            if let x = exchanges.find(handle) { fail(x, .shutdown) }
+        }
+        for handle in clients.handles { if let c = clients.find(handle) { closeClient(c) } }
+        for handle in upstreams.handles {
+            if let u = upstreams.find(handle) {
+                unpark(u)
+                closeUpstream(u)
+            }
+        }
+        flushAllLogs()
+        isStopped = true
+    }
+}
+
+/// The memory one read goes to: room for a head in front of the data and for the end of a chunk behind it.
+struct ReadScratch: ~Copyable {
+    static var headroom: Int { Limits.responseHeadBytesMax + 4096 }
+    static var tail: Int { 64 }
+    private let memory = UnsafeMutablePointer<UInt8>.allocate(capacity: headroom + Limits.readBytes + tail)
+    deinit { memory.deallocate() }
+    /// Where reads begin.
+    var data: UnsafeMutablePointer<UInt8> { memory + Self.headroom }
+}
+
+/// Whom to go on with later in this turn or in the next: a ring of event words that grows when it must.
+struct PostedQueue: ~Copyable {
+    private var memory = UnsafeMutablePointer<UInt64>.allocate(capacity: 64)
+    private var capacity = 64
+    private var first = 0
+    private(set) var count = 0
+    deinit { memory.deallocate() }
+
+    var isEmpty: Bool { count == 0 }
+
+    mutating func push(_ word: UInt64) {
+        if count == capacity {
+            let larger = UnsafeMutablePointer<UInt64>.allocate(capacity: capacity * 2)
+            for i in 0..<count { larger[i] = memory[(first + i) & (capacity - 1)] }
+            memory.deallocate()
+            memory = larger
+            first = 0
+            capacity *= 2
+        }
+        memory[(first + count) & (capacity - 1)] = word
+        count += 1
+    }
+
+    mutating func pop() -> UInt64? {
+        if count == 0 { return nil }
+        let word = memory[first]
+        first = (first + 1) & (capacity - 1)
+        count -= 1
+        return word
+    }
+}

@@ -1,0 +1,64 @@
+// The one judge of how long a body is: length against chunked (RFC 9112 section 6).
+// Asked once a head by the engine's sessions, of both sides. It must not look at anything but the head it is given.
+
+public enum BodyFraming: Equatable, Sendable, BitwiseCopyable {
+    /// No body follows the head.
+    case none
+    /// So many bytes follow; possibly 0.
+    case length(Int64)
+    /// Chunks and a trailer section follow.
+    case chunked
+    /// All that comes until the connection closes (responses alone).
+    case untilClose
+    case bad(BadHead)
+}
+
+/// The framing of a request's body. `bytes` and `fields` are those `head` was parsed from.
+public func requestFraming(_ head: RequestHead, _ fields: Span<HeaderField>, _ bytes: Span<UInt8>) -> BodyFraming {
+    declaredFraming(head.fields, fields, bytes, versionMinor: head.versionMinor)
+}
+
+/// The framing of the body of a response to a request with `requestMethod`. `.none` for a 2xx answer to CONNECT and for 101
+/// means that no message body follows: the connection carries another protocol from there on.
+///
+/// Contradictory fields are refused even where no body follows: whoever sends them is not to be trusted with the connection.
+public func responseFraming(
+    _ head: ResponseHead, _ fields: Span<HeaderField>, _ bytes: Span<UInt8>, requestMethod: Method
+) -> BodyFraming {
+    let declared = declaredFraming(head.fields, fields, bytes, versionMinor: head.versionMinor)
+    if case .bad = declared { return declared }
+    if head.status < 200 || head.status == 204 || head.status == 304 { return .none }
+    if requestMethod == .head || requestMethod == .connect && head.status < 300 { return .none }
+    return declared == .none ? .untilClose : declared
+}
+
+private func declaredFraming(
+    _ summary: FieldSummary, _ fields: Span<HeaderField>, _ bytes: Span<UInt8>, versionMinor: UInt8
+) -> BodyFraming {
+    if summary.transferEncodingIndex >= 0 {
+        if summary.isTransferEncodingRepeated { return .bad(.repeatedTransferEncoding) }
+        if summary.contentLengthIndex >= 0 { return .bad(.lengthAndTransferEncoding) }
+        if versionMinor == 0 { return .bad(.transferEncodingInHTTP10) }
+        let value = fields[summary.transferEncodingIndex].value
+        return matches(bytes, value, "chunked") ? .chunked : .bad(.unknownTransferEncoding)
+    }
+    if summary.contentLengthIndex < 0 { return .none }
+    if summary.isContentLengthRepeated { return .bad(.repeatedContentLength) }
+    return contentLength(bytes, fields[summary.contentLengthIndex].value)
+}
+
+/// Digits alone: no sign, list or blank (RFC 9110 section 8.6).
+private func contentLength(_ bytes: Span<UInt8>, _ value: ByteRange) -> BodyFraming {
+    var n: Int64 = 0
+    var i = value.first
+    if value.isEmpty { return .bad(.badContentLength) }
+    while i < value.end {
+        if !isDigit(bytes[i]) { return .bad(.badContentLength) }
+        let (tens, overflowed) = n.multipliedReportingOverflow(by: 10)
+        let (sum, overflowedToo) = tens.addingReportingOverflow(Int64(bytes[i] &- 0x30))
+        if overflowed || overflowedToo { return .bad(.badContentLength) }
+        n = sum
+        i &+= 1
+    }
+    return .length(n)
+}

@@ -1,0 +1,288 @@
+// Field lines up to the empty line that ends them (RFC 9112 section 5), for requests, responses and trailers alike.
+// Called by the head parsers. It must not judge values beyond the list of `Connection` and the token of `Expect`.
+
+enum FieldSectionEnd {
+    case needMore
+    case bad(BadHead)
+    /// The offset behind the empty line.
+    case end(Int)
+}
+
+/// Reads field lines from `start` on into `fields` and notes in `summary` what they say. Lines end in CRLF or a bare LF.
+@inline(never)
+func parseFieldSection(
+    _ bytes: Span<UInt8>, from start: Int, into fields: inout MutableSpan<HeaderField>, summary: inout FieldSummary
+) -> FieldSectionEnd {
+    var at = start
+    var count = 0
+    while at < bytes.count {
+        let c = inside(bytes, at)
+        if c <= 0x20 {
+            summary.fieldCount = count
+            if c == 0x0D, at &+ 1 < bytes.count, inside(bytes, at &+ 1) == 0x0A { return .end(at &+ 2) }
+            return endOfSection(bytes, at, c)
+        }
+        if count >= fields.count { return .bad(.tooManyFields) }
+
+        let name = scanName(bytes, at)
+        if name.end <= at { return name.verdict }
+        // The blanks before the value are scanned with it: a space is no control.
+        let leading = word(bytes, name.end &+ 1)
+        let stop: Int
+        switch scanText(bytes, from: name.end &+ 1, leading) {
+        case .at(let end): stop = end
+        case .needMore: return .needMore
+        case .bad(let reason): return .bad(reason)
+        }
+        // One space and a character that is none is what nearly all lines have here.
+        var first = name.end &+ 2
+        if leading & 0xFF != 0x20 || leading &>> 8 & 0xFF <= 0x20 {
+            first &-= 1
+            while first < stop, isBlank(inside(bytes, first)) { first &+= 1 }
+        }
+        var last = stop
+        while last > first, isBlank(inside(bytes, last &- 1)) { last &-= 1 }
+
+        let field = HeaderField(
+            name: ByteRange(at, name.end), value: ByteRange(first, last), known: name.known, flags: name.flags)
+        unsafe fields[unchecked: count] = field
+        if name.flags.rawValue != 0 { summary.hasFlaggedFields = true }
+        if name.known == .host, summary.hostIndex < 0 {
+            summary.hostIndex = count
+        } else if name.known.rawValue &- 1 < HeaderName.upgrade.rawValue {
+            note(field, count, bytes, &summary)
+        }
+        count &+= 1
+        at = inside(bytes, stop) == 0x0D ? stop &+ 2 : stop &+ 1
+    }
+    return .needMore
+}
+
+/// What a line that does not begin with a name is: the end of the section, or a fault.
+@inline(never)
+private func endOfSection(_ bytes: Span<UInt8>, _ at: Int, _ c: UInt8) -> FieldSectionEnd {
+    switch c {
+    case 0x0D:
+        if at &+ 1 == bytes.count { return .needMore }
+        return bytes[at &+ 1] == 0x0A ? .end(at &+ 2) : .bad(.loneCarriageReturn)
+    case 0x0A: return .end(at &+ 1)
+    case 0x20, 0x09: return .bad(.obsoleteFold)
+    default: return .bad(BadHead(control: c))
+    }
+}
+
+enum ScanEnd {
+    case at(Int)
+    case needMore
+    case bad(BadHead)
+}
+
+/// A name that ends at its colon, or `end` -1 and the verdict.
+private struct NameScan {
+    var end: Int
+    var known = HeaderName.other
+    var flags = FieldFlags.none
+    var verdict = FieldSectionEnd.needMore
+}
+
+/// Marks the first byte that is neither letter nor "-", and possibly some behind it. `lower` is `w` with case bits.
+@inline(__always)
+private func notLetters(_ w: UInt64, _ lower: UInt64) -> UInt64 {
+    // Each addition sets the high bit of a byte from some value on. One that carries does so out of a byte above 127, which is
+    // marked itself, and so spoils nothing below that mark.
+    let letters = (lower &+ everyByte &* 0x1F) & ~(lower &+ everyByte &* 0x05)
+    let notDash = (w ^ everyByte &* 0x2D) &+ everyLowBits
+    return (notDash & ~letters | w) & everyHighBit
+}
+
+/// Finds the colon behind the name at `start` and recognises the name, letters and "-" eight at a time.
+@inline(__always)
+private func scanName(_ bytes: Span<UInt8>, _ start: Int) -> NameScan {
+    let w = word(bytes, start)
+    let lower = w | everyCaseBit
+    let stops = notLetters(w, lower)
+    if stops != 0 {
+        if byte(w, stops) != 0x3A || stops & 0x80 != 0 { return scanRareName(bytes, start) }
+        return NameScan(end: start &+ place(stops), known: shortName(lower & below(stops)))
+    }
+    let next = word(bytes, start &+ 8)
+    let nextStops = notLetters(next, next | everyCaseBit)
+    if nextStops == 0 || byte(next, nextStops) != 0x3A { return scanRareName(bytes, start) }
+    let count = 8 &+ place(nextStops)
+    let last = wordInside(bytes, start &+ count &- 8) | everyCaseBit
+    return NameScan(end: start &+ count, known: mediumName(lower, last, count))
+}
+
+/// Any name: long ones, other token characters, faults.
+@inline(never)
+private func scanRareName(_ bytes: Span<UInt8>, _ start: Int) -> NameScan {
+    var flags = FieldFlags.none
+    var i = start
+    while true {
+        let w = word(bytes, i)
+        if notLetters(w, w | everyCaseBit) != 0 { break }
+        i &+= 8
+    }
+    while i < bytes.count, bytes[i] != 0x3A {
+        let c = bytes[i]
+        if !isToken(c) { return NameScan(end: -1, verdict: .bad(badName(c))) }
+        if c == 0x5F {
+            flags.insert(.underscore)
+        } else if !isDigit(c) && c != 0x2D && !isLetter(c) {
+            flags.insert(.unusual)
+        }
+        i &+= 1
+    }
+    if i == bytes.count { return NameScan(end: -1) }
+    if i == start { return NameScan(end: -1, verdict: .bad(.emptyFieldName)) }
+    var known = HeaderName.other
+    if flags.rawValue == 0 {
+        let count = i &- start
+        let lower = word(bytes, start) | everyCaseBit
+        if count < 8 {
+            known = shortName(lower & ((1 &<< UInt64(truncatingIfNeeded: 8 &* count)) &- 1))
+        } else {
+            let last = wordInside(bytes, i &- 8) | everyCaseBit
+            known =
+                count <= 16
+                ? mediumName(lower, last, count)
+                : longName(lower, wordInside(bytes, start &+ 8) | everyCaseBit, last, count)
+        }
+    }
+    return NameScan(end: i, known: known, flags: flags)
+}
+
+@inline(never)
+private func badName(_ c: UInt8) -> BadHead {
+    switch c {
+    case 0x20, 0x09: .spaceBeforeColon
+    case 0x0D, 0x0A: .missingColon
+    case 0: .nulByte
+    case 1..<0x20, 0x7F: .controlCharacter
+    default: .badFieldName
+    }
+}
+
+/// Finds the end of a line of text: the CR of a CRLF or a bare LF. Tabs and bytes above 127 are text, other controls are not.
+/// `beginning` is the word at `start`.
+@inline(__always)
+func scanText(_ bytes: Span<UInt8>, from start: Int, _ beginning: UInt64) -> ScanEnd {
+    var i = start
+    var w = beginning
+    while true {
+        // Below a space or, with 1 added, no longer below 128. The addition may carry out of a byte of 255 and so mark "~"
+        // falsely.
+        let control = ((w &- everyByte &* 0x20) | (w &+ everyByte)) & ~w & everyHighBit
+        if control == 0 {
+            i &+= 8
+        } else {
+            i &+= place(control)
+            let c = byte(w, control)
+            if c == 0x0D {
+                if i &+ 1 >= bytes.count { return .needMore }
+                return inside(bytes, i &+ 1) == 0x0A ? .at(i) : .bad(.loneCarriageReturn)
+            }
+            if c == 0x0A { return .at(i) }
+            if c != 0x09, c != 0x7E { return i >= bytes.count ? .needMore : .bad(BadHead(control: c)) }
+            i &+= 1
+        }
+        w = word(bytes, i)
+    }
+}
+
+@inline(never)
+private func note(_ field: HeaderField, _ index: Int, _ bytes: Span<UInt8>, _ summary: inout FieldSummary) {
+    switch field.known {
+    case .host:
+        if summary.hostIndex >= 0 { summary.isHostRepeated = true } else { summary.hostIndex = index }
+    case .contentLength:
+        if summary.contentLengthIndex >= 0 {
+            summary.isContentLengthRepeated = true
+        } else {
+            summary.contentLengthIndex = index
+        }
+    case .transferEncoding:
+        if summary.transferEncodingIndex >= 0 {
+            summary.isTransferEncodingRepeated = true
+        } else {
+            summary.transferEncodingIndex = index
+        }
+    case .connection:
+        if summary.connectionIndex < 0 { summary.connectionIndex = index }
+        noteConnection(bytes, field.value, &summary)
+    case .expect:
+        if summary.expectIndex < 0 { summary.expectIndex = index }
+        if matches(bytes, field.value, "100-continue") { summary.expectsContinue = true }
+    case .upgrade:
+        if summary.upgradeIndex < 0 { summary.upgradeIndex = index }
+    default: break
+    }
+}
+
+/// Reads the list of a `Connection` field (RFC 9110 section 7.6.1).
+private func noteConnection(_ bytes: Span<UInt8>, _ value: ByteRange, _ summary: inout FieldSummary) {
+    if value.count == 10, wordInside(bytes, value.first) | everyCaseBit == packed("keep-ali"),
+        wordInside(bytes, value.end &- 8) | everyCaseBit == packed("ep-alive")
+    {
+        // What nearly all clients send; the loop below would find the same.
+        summary.wantsKeepAlive = true
+        return
+    }
+    var i = value.first
+    let end = value.end
+    while i < end {
+        while i < end, isBlank(bytes[i]) || bytes[i] == 0x2C { i &+= 1 }
+        var last = i
+        while last < end, bytes[last] != 0x2C { last &+= 1 }
+        let next = last
+        while last > i, isBlank(bytes[last &- 1]) { last &-= 1 }
+        let token = ByteRange(i, last)
+        switch token.count {
+        case 5: if matches(bytes, token, "close") { summary.wantsClose = true }
+        case 7: if matches(bytes, token, "upgrade") { summary.hasUpgradeToken = true }
+        case 10: if matches(bytes, token, "keep-alive") { summary.wantsKeepAlive = true }
+        default: break
+        }
+        i = next
+    }
+}
+
+/// Whether a section, or a head, may end within the bytes from `seen` on: an LF that follows an LF or an LF and a CR, or that
+/// begins the bytes (a trailer section may be an empty line alone).
+func mayEnd(_ bytes: Span<UInt8>, seen: Int) -> Bool {
+    var i = seen
+    while i < bytes.count {
+        let lf = firstEqual(word(bytes, i), 0x0A)
+        if lf == 0 {
+            i &+= 8
+            continue
+        }
+        i &+= place(lf)
+        if i == 0 || bytes[i &- 1] == 0x0A { return true }
+        if bytes[i &- 1] == 0x0D, i == 1 || bytes[i &- 2] == 0x0A { return true }
+        i &+= 1
+    }
+    return false
+}
+
+/// Whether it is worth parsing again after a `needMore` at `seen` bytes: when the end may have come, and each time the count
+/// passes a power of two, so that a fault is found without waiting for the end and all the attempts together still cost linear
+/// time.
+@inline(__always)
+func shouldParse(_ bytes: Span<UInt8>, seen: Int) -> Bool {
+    if seen <= 0 || seen >= bytes.count { return true }
+    return (seen ^ bytes.count) > (seen & bytes.count) || mayEnd(bytes, seen: seen)
+}
+
+/// Parses the trailer section that follows the last chunk (RFC 9112 section 7.1.2), up to and with its empty line.
+///
+/// `bytes` begin behind the line of the last chunk; `seen` as in `parseRequestHead`.
+public func parseTrailerFields(_ bytes: Span<UInt8>, seen: Int = 0, fields: inout MutableSpan<HeaderField>) -> TrailerResult {
+    if !shouldParse(bytes, seen: seen) { return .needMore }
+    var summary = FieldSummary()
+    switch parseFieldSection(bytes, from: 0, into: &fields, summary: &summary) {
+    case .needMore: return .needMore
+    case .bad(let reason): return .bad(reason)
+    case .end(let end): return .fields(count: summary.fieldCount, consumed: end)
+    }
+}
