@@ -42,8 +42,10 @@ let package = Package(
         .testTarget(name: "BalancingTests", dependencies: ["Balancing"]),
         .testTarget(name: "BytesTests", dependencies: ["Bytes"]),
         .testTarget(name: "ConfigurationFileTests", dependencies: ["ConfigurationFile"]),
+        .testTarget(name: "EndToEndTests", dependencies: ["TestSupport"]),
         .testTarget(name: "HTTPMessageTests", dependencies: ["HTTPMessage"]),
         .testTarget(name: "SimulationTests", dependencies: ["CLinux", "Engine", "Simulation"]),
+        .target(name: "TestSupport", dependencies: ["CLinux"], path: "Tests/TestSupport"),
     ],
     swiftLanguageModes: [.v6]
 )
