@@ -10,9 +10,6 @@ let package = Package(
         .library(name: "Switchback", targets: ["Switchback"]),
         .executable(name: "proxyd", targets: ["proxyd"]),
     ],
-    dependencies: [
-        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")
-    ],
     targets: [
         // Floor 0: the kernel and C libraries.
         .target(name: "CLinux"),
@@ -31,10 +28,8 @@ let package = Package(
         .target(name: "Control", dependencies: ["CLinux", "Bytes", "HTTPMessage", "ConfigurationFile", "Balancing", "Engine"]),
 
         // Floor 4: products.
-        .target(name: "Switchback", dependencies: ["Control", "Engine"]),
-        .executableTarget(
-            name: "proxyd",
-            dependencies: ["Switchback", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
+        .target(name: "Switchback", dependencies: ["ConfigurationFile", "Control", "Engine"]),
+        .executableTarget(name: "proxyd", dependencies: ["CLinux", "Control", "Engine", "Switchback"]),
 
         // Support of tests: the simulated kernel and its world.
         .target(name: "Simulation", dependencies: ["CLinux", "Engine", "Bytes"], path: "Tests/Simulation"),

@@ -18,6 +18,11 @@ public struct ParsedConfiguration: Sendable {
     public let directives: [Directive]
     /// Every file once, in the order of first use.
     public let files: [SourceFile]
+
+    public init(directives: [Directive], files: [SourceFile]) {
+        self.directives = directives
+        self.files = files
+    }
 }
 
 /// Why a file could not be read.

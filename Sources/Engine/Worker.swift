@@ -15,18 +15,25 @@ package struct WorkerParameters {
     /// Minutes east of UTC, for `$time_local`.
     package var utcOffsetMinutes = 0
     package var hostname = ""
+    /// `worker_shutdown_timeout`: a graceful stop that lasts longer cuts what is left.
+    package var shutdownTimeoutMs: Int64?
     package init() {}
 }
 
-/// A listening socket every worker waits on. Owned by Control.
-package struct ListeningSocket: Sendable {
-    package var descriptor: Int32
+/// A listening socket that all workers share. It closes when its last owner lets it go.
+package final class ListeningSocket: Sendable {
+    package let descriptor: Int32
     /// The text of its address, by which a snapshot's `ListenSettings` is found.
-    package var address: String
-    package init(descriptor: Int32, address: String) {
+    package let address: String
+    private let close: @Sendable (Int32) -> Void
+
+    package init(descriptor: Int32, address: String, close: @escaping @Sendable (Int32) -> Void) {
         self.descriptor = descriptor
         self.address = address
+        self.close = close
     }
+
+    deinit { close(descriptor) }
 }
 
 /// Who an epoll event is for, in the top bits of the word it was registered with: generation << 32 | owner << 28 | index.
@@ -44,7 +51,11 @@ enum EventOwner: UInt64 {
 }
 
 /// Where a timer's owner is a worker's own duty rather than a connection.
-enum TimerOwner { static let acceptRest: UInt64 = 5 << 28, logFlush: UInt64 = 6 << 28 }
+enum TimerOwner {
+    static let acceptRest: UInt64 = 5 << 28
+    static let logFlush: UInt64 = 6 << 28
+    static let shutdown: UInt64 = 8 << 28
+}
 
 package final class Worker {
     let kernel: any Kernel
@@ -176,6 +187,7 @@ package final class Worker {
     private func timerFired(_ word: UInt64) {
         if word == TimerOwner.acceptRest { return resumeAccepting() }
         if word == TimerOwner.logFlush { return flushDueLogs() }
+        if word == TimerOwner.shutdown { return stopNow() }
         let handle = Handle(index: UInt32(truncatingIfNeeded: word & 0x0FFF_FFFF), generation: UInt32(word >> 32))
         switch EventOwner(rawValue: (word >> 28) & 15) {
         case .client: if let c = clients.find(handle) { clientTimedOut(c) }
@@ -233,6 +245,7 @@ package final class Worker {
         for command in mailbox.takeAll() {
             switch command {
             case .adoptSnapshot: adoptPublished()
+            case .listen(let sockets): listen(to: sockets)
             case .stopGracefully: stopGracefully()
             case .stopNow: stopNow()
             }
@@ -242,6 +255,7 @@ package final class Worker {
     private func stopGracefully() {
         isStopping = true
         closeListeners()
+        if let timeout = parameters.shutdownTimeoutMs { timers.set(timers.make(owner: TimerOwner.shutdown), at: nowMs + timeout) }
         for handle in clients.handles {
             if let c = clients.find(handle), c.phase == .idle { closeClient(c) }
         }

@@ -124,6 +124,24 @@ static inline void clinux_sleep_ms(int ms) {
     struct timespec t = { ms / 1000, (long)(ms % 1000) * 1000000 };
     nanosleep(&t, NULL);
 }
+// /dev/null on whichever of the descriptors 0 to 2 is closed. open takes the lowest free number, so counting up is enough.
+static inline void clinux_open_missing_descriptors(void) {
+    for (int fd = 0; fd <= 2; fd++) {
+        if (fcntl(fd, F_GETFD) < 0) { (void)open("/dev/null", fd == 0 ? O_RDONLY : O_WRONLY); }
+    }
+}
+// A session of its own, with standard input and output on /dev/null.
+static inline void clinux_detach(void) {
+    setsid();
+    int null = open("/dev/null", O_RDWR);
+    if (null < 0) { return; }
+    dup2(null, 0);
+    dup2(null, 1);
+    if (null > 2) { close(null); }
+}
+static inline void clinux_ignore_sigpipe(void) { signal(SIGPIPE, SIG_IGN); }
+// fork is hidden from Swift; called before any thread is started.
+static inline int clinux_fork(void) { return (int)fork(); }
 // Gives up root for good: group, supplementary groups, user. `group` may be NULL: the user's own.
 static inline int clinux_become(const char *user, const char *group) {
     struct passwd *p = getpwnam(user);

@@ -7,6 +7,8 @@ import Synchronization
 package enum WorkerCommand: Sendable {
     /// Look at the published snapshot now rather than at the next request: an idle worker would hold the old one for ever.
     case adoptSnapshot
+    /// Wait on these sockets and on no others.
+    case listen([ListeningSocket])
     /// Finish what is in flight, close idle connections, then end the loop.
     case stopGracefully
     /// Close everything and end the loop.

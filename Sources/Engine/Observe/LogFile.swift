@@ -2,6 +2,7 @@
 // A `LogFile` names a file for the hot path; `OpenLogFile` owns its descriptor. A log that cannot be written never stops an exchange.
 
 import Bytes
+import CLinux
 import Synchronization
 
 /// The descriptor of one log file, shared by all workers; replaced in one store when logs are reopened.
@@ -18,6 +19,11 @@ package final class OpenLogFile: Sendable {
 
     /// Makes `fresh` the file's descriptor and returns the old one, to be closed once no write can be under way.
     package func replace(with fresh: Int32) -> Int32 { descriptor.exchange(fresh, ordering: .acquiringAndReleasing) }
+
+    /// Appends from outside a worker.
+    package func append(_ bytes: [UInt8]) {
+        if clinux_write(current, bytes, bytes.count) != bytes.count { _ = lostLines.add(1, ordering: .relaxed) }
+    }
 
     package var current: Int32 { descriptor.load(ordering: .acquiring) }
 }

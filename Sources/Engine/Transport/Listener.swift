@@ -5,21 +5,42 @@ import Bytes
 import CLinux
 
 struct WorkerListener {
-    var descriptor: Int32
+    var socket: ListeningSocket?
     var address: String
     /// The current snapshot's settings for the address; nil when the address has left the configuration.
     var settings: Ref<ListenSettings>?
     var isRegistered = false
     /// How many connections to take at once: doubled while there are more, one again when there are none.
     var appetite = 1
+
+    var descriptor: Int32 { socket?.descriptor ?? -1 }
 }
 
 extension Worker {
     func open(_ socket: ListeningSocket) {
         let index = listeners.count
         listeners.append(
-            WorkerListener(descriptor: socket.descriptor, address: socket.address, settings: listenSettings(for: socket.address)))
+            WorkerListener(socket: socket, address: socket.address, settings: listenSettings(for: socket.address)))
         register(index)
+    }
+
+    /// Opens what is new and lets go what has left. Places stay, since connections name them.
+    func listen(to sockets: [ListeningSocket]) {
+        if isStopping { return }
+        for i in listeners.indices where !sockets.contains(where: { $0 === listeners[i].socket }) {
+            if listeners[i].isRegistered { _ = kernel.epollRemove(epoll, listeners[i].descriptor) }
+            listeners[i].isRegistered = false
+            listeners[i].socket = nil
+        }
+        for socket in sockets where !listeners.contains(where: { $0.socket === socket }) {
+            if let place = listeners.firstIndex(where: { $0.socket == nil && $0.address == socket.address }) {
+                listeners[place].socket = socket
+                listeners[place].settings = listenSettings(for: socket.address)
+                register(place)
+            } else {
+                open(socket)
+            }
+        }
     }
 
     func listenSettings(for address: String) -> Ref<ListenSettings>? {
@@ -28,7 +49,7 @@ extension Worker {
     }
 
     private func register(_ i: Int) {
-        if listeners[i].isRegistered { return }
+        if listeners[i].isRegistered || listeners[i].socket == nil { return }
         let word = EventOwner.word(.listener, Handle(index: UInt32(i), generation: 1))
         let r = kernel.epollAdd(epoll, listeners[i].descriptor, events: Readiness.readable | Readiness.exclusive, data: word)
         listeners[i].isRegistered = r >= 0
@@ -74,6 +95,7 @@ extension Worker {
         for i in listeners.indices where listeners[i].isRegistered {
             _ = kernel.epollRemove(epoll, listeners[i].descriptor)
             listeners[i].isRegistered = false
+            listeners[i].socket = nil
         }
     }
 

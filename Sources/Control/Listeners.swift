@@ -1,0 +1,79 @@
+// Opens the listening sockets of a configuration and keeps them over reloads, so that no connection is refused in between.
+// Owned by the supervisor; the sockets are shared with the workers and close with their last owner.
+
+import CLinux
+import Engine
+
+package struct ListenFailure: Error, CustomStringConvertible {
+    package let description: String
+}
+
+package final class Listeners {
+    private var open: [ListenAddress: ListeningSocket] = [:]
+
+    package init() {}
+
+    package var sockets: [ListeningSocket] { Array(open.values) }
+
+    /// Opens what is new and lets go what is not wanted any more; on a failure everything stays as it was.
+    package func adjust(to wanted: [ListenAddress: ListenOptions]) throws(ListenFailure) {
+        var next: [ListenAddress: ListeningSocket] = [:]
+        for (address, options) in wanted {
+            if let kept = open[address] {
+                next[address] = kept
+                continue
+            }
+            // A wildcard and an address on one port bind beside each other only if both say so.
+            let overlaps = wanted.keys.contains { $0 != address && $0.port == address.port && !$0.isUnix && ($0.isWildcard || address.isWildcard) }
+            next[address] = try listen(address, options, overlaps: overlaps && !address.isUnix)
+        }
+        for (address, _) in open where next[address] == nil && address.isUnix { _ = clinux_unlink(address.unixPath) }
+        open = next
+    }
+
+    /// Removes the paths of unix sockets; the sockets close with the workers.
+    package func removePaths() {
+        for address in open.keys where address.isUnix { _ = clinux_unlink(address.unixPath) }
+        open = [:]
+    }
+
+    private func listen(_ address: ListenAddress, _ options: ListenOptions, overlaps: Bool) throws(ListenFailure) -> ListeningSocket {
+        let family = Int32(address.bytes[0]) | Int32(address.bytes[1]) << 8
+        let fd = clinux_socket(family, Int32(SOCK_STREAM.rawValue))
+        if fd < 0 { throw ListenFailure(description: "socket() for \(address.text) failed (\(errnoWords(-fd)))") }
+        func fail(_ call: String, _ r: Int32) -> ListenFailure {
+            _ = clinux_close(fd)
+            return ListenFailure(description: "\(call)() to \(address.text) failed (\(errnoWords(-r)))")
+        }
+        set(fd, family, options, sharesPort: overlaps || options.isReusePort)
+        var r = clinux_bind(fd, address.bytes, UInt32(address.bytes.count))
+        if r == -EADDRINUSE, address.isUnix, isStale(address) {
+            _ = clinux_unlink(address.unixPath)
+            r = clinux_bind(fd, address.bytes, UInt32(address.bytes.count))
+        }
+        if r < 0 { throw fail("bind", r) }
+        if address.isUnix { _ = chmod(address.unixPath, 0o666) }
+        r = clinux_listen(fd, options.backlog)
+        if r < 0 { throw fail("listen", r) }
+        return ListeningSocket(descriptor: fd, address: address.text) { _ = clinux_close($0) }
+    }
+
+    private func set(_ fd: Int32, _ family: Int32, _ options: ListenOptions, sharesPort: Bool) {
+        if family != AF_UNIX { _ = clinux_set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1) }
+        if sharesPort { _ = clinux_set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1) }
+        if family == AF_INET6 { _ = clinux_set_option(fd, Int32(IPPROTO_IPV6), IPV6_V6ONLY, options.ipv6Only ? 1 : 0) }
+        if let n = options.receiveBufferBytes { _ = clinux_set_option(fd, SOL_SOCKET, SO_RCVBUF, n) }
+        if let n = options.sendBufferBytes { _ = clinux_set_option(fd, SOL_SOCKET, SO_SNDBUF, n) }
+        if let keepalive = options.keepalive { _ = clinux_set_option(fd, SOL_SOCKET, SO_KEEPALIVE, keepalive ? 1 : 0) }
+        if let n = options.deferSeconds { _ = clinux_set_option(fd, Int32(IPPROTO_TCP), TCP_DEFER_ACCEPT, n) }
+        if let n = options.fastOpen { _ = clinux_set_option(fd, Int32(IPPROTO_TCP), TCP_FASTOPEN, n) }
+    }
+
+    /// The file of a unix socket that nobody listens on: left behind by a process that died.
+    private func isStale(_ address: ListenAddress) -> Bool {
+        let probe = clinux_socket(AF_UNIX, Int32(SOCK_STREAM.rawValue))
+        if probe < 0 { return false }
+        defer { _ = clinux_close(probe) }
+        return clinux_connect(probe, address.bytes, UInt32(address.bytes.count)) == -ECONNREFUSED
+    }
+}
