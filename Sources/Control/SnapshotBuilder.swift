@@ -94,7 +94,7 @@ package final class SnapshotBuilder {
         var blocks: [Directive] = []
         var steps: [(Directive, DirectiveRule?)] = []
         for d in directives {
-            if Self.ownBlocks.contains(d.name.text), d.name.text != "if" {
+            if Self.ownBlocks.contains(d.name.text), d.name.text != "if", scope.context != .upstream {
                 blocks.append(d)
             } else if d.name.text == "if" {
                 steps.append((d, nil))
