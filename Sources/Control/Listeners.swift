@@ -31,8 +31,8 @@ package final class Listeners {
         open = next
     }
 
-    /// Removes the paths of unix sockets; the sockets close with the workers.
-    package func removePaths() {
+    /// Lets all sockets go, and removes the paths of unix sockets.
+    package func close() {
         for address in open.keys where address.isUnix { _ = clinux_unlink(address.unixPath) }
         open = [:]
     }

@@ -260,6 +260,7 @@ extension SnapshotBuilder {
 
     func defaultAccessLog() throws(Diagnostic) -> [AccessLogSpec] {
         let format = try combinedFormat()
+        system.makeFolder(logs.absolute("logs"))
         let file = try accessLogFile(Word("logs/access.log", position: Position(file: "the default access_log")))
         return [AccessLogSpec(file: file, path: .empty, format: format.template, escaping: format.escaping, condition: .empty)]
     }

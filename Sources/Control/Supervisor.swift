@@ -101,7 +101,9 @@ package final class Supervisor: @unchecked Sendable {
         say(built.warnings)
     }
 
+    /// New connections are refused from now on: the workers let their listeners go too.
     package func stop(gracefully: Bool) {
+        listeners.close()
         for worker in workers { worker.mailbox.post(gracefully ? .stopGracefully : .stopNow) }
     }
 
@@ -123,7 +125,6 @@ package final class Supervisor: @unchecked Sendable {
     /// Returns when every worker has ended.
     package func wait() {
         for worker in workers { worker.join() }
-        listeners.removePaths()
     }
 
     package func reopenLogs() { for problem in logs.reopen() { say(.alert, problem) } }

@@ -58,7 +58,8 @@ struct LoadTests {
             let number = Int(r["X-Request-Id"]?.dropFirst() ?? "") ?? 0
             if number % 10 == 0 { c.reset() } else { try c.answer(body: "x") }
         }
-        let proxy = try Proxy(server: "location / { proxy_pass http://\(upstream.endpoint); }")
+        // A GET lost to a kept connection would be tried once more; here each request is to arrive once.
+        let proxy = try Proxy(server: "location / { proxy_next_upstream off; proxy_pass http://\(upstream.endpoint); }")
         let result = try Load(proxy.endpoint, connections: 8, requests: 500).finish()
         #expect(result.failures == [])
         #expect(result.count(502) == 50)

@@ -44,11 +44,11 @@ struct VariableTests {
     @Test func theDefaultLineIsTheCombinedOne() throws {
         let upstream = try Upstream(saying: "hello")
         let proxy = try Proxy(server: "location / { proxy_pass http://\(upstream.endpoint); }")
-        try proxy.get("/a?b=\"c\"", ["Referer: http://r/", "User-Agent: me \"quoted\" \u{07}"])
+        try proxy.get("/a?b=\"c\"", ["Referer: http://r/", "User-Agent: me \"quoted\" \u{e9}"])
         let line = try proxy.waitForLines(1)[0]
         let pattern = #"^127\.0\.0\.1 - - \[\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\] "#
         #expect(line.range(of: pattern, options: .regularExpression) != nil, "\(line)")
-        #expect(line.hasSuffix(#""GET /a?b=\x22c\x22 HTTP/1.1" 200 5 "http://r/" "me \x22quoted\x22 \x07""#), "\(line)")
+        #expect(line.hasSuffix(#""GET /a?b=\x22c\x22 HTTP/1.1" 200 5 "http://r/" "me \x22quoted\x22 \xC3\xA9""#), "\(line)")
     }
 
     @Test func aLineTellsWhichUpstreamAnsweredAndHow() throws {

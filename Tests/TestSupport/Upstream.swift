@@ -73,8 +73,9 @@ public final class Upstream: Sendable {
         }
     }
 
-    /// From its return on, new connections are refused; open ones live on.
+    /// From its return on the server is gone, as when its process ends: new connections are refused, open ones closed.
     public func refuse() {
+        defer { closeConnections() }
         let (fd, stopped) = state.with { s in
             defer {
                 s.listener = -1

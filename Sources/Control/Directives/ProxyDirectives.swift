@@ -134,7 +134,8 @@ enum ProxyDirectives {
         if rest.hasPrefix("unix:") {
             let path = rest.dropFirst(5)
             guard let colon = path.firstIndex(of: ":") else { return (rest, nil) }
-            return ("unix:" + path[..<colon], String(path[path.index(after: colon)...]))
+            let uri = String(path[path.index(after: colon)...])
+            return ("unix:" + path[..<colon], uri.isEmpty ? nil : uri)
         }
         guard let at = rest.firstIndex(where: { $0 == "/" || $0 == "?" }) else { return (rest, nil) }
         let uri = String(rest[at...])

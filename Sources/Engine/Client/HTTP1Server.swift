@@ -196,7 +196,7 @@ extension Worker {
             var offset = 0
             while offset < c.input.count || c.discard.isComplete {
                 switch c.discard.step(c.input, at: &offset) {
-                case .data: continue
+                case .data, .trailer: continue
                 case .needMore: break
                 case .bad: return closeClient(c)
                 case .complete:

@@ -77,6 +77,7 @@ extension Worker {
 
     func appendLastChunk(_ w: Ref<ByteWriter>, _ x: Ref<Exchange>) {
         w.value.append("0\r\n")
+        if x.location.proxy.passTrailers, !x.keptTrailers.isEmpty { appendUpstreamTrailers(w, x) }
         if x.addTrailers {
             let lines = x.location.addTrailers
             let mark = w.count

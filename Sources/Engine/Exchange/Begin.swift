@@ -150,7 +150,8 @@ extension Worker {
     private func chooseServer(_ x: Ref<Exchange>) {
         guard let listen = listeners[Int(x.client.listener)].settings else { return }
         var chosen = listen.defaultServer
-        if !x.host.isEmpty {
+        // A request without Host belongs to a server with an empty name, if there is one.
+        if !x.host.isEmpty || !x.hasHost {
             if let found = listen.names.find(x.host) {
                 chosen = found
             } else {

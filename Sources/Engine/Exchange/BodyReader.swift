@@ -33,6 +33,8 @@ struct BodyReader: BitwiseCopyable {
     enum Step {
         /// Payload at this place in the input.
         case data(ByteView)
+        /// Bytes of the trailer section, line ends included; the empty line that ends it comes last.
+        case trailer(ByteView)
         case needMore
         case complete
         case bad
@@ -75,23 +77,25 @@ struct BodyReader: BitwiseCopyable {
             case .lastChunk: inTrailers = true
             }
         }
-        // Trailers are read to their empty line; who wants their fields looks at the input himself.
-        while offset < input.count {
+        return trailerStep(input, &offset)
+    }
+
+    /// Reads on to the empty line that ends the section.
+    private mutating func trailerStep(_ input: ByteView, _ offset: inout Int) -> Step {
+        let start = offset
+        while offset < input.count, !isComplete {
             let byte = input[offset]
             offset += 1
             trailerBytes += 1
             if byte == 0x0A {
-                if trailerLine == 0 {
-                    isComplete = true
-                    return .complete
-                }
+                isComplete = trailerLine == 0
                 trailerLine = 0
             } else if byte != 0x0D {
                 trailerLine += 1
             }
             if trailerBytes > Limits.trailerBytesMax { return .bad }
         }
-        return .needMore
+        return offset == start ? .needMore : .trailer(input.slice(start, offset - start))
     }
 
     /// The body's sender closed: right for a body that ends so, and for none other.

@@ -52,8 +52,7 @@ extension Worker {
         let reason = reasonPhrase(head.status)
         if reason.utf8CodeUnitCount > 0, head.status >= 300 {
             let status = head.status
-            // nginx's pages say "302 Found" under a status line that says "Moved Temporarily".
-            let title: StaticString = status == 302 ? "Found" : reason
+            let title = pageTitle(status, reason)
             w.value.append("<html>\r\n<head><title>")
             if isTooLargeHead {
                 w.value.append("400 Request Header Or Cookie Too Large")
@@ -78,6 +77,15 @@ extension Worker {
             return finish(x, .failed(.noMemory))
         }
         answer(x, head, text: page)
+    }
+
+    /// nginx's pages differ from its status lines in these.
+    private func pageTitle(_ status: UInt16, _ reason: StaticString) -> StaticString {
+        switch status {
+        case 302: "Found"
+        case 401: "Authorization Required"
+        default: reason
+        }
     }
 
     private func appendTitle(_ w: Ref<ByteWriter>, _ status: UInt16, _ title: StaticString) {

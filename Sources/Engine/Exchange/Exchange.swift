@@ -124,6 +124,8 @@ package struct Exchange: BitwiseCopyable {
     var keptUpstreamHead = ByteView.empty
     var keptUpstreamFields = Frozen<HeaderField>.empty
     var upstreamKeepsAlive = false
+    /// The upstream's trailer section, once it is whole.
+    var keptTrailers = ByteView.empty
 
     // MARK: The answer
     var status: UInt16 = 0

@@ -87,6 +87,7 @@ extension Worker {
             switch x.body.step(c.input, at: &offset) {
             case .data(let piece):
                 if !keepBodyPiece(x, piece) { return }
+            case .trailer: continue
             case .needMore, .complete:
                 c.input = c.input.slice(offset)
                 if !c.input.isEmpty { ownInput(c) }

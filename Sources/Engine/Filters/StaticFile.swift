@@ -56,11 +56,6 @@ extension Worker {
         head.contentType = typeByExtension(x) ?? x.location.defaultType
         head.contentLength = facts.size
         head.lastModified = facts.modifiedSeconds
-        if let since = requestField(.ifModifiedSince, x), parseHTTPDate(since.buffer.span) == facts.modifiedSeconds, x.errorStatus == 0 {
-            head.status = 304
-            head.contentLength = -1
-            head.contentType = .empty
-        }
         valueText.value.reset()
         valueText.value.append("\"")
         valueText.value.append(hex: UInt64(bitPattern: facts.modifiedSeconds))
@@ -68,6 +63,11 @@ extension Worker {
         valueText.value.append(hex: UInt64(bitPattern: facts.size))
         valueText.value.append("\"")
         head.etag = x.region.copy(valueText.view, from: &buffers, limit: Limits.regionBytesMax) ?? .empty
+        if isUnchanged(x, head) {
+            head.status = 304
+            head.contentLength = -1
+            head.contentType = .empty
+        }
         x.file = fd
         x.fileOffset = 0
         x.fileEnd = facts.size
@@ -88,6 +88,25 @@ extension Worker {
         }
         guard emit(x, out.view) else { return }
         pumpFile(x)
+    }
+
+    /// If-None-Match decides where it is given, else If-Modified-Since, compared exactly (RFC 9110 section 13).
+    private func isUnchanged(_ x: Ref<Exchange>, _ head: AnswerHead) -> Bool {
+        if x.errorStatus != 0 { return false }
+        if let tags = joinedRequestFields(.ifNoneMatch, x, ", ") {
+            if tags == ByteView("*") { return true }
+            var from = 0
+            while from < tags.count {
+                let end = tags.firstIndex(of: 0x2C, from: from) ?? tags.count
+                var tag = tags.slice(from, end - from).trimmed
+                if tag.hasPrefix(ByteView("W/")) { tag = tag.slice(2) }
+                if tag == head.etag { return true }
+                from = end + 1
+            }
+            return false
+        }
+        guard let since = requestField(.ifModifiedSince, x) else { return false }
+        return parseHTTPDate(since.buffer.span) == head.lastModified
     }
 
     /// Sends as much of the file as the client takes.

@@ -73,6 +73,19 @@ extension Worker {
         return value
     }
 
+    /// `proxy_pass_trailers`: the trailer fields that are not about this connection or the message's framing (RFC 9110 6.5.1).
+    func appendUpstreamTrailers(_ w: Ref<ByteWriter>, _ x: Ref<Exchange>) {
+        var fields = fieldScratch.mutableSpan
+        guard case .fields(let count, _) = parseTrailerFields(x.keptTrailers.buffer.span, fields: &fields) else {
+            return logExchange(.warn, "upstream sent invalid trailers, they are left out", x)
+        }
+        for i in 0..<count {
+            let f = upstreamField(i)
+            if f.known.isHopByHop || f.known == .contentLength || f.known == .host || f.known == .setCookie { continue }
+            appendLine(w, slice(f.name, x.keptTrailers), slice(f.value, x.keptTrailers))
+        }
+    }
+
     // MARK: proxy_redirect
 
     private enum RedirectField { case location, refresh }

@@ -200,6 +200,7 @@ extension Worker {
                 let target = start + count
                 if piece.start != UnsafePointer(target) { target.update(from: piece.start, count: piece.count) }
                 count += piece.count
+            case .trailer(let piece): keepTrailer(x, piece)
             case .needMore, .complete: break reading
             case .bad:
                 logExchange(.error, Fault.upstreamBadBody.words, x)
@@ -266,6 +267,15 @@ extension Worker {
             }
         }
         return ByteView(start, end - start)
+    }
+
+    /// Collects the trailer section; it is short, and the buffer of the head is free by now.
+    private func keepTrailer(_ x: Ref<Exchange>, _ piece: ByteView) {
+        if x.headBuffer.isNone { x.headBuffer = buffers.take(Limits.trailerBytesMax) }
+        if x.headBuffered + piece.count > x.headBuffer.capacity { return }
+        (x.headBuffer.start + x.headBuffered).update(from: piece.start, count: piece.count)
+        x.headBuffered += piece.count
+        if x.response.isComplete { x.keptTrailers = ByteView(x.headBuffer.start, x.headBuffered) }
     }
 
     /// The response is whole: the connection serves on, or closes.

@@ -11,6 +11,7 @@ extension Worker {
         case .sentHTTPName: return sentField(v.name, x)
         case .sentTrailerName: return sentTrailer(v.name, x)
         case .upstreamHTTPName: return upstreamField(v.name, x)
+        case .upstreamTrailerName: return x.keptTrailers.isEmpty ? nil : joinedLines(x.keptTrailers, from: 0, v.name)
         case .upstreamCookieName: return upstreamCookie(v.name, x)
         case .upstreamAddr, .upstreamStatus, .upstreamConnectTime, .upstreamHeaderTime, .upstreamResponseTime, .upstreamResponseLength,
             .upstreamBytesReceived, .upstreamBytesSent:
