@@ -79,6 +79,14 @@
         return slice(first, last - first)
     }
 
+    /// Without the line end and the blanks at both ends.
+    @inlinable
+    public var trimmedLine: ByteView {
+        var last = count
+        while last > 0, unsafe start[last - 1] == 0x0A || start[last - 1] == 0x0D { last -= 1 }
+        return slice(0, last).trimmed
+    }
+
     /// FNV-1a over the bytes with ASCII letters lowered: for tables keyed by host or by header name. Not for keys an attacker
     /// may flood: those tables are built from the configuration alone.
     @inlinable

@@ -82,6 +82,11 @@ extension DirectiveRule {
     static func accepted(_ name: String, _ contexts: Set<Context>, _ arguments: ClosedRange<Int>, why: String) -> DirectiveRule {
         DirectiveRule(name, contexts, arguments) { (_, _) throws(Diagnostic) in }
     }
+
+    /// As above, with "on" or "off".
+    static func acceptedFlag(_ name: String, _ contexts: Set<Context>, why: String) -> DirectiveRule {
+        DirectiveRule(name, contexts, 1...1) { (_, d) throws(Diagnostic) in _ = try d.arguments[0].flag(of: name) }
+    }
 }
 
 extension Word {

@@ -11,8 +11,11 @@ package struct HeaderTemplate: BitwiseCopyable {
     package var value: Template
     /// `add_header ... always`: for every status, not only for the successful ones.
     package var always = false
+    /// The name is "Connection".
+    package var isConnection: Bool
     package init(name: ByteView, value: Template, always: Bool = false) {
         self.name = name
+        isConnection = name.equalsIgnoringCase(ByteView("Connection"))
         self.value = value
         self.always = always
     }
@@ -83,6 +86,9 @@ package struct LocationSettings: BitwiseCopyable {
     package var tryFiles = Frozen<Template>.empty
     package var mediaTypes = MediaTypes.empty
     package var defaultType = ByteView("text/plain")
+    package var chunksAnswers = true
+    package var sendsETag = true
+    package var ifModifiedSince = IfModifiedSince.exact
     package var addHeaders = Frozen<HeaderTemplate>.empty
     package var addTrailers = Frozen<HeaderTemplate>.empty
     package var expires = Expires.off
@@ -97,6 +103,8 @@ package struct LocationSettings: BitwiseCopyable {
 
     package init() {}
 }
+
+package enum IfModifiedSince: UInt8, BitwiseCopyable { case off, exact, before }
 
 /// The `expires` directive.
 package enum Expires: BitwiseCopyable {

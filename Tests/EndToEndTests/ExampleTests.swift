@@ -99,7 +99,8 @@ struct ExampleTests {
         let result = try load.finish()
         #expect(result.failures == [])
         #expect(result.count(200) == result.sent, "\(result.statuses) \(peers.map(\.failures)) \(proxy.errorLog)")
-        #expect(peers.map(\.requestCount).reduce(0, +) == result.sent)
+        // A request that died with its peer has been asked again elsewhere: each of the four connections had at most one there.
+        #expect((result.sent...result.sent + 4).contains(peers.map(\.requestCount).reduce(0, +)))
     }
 
     private func fallback(_ green: Upstream, _ blue: Upstream) throws -> Proxy {

@@ -30,11 +30,16 @@ enum AnswerDirectives {
         .flag("absolute_redirect", .httpLevels, \.absoluteRedirect),
         .flag("port_in_redirect", .httpLevels, \.portInRedirect),
         .flag("server_name_in_redirect", .httpLevels, \.serverNameInRedirect),
-        .accepted("msie_padding", .httpLevels, 1...1, why: "for a browser that is gone"),
-        .accepted("msie_refresh", .httpLevels, 1...1, why: "for a browser that is gone"),
-        .accepted("chunked_transfer_encoding", .httpLevels, 1...1, why: "HTTP/1.1 clients get chunks when the length is not known"),
-        .accepted("etag", .httpLevels, 1...1, why: "files always carry one"),
-        .accepted("if_modified_since", .httpLevels, 1...1, why: "compared exactly, which is nginx's default"),
+        .acceptedFlag("msie_padding", .httpLevels, why: "for a browser that is gone"),
+        .acceptedFlag("msie_refresh", .httpLevels, why: "for a browser that is gone"),
+        .flag("chunked_transfer_encoding", .httpLevels, \.chunksAnswers),
+        .flag("etag", .httpLevels, \.sendsETag),
+        DirectiveRule("if_modified_since", .httpLevels, 1...1) { (scope, d) throws(Diagnostic) in
+            guard let mode: IfModifiedSince = ["off": .off, "exact": .exact, "before": .before][d.arguments[0].text] else {
+                throw .invalidValue(d.arguments[0], of: "if_modified_since", expected: "\"off\", \"exact\" or \"before\"")
+            }
+            scope.location.settings.ifModifiedSince = mode
+        },
     ]
 
     private static func line(_ scope: Scope, _ d: Directive) throws(Diagnostic) -> HeaderTemplate {

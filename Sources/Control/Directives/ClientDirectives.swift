@@ -57,6 +57,6 @@ enum ClientDirectives {
         },
         .serverFlag("ignore_invalid_headers", \.ignoreInvalidHeaders),
         .serverFlag("underscores_in_headers", \.underscoresInHeaders),
-        .accepted("client_body_in_single_buffer", .httpLevels, 1...1, why: "a body in memory is always in one buffer"),
+        .acceptedFlag("client_body_in_single_buffer", .httpLevels, why: "a body in memory is always in one buffer"),
     ]
 }

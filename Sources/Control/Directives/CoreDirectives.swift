@@ -49,10 +49,10 @@ enum CoreDirectives {
         .accepted("variables_hash_max_size", [.http], 1...1, why: "tables are sized to fit"),
         .accepted("connection_pool_size", .httpAndServer, 1...1, why: "memory is pooled by the worker"),
         .accepted("request_pool_size", .httpAndServer, 1...1, why: "memory is pooled by the worker"),
-        .accepted("sendfile", .httpLevelsAndIf, 1...1, why: "large files always go by sendfile"),
+        .acceptedFlag("sendfile", .httpLevelsAndIf, why: "large files always go by sendfile"),
         .accepted("sendfile_max_chunk", .httpLevelsAndIf, 1...1, why: "a turn's share is bounded in any case"),
-        .accepted("tcp_nopush", .httpLevels, 1...1, why: "head and first data leave in one send"),
-        .accepted("tcp_nodelay", .httpLevels, 1...1, why: "always on"),
+        .acceptedFlag("tcp_nopush", .httpLevels, why: "head and first data leave in one send"),
+        .acceptedFlag("tcp_nodelay", .httpLevels, why: "always on"),
         .accepted("open_file_cache", .httpLevels, 1...2, why: "files are opened for each answer"),
         .accepted("aio", .httpLevels, 1...1, why: "files are sent by the kernel"),
         .accepted("directio", .httpLevels, 1...1, why: "files are sent by the kernel"),
@@ -110,7 +110,7 @@ enum CoreDirectives {
 
     private static func option(_ word: Word, _ options: inout ListenOptions) throws(Diagnostic) {
         guard let (name, value) = word.parameter else {
-            throw .invalidValue(word, of: "listen", expected: "a parameter of listen, such as default_server or backlog=511")
+            throw invalid(word)
         }
         switch name {
         case "backlog": options.backlog = Int32(try value.integer(in: 1...Int(Int32.max), of: "listen"))
@@ -119,7 +119,13 @@ enum CoreDirectives {
         case "fastopen": options.fastOpen = Int32(try value.integer(in: 1...Int(Int32.max), of: "listen"))
         case "ipv6only": options.ipv6Only = try value.flag(of: "listen")
         case "so_keepalive": options.keepalive = value.text != "off"
-        default: throw .invalidValue(word, of: "listen", expected: "a parameter of listen, such as default_server or backlog=511")
+        default: throw invalid(word)
         }
+    }
+
+    private static func invalid(_ word: Word) -> Diagnostic {
+        Diagnostic(
+            at: word.position, directive: "listen", "invalid parameter \"\(word.shown)\" of the \"listen\" directive", found: word.shown,
+            expected: "a parameter of listen, such as default_server or backlog=511")
     }
 }

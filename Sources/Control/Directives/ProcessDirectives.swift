@@ -39,16 +39,16 @@ enum ProcessDirectives {
             }
             scope.builder.process.group = d.arguments[1].text
         },
-        .accepted("master_process", [.main], 1...1, why: "there is one process; its threads are the workers"),
+        .acceptedFlag("master_process", [.main], why: "there is one process; its threads are the workers"),
         .accepted("worker_priority", [.main], 1...1, why: "set the priority of the service instead"),
         .accepted("worker_cpu_affinity", [.main], 1...(.max), why: "the kernel places the threads"),
         .accepted("timer_resolution", [.main], 1...1, why: "the clock is read once a turn in any case"),
-        .accepted("pcre_jit", [.main], 1...1, why: "expressions are always compiled"),
+        .acceptedFlag("pcre_jit", [.main], why: "expressions are always compiled"),
         .accepted("debug_points", [.main], 1...1, why: "for nginx's own developers"),
         .accepted("lock_file", [.main], 1...1, why: "no lock is needed"),
-        .accepted("multi_accept", [.events], 1...1, why: "how many connections are taken at once adapts itself"),
+        .acceptedFlag("multi_accept", [.events], why: "how many connections are taken at once adapts itself"),
         .accepted("use", [.events], 1...1, why: "epoll is always used"),
-        .accepted("accept_mutex", [.events], 1...1, why: "the kernel wakes one worker"),
+        .acceptedFlag("accept_mutex", [.events], why: "the kernel wakes one worker"),
         .accepted("accept_mutex_delay", [.events], 1...1, why: "the kernel wakes one worker"),
         .accepted("debug_connection", [.events], 1...1, why: "use error_log with level debug"),
     ]

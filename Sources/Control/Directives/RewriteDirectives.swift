@@ -24,8 +24,8 @@ enum RewriteDirectives {
         DirectiveRule("rewrite", places, 2...3, isRewriteStep: true, isUnique: false) { (scope, d) throws(Diagnostic) in
             scope.location.steps.append(try rewrite(scope, d))
         },
-        .accepted("rewrite_log", [.http, .server, .location, .ifInServer, .ifInLocation], 1...1, why: "use error_log with level debug"),
-        .accepted("uninitialized_variable_warn", [.http, .server, .location], 1...1, why: "nothing is said of empty variables"),
+        .acceptedFlag("rewrite_log", [.http, .server, .location, .ifInServer, .ifInLocation], why: "use error_log with level debug"),
+        .acceptedFlag("uninitialized_variable_warn", [.http, .server, .location], why: "nothing is said of empty variables"),
     ]
 
     private static func answer(_ scope: Scope, _ d: Directive) throws(Diagnostic) -> RewriteStep {

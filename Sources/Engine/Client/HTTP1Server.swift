@@ -98,9 +98,11 @@ extension Worker {
         }
     }
 
-    private func headBytesMax(_ c: Ref<ClientConnection>) -> Int {
-        guard let server = c.defaultServer(in: self) else { return 1024 }
-        return server.headerBufferBytes + server.largeHeaderBuffers * server.largeHeaderBytes
+    private func headBytesMax(_ c: Ref<ClientConnection>) -> Int { c.defaultServer(in: self).map { headBytesMax($0) } ?? 1024 }
+
+    /// All the bytes one head may have: the first buffer and the large ones.
+    func headBytesMax(_ server: Ref<ServerSettings>) -> Int {
+        server.headerBufferBytes + server.largeHeaderBuffers * server.largeHeaderBytes
     }
 
     /// Moves the input into a buffer of its own with room for `more`, all of it at the buffer's start.

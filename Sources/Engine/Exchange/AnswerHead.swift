@@ -73,13 +73,13 @@ extension Worker {
     private func decideFraming(_ x: Ref<Exchange>) {
         let status = x.status
         x.headOnly = x.method == .head || x.head.method == .head || status == 204 || status == 304 || status < 200
-        x.addTrailers = !x.location.addTrailers.isEmpty && x.head.versionMinor > 0 && !x.headOnly
+        x.addTrailers = !x.location.addTrailers.isEmpty && x.head.versionMinor > 0 && x.location.chunksAnswers && !x.headOnly
         if status == 204 || status < 200 { x.contentLength = -1 }
         if x.headOnly {
             x.framing = .none
         } else if x.contentLength >= 0, !x.addTrailers {
             x.framing = .length
-        } else if x.head.versionMinor > 0 {
+        } else if x.head.versionMinor > 0, x.location.chunksAnswers {
             x.contentLength = -1
             x.framing = .chunked
         } else {

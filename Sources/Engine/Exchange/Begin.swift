@@ -122,6 +122,7 @@ extension Worker {
         }
         if Int(head.lineRange.count) + 2 > x.server.largeHeaderBytes { return .lineTooLarge }
         if head.fieldCount > x.server.maxHeaders { return .fieldsTooLarge }
+        if head.headBytes > headBytesMax(x.server) { return .fieldsTooLarge }
         if head.headBytes > x.server.largeHeaderBytes {
             for i in 0..<head.fieldCount {
                 let f = x.fields[i].value

@@ -124,6 +124,8 @@ package struct Exchange: BitwiseCopyable {
     var keptUpstreamHead = ByteView.empty
     var keptUpstreamFields = Frozen<HeaderField>.empty
     var upstreamKeepsAlive = false
+    /// The request said `Connection: close`.
+    var askedToClose = false
     /// The upstream's trailer section, once it is whole.
     var keptTrailers = ByteView.empty
 
@@ -162,7 +164,6 @@ package struct Exchange: BitwiseCopyable {
     /// The peer answered with a status that counts as a failure, though no other peer was left to ask.
     var failsPeerAtEnd = false
     var clientHalfClosed = false
-    var upstreamHalfClosed = false
     /// The client's slow: reads are small until it has caught up.
     var clientIsSlow = false
 

@@ -1,5 +1,5 @@
-// After 101 Switching Protocols: bytes in both directions until both ends have closed.
-// Begun by the response reader; pumped by events of either connection. Back-pressure is not reading; half-closes are passed on.
+// After 101 Switching Protocols: bytes in both directions until the server ends; a client's half-close is passed on.
+// Begun by the response reader; pumped by events of either connection. Back-pressure is not reading.
 
 import Bytes
 import CLinux
@@ -49,16 +49,12 @@ extension Worker {
             guard carry(from: &c.stream, to: &u.stream, &budget, &moved), carry(from: &u.stream, to: &c.stream, &budget, &moved, x)
             else { return finish(x, .completed) }
         }
-        let clientDone = c.stream.sawEnd && !u.stream.hasPending
-        let upstreamDone = u.stream.sawEnd && !c.stream.hasPending
-        if clientDone && upstreamDone || c.stream.isBroken || u.stream.isBroken { return finish(x, .completed) }
-        if clientDone, !x.clientHalfClosed {
+        if c.stream.isBroken || u.stream.isBroken { return finish(x, .completed) }
+        // A server that ends is done with the client, as in nginx; a client may end its side and still wait for the rest.
+        if u.stream.sawEnd, !c.stream.hasPending { return finish(x, .completed) }
+        if c.stream.sawEnd, !u.stream.hasPending, !x.clientHalfClosed {
             x.clientHalfClosed = true
             _ = kernel.shutdownWrite(u.stream.fd)
-        }
-        if upstreamDone, !x.upstreamHalfClosed {
-            x.upstreamHalfClosed = true
-            _ = kernel.shutdownWrite(c.stream.fd)
         }
         timers.set(u.timer, at: nowMs + x.location.proxy.readTimeoutMs)
     }

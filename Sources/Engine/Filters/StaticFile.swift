@@ -56,13 +56,7 @@ extension Worker {
         head.contentType = typeByExtension(x) ?? x.location.defaultType
         head.contentLength = facts.size
         head.lastModified = facts.modifiedSeconds
-        valueText.value.reset()
-        valueText.value.append("\"")
-        valueText.value.append(hex: UInt64(bitPattern: facts.modifiedSeconds))
-        valueText.value.append("-")
-        valueText.value.append(hex: UInt64(bitPattern: facts.size))
-        valueText.value.append("\"")
-        head.etag = x.region.copy(valueText.view, from: &buffers, limit: Limits.regionBytesMax) ?? .empty
+        if x.location.sendsETag { head.etag = entityTag(x, facts) }
         if isUnchanged(x, head) {
             head.status = 304
             head.contentLength = -1
@@ -90,7 +84,18 @@ extension Worker {
         pumpFile(x)
     }
 
-    /// If-None-Match decides where it is given, else If-Modified-Since, compared exactly (RFC 9110 section 13).
+    /// Time and size, as nginx makes it.
+    private func entityTag(_ x: Ref<Exchange>, _ facts: FileFacts) -> ByteView {
+        valueText.value.reset()
+        valueText.value.append("\"")
+        valueText.value.append(hex: UInt64(bitPattern: facts.modifiedSeconds))
+        valueText.value.append("-")
+        valueText.value.append(hex: UInt64(bitPattern: facts.size))
+        valueText.value.append("\"")
+        return x.region.copy(valueText.view, from: &buffers, limit: Limits.regionBytesMax) ?? .empty
+    }
+
+    /// If-None-Match decides where it is given, else If-Modified-Since (RFC 9110 section 13).
     private func isUnchanged(_ x: Ref<Exchange>, _ head: AnswerHead) -> Bool {
         if x.errorStatus != 0 { return false }
         if let tags = joinedRequestFields(.ifNoneMatch, x, ", ") {
@@ -105,8 +110,12 @@ extension Worker {
             }
             return false
         }
-        guard let since = requestField(.ifModifiedSince, x) else { return false }
-        return parseHTTPDate(since.buffer.span) == head.lastModified
+        guard let text = requestField(.ifModifiedSince, x), let since = parseHTTPDate(text.buffer.span) else { return false }
+        switch x.location.ifModifiedSince {
+        case .off: return false
+        case .exact: return since == head.lastModified
+        case .before: return since >= head.lastModified
+        }
     }
 
     /// Sends as much of the file as the client takes.

@@ -164,7 +164,13 @@ extension Worker {
         appendTarget(x, w)
         w.value.append(proxy.httpMinor == 0 ? " HTTP/1.0\r\n" : " HTTP/1.1\r\n")
         let lines = proxy.requestHeaders
-        for i in 0..<lines.count { appendTemplateField(w, lines[i], x) }
+        x.askedToClose = false
+        for i in 0..<lines.count {
+            let mark = w.count
+            appendTemplateField(w, lines[i], x)
+            // A server that honours it closes without saying so again: such a connection is not for reuse.
+            if lines[i].isConnection, isListed(ByteView("close"), in: w.value.view(from: mark).slice(12).trimmedLine) { x.askedToClose = true }
+        }
         appendBodyFields(x, w)
         if proxy.passRequestHeaders { appendClientFields(x, w) }
         w.value.append("\r\n")

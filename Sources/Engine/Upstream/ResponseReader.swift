@@ -111,7 +111,7 @@ extension Worker {
         }
         x.response = BodyReader(framing)
         x.upstreamKeepsAlive = head.versionMinor > 0 ? !head.wantsClose : head.wantsKeepAlive && !head.wantsClose
-        if framing == .untilClose { x.upstreamKeepsAlive = false }
+        if framing == .untilClose || x.askedToClose { x.upstreamKeepsAlive = false }
         if x.root.keepsUpstreamHead { keepUpstreamHead(x, bytes) }
         if redirectByUpstream(x, bytes) { return }
         if x.location.proxy.interceptErrors, head.status >= 300, intercept(x, bytes) { return }
