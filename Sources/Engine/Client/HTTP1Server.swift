@@ -67,7 +67,7 @@ extension Worker {
         let result: ReadResult
         if isFirst {
             result = read(&c.stream, into: scratch.data, Limits.readBytes)
-            if case .bytes(let n) = result { c.input = ByteView(scratch.data, n) }
+            if case .bytes(let n) = result { setInputFromScratch(c, n) }
         } else {
             let room = headBytesMax(c) - c.input.count
             if room <= 0 {
@@ -127,6 +127,13 @@ extension Worker {
             c.inputBuffer = fresh
             c.input = ByteView(fresh.start, c.input.count)
         }
+    }
+
+    /// What was just read is the input. A buffer that an earlier input has used up is let go, or `ownInput` would take it for its home.
+    @inline(__always)
+    func setInputFromScratch(_ c: Ref<ClientConnection>, _ count: Int) {
+        if !c.inputBuffer.isNone { dropInputBuffer(c) }
+        c.input = ByteView(scratch.data, count)
     }
 
     func dropInputBuffer(_ c: Ref<ClientConnection>) {
@@ -213,7 +220,7 @@ extension Worker {
             dropInputBuffer(c)
             if !c.stream.isReadable { return }
             switch read(&c.stream, into: scratch.data, Limits.readBytes) {
-            case .bytes(let n): c.input = ByteView(scratch.data, n)
+            case .bytes(let n): setInputFromScratch(c, n)
             case .wouldBlock: return
             case .end, .failed: return closeClient(c)
             }

@@ -41,7 +41,7 @@ extension Worker {
                 }
                 switch read(&c.stream, into: scratch.data, Limits.readBytes) {
                 case .bytes(let n):
-                    c.input = ByteView(scratch.data, n)
+                    setInputFromScratch(c, n)
                     budget -= n
                 case .wouldBlock: break
                 case .end:
