@@ -145,7 +145,9 @@ extension Worker {
 
     /// Asks the kernel: an open idle connection has nothing to read.
     private func isStillOpen(_ u: Ref<UpstreamConnection>) -> Bool {
-        kernel.receive(u.stream.fd, scratch.data, 1, flags: Int32(MSG_PEEK)) == -Int(EAGAIN)
+        // Not into the scratch: the client's input may still lie there.
+        var byte: UInt8 = 0
+        return kernel.receive(u.stream.fd, &byte, 1, flags: Int32(MSG_PEEK)) == -Int(EAGAIN)
     }
 
     private func open(_ x: Ref<Exchange>, _ address: SocketAddress) {
