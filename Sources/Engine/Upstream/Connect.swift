@@ -151,7 +151,11 @@ extension Worker {
     }
 
     private func open(_ x: Ref<Exchange>, _ address: SocketAddress) {
-        let fd = kernel.socket(family: address.family, type: Int32(SOCK_STREAM.rawValue))
+        if upstreams.count == upstreams.limit { _ = closeOneIdle() }
+        var fd = kernel.socket(family: address.family, type: Int32(SOCK_STREAM.rawValue))
+        if fd == -EMFILE || fd == -ENFILE, closeOneIdle() {
+            fd = kernel.socket(family: address.family, type: Int32(SOCK_STREAM.rawValue))
+        }
         if fd < 0 { return cannotOpen(x, -fd) }
         guard let (u, handle) = upstreams.insert(UpstreamConnection()) else {
             kernel.close(fd)
@@ -178,6 +182,18 @@ extension Worker {
         if kernel.epollAdd(epoll, fd, events: bits, data: word) < 0 { return cannotOpen(x, ENOMEM) }
         if r == 0 { return connected(x, u) }
         timers.set(u.timer, at: nowMs + x.location.proxy.connectTimeoutMs)
+    }
+
+    /// Idle connections make way for a request that finds no room. False when there is none.
+    private func closeOneIdle() -> Bool {
+        for i in 0..<current.pools.count {
+            if let u = upstreams.find(current.pools[i].oldest) {
+                unpark(u)
+                closeUpstream(u)
+                return true
+            }
+        }
+        return false
     }
 
     private func attach(_ u: Ref<UpstreamConnection>, to x: Ref<Exchange>) {
