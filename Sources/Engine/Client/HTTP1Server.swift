@@ -210,10 +210,12 @@ extension Worker {
                 case .bad: return closeClient(c)
                 case .complete:
                     c.input = c.input.slice(offset)
+                    if isStopping { return closeClient(c) }
                     c.phase = .idle
                     timers.set(c.timer, at: nowMs + 75_000)
-                    readRequests(c)
-                    return
+                    // Put off rather than called: this may run inside the exchange before, or inside ten thousand pipelined ones.
+                    ownInput(c)
+                    return postRead(c)
                 }
                 break
             }
