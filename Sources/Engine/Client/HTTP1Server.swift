@@ -175,7 +175,7 @@ extension Worker {
             timers.set(c.timer, at: nowMs + location.lingeringTimeoutMs)
             return discardBody(c)
         }
-        let mayHaveMore = !body.isComplete || !c.input.isEmpty || (c.stream.isReadable && !c.stream.peerClosed)
+        let mayHaveMore = !body.isComplete || !c.input.isEmpty || c.pipelines || (c.stream.isReadable && !c.stream.peerClosed)
         if c.stream.hasPending || location.lingeringClose == .always || (location.lingeringClose == .on && mayHaveMore) {
             c.phase = .lingering
             c.discardLimitMs = nowMs + location.lingeringTimeMs
@@ -195,6 +195,7 @@ extension Worker {
             // Data that arrived during the exchange has had its edge already.
             if c.stream.isReadable { postRead(c) }
         } else {
+            c.pipelines = true
             postRead(c)
         }
     }
