@@ -44,7 +44,8 @@ package struct ClientConnection: BitwiseCopyable {
     var isPosted = false
     /// For what is read after the answer.
     var discardLimitMs: Int64 = 0
-    var discard = BodyReader()
+    /// The rest of a body that is being dropped, in `Worker.discards`: few connections have one.
+    var discard = Handle.none
     /// For the timeouts of the connection between exchanges.
     var lingeringTimeoutMs: Int64 = 5_000
 }

@@ -64,7 +64,7 @@ extension Worker {
         appendAddedHeaders(w, x)
         w.value.append("\r\n")
         if x.root.keepsSentHead {
-            x.keptSentHead = x.region.copy(w.view, from: &buffers, limit: Limits.regionBytesMax) ?? .empty
+            x.keptSentHead = x.value.region.copy(w.view, from: &buffers, limit: Limits.regionBytesMax) ?? .empty
         }
         x.isComposing = false
     }

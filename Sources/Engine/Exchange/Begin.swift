@@ -58,7 +58,7 @@ extension Worker {
             return answerError(x, 400)
         }
         decideKeepAlive(x)
-        counters.requests += 1
+        counts.requests += 1
         runServerRewrite(x)
     }
 
@@ -96,10 +96,10 @@ extension Worker {
 
     /// The head and its field table move into memory of the exchange: retries, variables and the log need them to the end.
     private func keepHead(_ x: Ref<Exchange>, _ bytes: ByteView, fieldCount: Int) -> Bool {
-        guard let copy = x.region.copy(bytes, from: &buffers, limit: Limits.regionBytesMax) else { return false }
+        guard let copy = x.value.region.copy(bytes, from: &buffers, limit: Limits.regionBytesMax) else { return false }
         x.headBytes = copy
         let size = fieldCount * MemoryLayout<HeaderField>.stride
-        guard let memory = x.region.allocate(size, from: &buffers, limit: Limits.regionBytesMax) else { return false }
+        guard let memory = x.value.region.allocate(size, from: &buffers, limit: Limits.regionBytesMax) else { return false }
         x.fields = Frozen(copying: fieldScratch, count: fieldCount, into: memory)
         return true
     }
@@ -141,7 +141,7 @@ extension Worker {
         if needsLowering {
             scratchText.value.reset()
             scratchText.value.append(lowercasing: name)
-            guard let copy = x.region.copy(scratchText.view, from: &buffers, limit: Limits.regionBytesMax) else { return false }
+            guard let copy = x.value.region.copy(scratchText.view, from: &buffers, limit: Limits.regionBytesMax) else { return false }
             x.host = copy
         }
         return true
@@ -183,7 +183,7 @@ extension Worker {
             x.path = ByteView("/")
             return true
         }
-        guard let memory = x.region.allocate(raw.count + 1, from: &buffers, limit: Limits.regionBytesMax) else { return false }
+        guard let memory = x.value.region.allocate(raw.count + 1, from: &buffers, limit: Limits.regionBytesMax) else { return false }
         var output = UnsafeMutableBufferPointer(start: memory, count: raw.count + 1).mutableSpan
         guard let n = normalizePath(raw.buffer.span, mergeSlashes: x.server.mergeSlashes, into: &output) else { return false }
         x.path = ByteView(memory, n)

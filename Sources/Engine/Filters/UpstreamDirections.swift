@@ -10,7 +10,7 @@ extension Worker {
         if x.location.proxy.ignoreAccelRedirect { return false }
         for i in 0..<x.upstreamHead.fieldCount where fieldScratch[i].known == .xAccelRedirect {
             let value = slice(fieldScratch[i].value, bytes)
-            guard let target = x.region.copy(value, from: &buffers, limit: Limits.regionBytesMax) else { return false }
+            guard let target = x.value.region.copy(value, from: &buffers, limit: Limits.regionBytesMax) else { return false }
             dropResponse(x)
             if x.method != .head { x.method = .get }
             if target.hasPrefix(ByteView("@")) {
@@ -30,7 +30,7 @@ extension Worker {
     }
 
     private func unescaped(_ text: ByteView, _ x: Ref<Exchange>) -> ByteView? {
-        guard let memory = x.region.allocate(text.count + 1, from: &buffers, limit: Limits.regionBytesMax) else { return nil }
+        guard let memory = x.value.region.allocate(text.count + 1, from: &buffers, limit: Limits.regionBytesMax) else { return nil }
         var output = UnsafeMutableBufferPointer(start: memory, count: text.count + 1).mutableSpan
         guard let n = normalizePath(text.buffer.span, mergeSlashes: false, into: &output) else { return nil }
         return ByteView(memory, n)

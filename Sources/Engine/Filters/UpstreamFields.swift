@@ -148,7 +148,7 @@ extension Worker {
 
     /// `a` then `b` in memory of the exchange, without touching a scratch that may be in use.
     func joined2(_ a: ByteView, _ b: ByteView, _ x: Ref<Exchange>) -> ByteView {
-        guard let memory = x.region.allocate(a.count + b.count, from: &buffers, limit: Limits.regionBytesMax) else { return a }
+        guard let memory = x.value.region.allocate(a.count + b.count, from: &buffers, limit: Limits.regionBytesMax) else { return a }
         var w = ByteWriter(memory, capacity: a.count + b.count)
         w.append(a)
         w.append(b)

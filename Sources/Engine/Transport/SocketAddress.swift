@@ -111,7 +111,7 @@ package struct SocketAddress: BitwiseCopyable {
 extension Worker {
     /// The address that `text` is in digits (`127.0.0.1:80`, `[::1]:80`, `unix:/path`), in memory of the exchange; nil for names.
     func numericAddress(_ text: ByteView, _ x: Ref<Exchange>, defaultPort: UInt16 = 80) -> SocketAddress? {
-        guard let memory = x.region.allocate(MemoryLayout<sockaddr_un>.size, from: &buffers, limit: Limits.regionBytesMax) else { return nil }
+        guard let memory = x.value.region.allocate(MemoryLayout<sockaddr_un>.size, from: &buffers, limit: Limits.regionBytesMax) else { return nil }
         let raw = UnsafeMutableRawPointer(memory)
         raw.initializeMemory(as: UInt8.self, repeating: 0, count: MemoryLayout<sockaddr_un>.size)
         if text.hasPrefix(ByteView("unix:")) {

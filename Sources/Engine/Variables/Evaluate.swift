@@ -14,7 +14,7 @@ extension Worker {
         scratchText.value.reset()
         append(template, for: x, to: scratchText)
         let text = scratchText.view
-        return keep ? x.region.copy(text, from: &buffers, limit: Limits.regionBytesMax) ?? .empty : text
+        return keep ? x.value.region.copy(text, from: &buffers, limit: Limits.regionBytesMax) ?? .empty : text
     }
 
     /// Appends the text of a template. `w` is not the writer that values are made in.
@@ -194,7 +194,7 @@ extension Worker {
         if index < 0 || Int(index) >= count { return nil }
         if x.values.isEmpty {
             let size = count * MemoryLayout<VariableSlot>.stride
-            guard let memory = x.region.allocate(size, from: &buffers, limit: Limits.regionBytesMax) else { return nil }
+            guard let memory = x.value.region.allocate(size, from: &buffers, limit: Limits.regionBytesMax) else { return nil }
             x.values = Frozen(repeating: VariableSlot(), count: count, into: memory)
         }
         return x.values[Int(index)]
