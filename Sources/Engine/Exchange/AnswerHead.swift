@@ -89,7 +89,8 @@ extension Worker {
     }
 
     private func appendStatusLine(_ w: Ref<ByteWriter>, _ answer: AnswerHead) {
-        if answer.status == 200, answer.reason.isEmpty { return w.value.append("HTTP/1.1 200 OK\r\n") }
+        let isOK = answer.reason.isEmpty || (answer.reason.count == 2 && answer.reason[0] == 0x4F && answer.reason[1] == 0x4B)
+        if answer.status == 200, isOK { return w.value.append("HTTP/1.1 200 OK\r\n") }
         w.value.append("HTTP/1.1 ")
         w.value.append(decimal: UInt64(answer.status), minimumDigits: 3)
         w.value.append(" ")

@@ -45,10 +45,17 @@ package struct ClientAddress: BitwiseCopyable, Equatable {
         case .ipv4:
             for i in 0..<4 {
                 if i > 0 { w.value.append(0x2E) }
-                w.value.append(decimal: UInt64(byte(i)))
+                appendOctet(byte(i), to: w)
             }
         case .ipv6: appendIPv6(to: w)
         }
+    }
+
+    @inline(__always)
+    private func appendOctet(_ n: UInt8, to w: Ref<ByteWriter>) {
+        if n >= 100 { w.value.append(0x30 + n / 100) }
+        if n >= 10 { w.value.append(0x30 + n / 10 % 10) }
+        w.value.append(0x30 + n % 10)
     }
 
     private func appendIPv6(to w: Ref<ByteWriter>) {
