@@ -55,7 +55,7 @@ extension Worker {
             appendLine(w, slice(fieldScratch[i].name, bytes), slice(fieldScratch[i].value, bytes))
         }
         if w.overflowed { return }
-        x.keptLines = x.region.copy(w.view, from: &buffers, limit: Limits.regionBytesMax) ?? .empty
+        x.keptLines = x.value.region.copy(w.view, from: &buffers, limit: Limits.regionBytesMax) ?? .empty
     }
 
     /// The response is not wanted any more: its connection serves on when nothing of it is left to read.
