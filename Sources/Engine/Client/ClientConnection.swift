@@ -42,6 +42,8 @@ package struct ClientConnection: BitwiseCopyable {
     var inputBuffer = Buffer.none
     var exchange: Ref<Exchange>?
     var isPosted = false
+    /// The input holds bytes of the next request already, behind one that has just been answered.
+    var hasNextRequest = false
     /// For what is read after the answer.
     var discardLimitMs: Int64 = 0
     /// The rest of a body that is being dropped, in `Worker.discards`: few connections have one.

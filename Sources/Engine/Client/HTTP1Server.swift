@@ -189,6 +189,7 @@ extension Worker {
             // Data that arrived during the exchange has had its edge already.
             if c.stream.isReadable { postRead(c) }
         } else {
+            c.hasNextRequest = true
             postRead(c)
         }
     }
@@ -205,6 +206,7 @@ extension Worker {
                 case .complete:
                     c.input = c.input.slice(offset)
                     discards.remove(c.discard)
+                    c.hasNextRequest = !c.input.isEmpty
                     c.phase = .idle
                     timers.set(c.timer, at: nowMs + 75_000)
                     readRequests(c)

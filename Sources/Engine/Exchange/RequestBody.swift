@@ -166,11 +166,13 @@ extension Worker {
         x.bodySent += Int64(piece.count)
         x.requestSent = true
         var result: WriteResult
+        x.currentTry?.bytesSent += Int64(piece.count)
         if x.body.isChunked {
             let w = valueText
             w.value.reset()
             w.value.append(hex: UInt64(piece.count))
             w.value.append("\r\n")
+            x.currentTry?.bytesSent += Int64(w.count + 2)
             result = write(&u.value.stream, w.view)
             if case .failed = result { return upstreamWriteFailed(x, u) }
             result = write(&u.value.stream, piece)
@@ -186,6 +188,7 @@ extension Worker {
 
     private func endStreamedBody(_ x: Ref<Exchange>) {
         guard x.body.isChunked, let u = x.upstream else { return }
+        x.currentTry?.bytesSent += 5
         if case .failed = write(&u.value.stream, ByteView("0\r\n\r\n")) { _ = upstreamWriteFailed(x, u) }
     }
 

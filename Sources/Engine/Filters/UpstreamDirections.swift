@@ -41,9 +41,21 @@ extension Worker {
         let status = x.upstreamHead.status
         let pages = x.location.errorPages
         guard !x.inErrorPage, (0..<pages.count).contains(where: { pages[$0].status == status }) else { return false }
+        if status == 401 { keepChallenges(x, bytes) }
         dropResponse(x)
         answerError(x, status)
         return true
+    }
+
+    /// A 401 is nothing without its WWW-Authenticate (RFC 9110 15.5.2): the lines go with whatever page is made of it.
+    private func keepChallenges(_ x: Ref<Exchange>, _ bytes: ByteView) {
+        let w = valueText
+        w.value.reset()
+        for i in 0..<x.upstreamHead.fieldCount where fieldScratch[i].known == .wwwAuthenticate {
+            appendLine(w, slice(fieldScratch[i].name, bytes), slice(fieldScratch[i].value, bytes))
+        }
+        if w.overflowed { return }
+        x.keptLines = x.value.region.copy(w.view, from: &buffers, limit: Limits.regionBytesMax) ?? .empty
     }
 
     /// The response is not wanted any more: its connection serves on when nothing of it is left to read.

@@ -88,6 +88,7 @@ extension Worker {
         x.requestHeadSent = true
         x.currentTry?.bytesSent += Int64(size)
         if sendsBody(x), bodyLeft > 0 {
+            x.currentTry?.bytesSent += Int64(bodyLeft)
             if case .failed = write(&u.value.stream, ByteView(x.bodyBuffer.start, x.bodyBuffered)) { return upstreamReadable(u) }
         }
         x.bodySpool.taken = 0

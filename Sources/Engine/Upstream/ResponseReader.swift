@@ -33,6 +33,7 @@ extension Worker {
                 x.headBuffered += n
                 view = ByteView(x.headBuffer.start, x.headBuffered)
             }
+            if case .bytes(let n) = result { x.currentTry?.bytesReceived += Int64(n) }
             timers.set(u.timer, at: nowMs + x.location.proxy.readTimeoutMs)
             x.requestSent = true
             while parseResponse(x, u, &view) {}
@@ -155,6 +156,7 @@ extension Worker {
             switch read(&u.value.stream, into: scratch.data, most) {
             case .bytes(let n):
                 budget -= n
+                x.currentTry?.bytesReceived += Int64(n)
                 timers.set(u.timer, at: nowMs + x.location.proxy.readTimeoutMs)
                 guard forward(x, u, ByteView(scratch.data, n), head: .empty) else { return }
             case .wouldBlock:
@@ -190,7 +192,6 @@ extension Worker {
     /// Takes the framing off `data`, which lies in the scratch, and sends the payload framed for the client, behind `head`.
     /// False when the exchange is over.
     private func forward(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>, _ data: ByteView, head: ByteView) -> Bool {
-        x.currentTry?.bytesReceived += Int64(data.count + head.count)
         var offset = 0
         let start = UnsafeMutablePointer(mutating: data.start)
         var count = 0
