@@ -50,7 +50,14 @@ extension Worker {
 
     /// Parses requests out of what was read ahead and of the socket until an exchange goes on its own or input runs out.
     func readRequests(_ c: Ref<ClientConnection>) {
+        var requestsLeft = Limits.requestsPerTurn
         while c.phase == .idle || c.phase == .readingHead {
+            // A client that pipelines without end, or faster than it is read, does not keep the others waiting.
+            if requestsLeft == 0 {
+                postRead(c)
+                break
+            }
+            requestsLeft -= 1
             if !c.input.isEmpty, !c.needsMoreInput {
                 parseHead(c)
                 continue
@@ -154,6 +161,16 @@ extension Worker {
         }
     }
 
+    /// Goes on with a connection that was put off to this turn.
+    func resume(_ c: Ref<ClientConnection>) {
+        switch c.phase {
+        case .idle, .readingHead: readRequests(c)
+        case .discarding: discardBody(c)
+        case .lingering: linger(c)
+        case .exchange, .closed: break
+        }
+    }
+
     // MARK: After an answer
 
     /// The answer is with the stream and the exchange is over: what becomes of the connection.
@@ -196,7 +213,9 @@ extension Worker {
 
     /// What remains of the body of a request that has been answered is read and dropped; then the connection may serve on.
     private func discardBody(_ c: Ref<ClientConnection>) {
+        var budget = Limits.bytesPerTurn
         while c.phase == .discarding, let rest = discards.find(c.discard) {
+            if budget <= 0 { return postRead(c) }
             var offset = 0
             while offset < c.input.count || rest.isComplete {
                 switch rest.value.step(c.input, at: &offset) {
@@ -217,7 +236,10 @@ extension Worker {
             dropInputBuffer(c)
             if !c.stream.isReadable { return }
             switch read(&c.value.stream, into: scratch.data, Limits.readBytes) {
-            case .bytes(let n): c.input = ByteView(scratch.data, n)
+            case .bytes(let n):
+                if nowMs >= c.discardLimitMs { return closeClient(c) }
+                budget -= n
+                c.input = ByteView(scratch.data, n)
             case .wouldBlock: return
             case .end, .failed: return closeClient(c)
             }
@@ -235,9 +257,12 @@ extension Worker {
                 timers.set(c.timer, at: nowMs + c.lingeringTimeoutMs)
             }
         }
+        var budget = Limits.bytesPerTurn
         while c.stream.isReadable {
+            if budget <= 0 { return postRead(c) }
             switch read(&c.value.stream, into: scratch.data, Limits.readBytes) {
-            case .bytes:
+            case .bytes(let n):
+                budget -= n
                 if nowMs >= c.discardLimitMs { return closeClient(c) }
                 timers.set(c.timer, at: min(nowMs + c.lingeringTimeoutMs, c.discardLimitMs))
             case .wouldBlock: return
