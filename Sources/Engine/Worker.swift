@@ -258,6 +258,7 @@ package final class Worker {
     }
 
     private func stopGracefully() {
+        if isStopping { return }
         isStopping = true
         closeListeners()
         if let timeout = parameters.shutdownTimeoutMs { timers.set(timers.make(owner: TimerOwner.shutdown), at: nowMs + timeout) }

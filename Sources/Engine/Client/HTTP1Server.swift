@@ -74,7 +74,7 @@ extension Worker {
         let result: ReadResult
         if isFirst {
             result = read(&c.value.stream, into: scratch.data, Limits.readBytes)
-            if case .bytes(let n) = result { c.input = ByteView(scratch.data, n) }
+            if case .bytes(let n) = result { setInputFromScratch(c, n) }
         } else {
             let room = headBytesMax(c) - c.input.count
             if room <= 0 {
@@ -134,6 +134,13 @@ extension Worker {
             c.inputBuffer = fresh
             c.input = ByteView(fresh.start, c.input.count)
         }
+    }
+
+    /// What was just read is the input. A buffer that an earlier input has used up is let go, or `ownInput` would take it for its home.
+    @inline(__always)
+    func setInputFromScratch(_ c: Ref<ClientConnection>, _ count: Int) {
+        if !c.inputBuffer.isNone { dropInputBuffer(c) }
+        c.input = ByteView(scratch.data, count)
     }
 
     func dropInputBuffer(_ c: Ref<ClientConnection>) {
@@ -239,7 +246,7 @@ extension Worker {
             case .bytes(let n):
                 if nowMs >= c.discardLimitMs { return closeClient(c) }
                 budget -= n
-                c.input = ByteView(scratch.data, n)
+                setInputFromScratch(c, n)
             case .wouldBlock: return
             case .end, .failed: return closeClient(c)
             }

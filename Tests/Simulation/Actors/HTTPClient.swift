@@ -137,6 +137,7 @@ package final class HTTPClient: ConnectionScript {
     private var outstanding: [Int] = []
     private var thinkingIsPlanned = false
     private var heldBody: Int?
+    private var withholdsBody = false
 
     package init(_ world: World, name: String, to address: Address, requests: [PlannedRequest]) {
         self.world = world
@@ -237,7 +238,11 @@ package final class HTTPClient: ConnectionScript {
                 if head.status == 100 { sendHeldBody(i) }
             } else {
                 records[i].head = head
-                if heldBody == i { heldBody = nil }
+                // A body that was announced and is not sent ends the connection (RFC 9110 10.1.1).
+                if heldBody == i {
+                    heldBody = nil
+                    withholdsBody = true
+                }
             }
         case .body(let piece): records[i].body += piece
         case .end: answered(i)
@@ -256,7 +261,8 @@ package final class HTTPClient: ConnectionScript {
         outstanding.removeFirst()
         finish(i, .whole)
         let head = records[i].head
-        let closes = head?.field("connection")?.lowercased() == "close" || head?.startLine.hasPrefix("HTTP/1.0") == true
+        let closes = withholdsBody || head?.field("connection")?.lowercased() == "close" || head?.startLine.hasPrefix("HTTP/1.0") == true
+        withholdsBody = false
         if closes || closesEachTime || nextToSend == requests.count && outstanding.isEmpty {
             // What was sent after an answer that announces the close is not served (RFC 9112 9.6).
             if !outstanding.isEmpty {
@@ -333,6 +339,7 @@ package final class HTTPClient: ConnectionScript {
         }
         outstanding = []
         heldBody = nil
+        withholdsBody = false
     }
 
     private func finish(_ i: Int, _ outcome: ClientRecord.Outcome) {
