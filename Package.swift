@@ -39,7 +39,7 @@ let package = Package(
         .testTarget(name: "ConfigurationFileTests", dependencies: ["ConfigurationFile"]),
         .testTarget(name: "EndToEndTests", dependencies: ["TestSupport"]),
         .testTarget(name: "HTTPMessageTests", dependencies: ["HTTPMessage"]),
-        .testTarget(name: "SimulationTests", dependencies: ["CLinux", "Engine", "Simulation"]),
+        .testTarget(name: "SimulationTests", dependencies: ["Balancing", "CLinux", "ConfigurationFile", "Control", "Engine", "Simulation"]),
         .target(name: "TestSupport", dependencies: ["CLinux"], path: "Tests/TestSupport"),
     ],
     swiftLanguageModes: [.v6]

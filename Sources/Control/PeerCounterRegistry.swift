@@ -12,7 +12,7 @@ package final class PeerCounterRegistry: Sendable {
 
     package init() {}
 
-    func counters(upstream: String, server: String) -> PeerCounters {
+    package func counters(upstream: String, server: String) -> PeerCounters {
         let key = upstream + "\u{0}" + server
         return entries.withLock { table in
             if let known = table[key]?.counters { return known }

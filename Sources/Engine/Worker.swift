@@ -62,11 +62,14 @@ package final class Worker {
     let parameters: WorkerParameters
     let publisher: SnapshotPublisher
     package let counters: WorkerCounters
+    let counts: Ref<CounterValues>
     package let mailbox: Mailbox
 
     var clients: Slab<ClientConnection>
     var upstreams: Slab<UpstreamConnection>
     var exchanges: Slab<Exchange>
+    /// Bodies of answered requests that are still to be read past.
+    var discards: Slab<BodyReader>
     var timers: TimerWheel
     var buffers = BufferPool(keepBytesMax: Limits.keptBufferBytes)
     var matcher = Matcher()
@@ -113,9 +116,11 @@ package final class Worker {
         self.publisher = publisher
         self.mailbox = mailbox
         self.counters = counters
+        counts = counters.values
         clients = Slab(limit: parameters.connectionsMax)
         upstreams = Slab(limit: parameters.connectionsMax)
         exchanges = Slab(limit: parameters.connectionsMax)
+        discards = Slab(limit: parameters.connectionsMax)
         timers = TimerWheel(nowMs: Int64(kernel.monotonicNs() / 1_000_000))
         var memory: [UnsafeMutableRawPointer] = []
         func writer(_ capacity: Int) -> Ref<ByteWriter> {

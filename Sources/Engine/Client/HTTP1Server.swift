@@ -7,7 +7,7 @@ import HTTPMessage
 
 extension Worker {
     func clientEvent(_ c: Ref<ClientConnection>, _ bits: UInt32) {
-        c.stream.note(bits)
+        c.value.stream.note(bits)
         if let x = c.exchange {
             if c.stream.isBroken { return clientGone(x, .clientReset) }
             if bits & Readiness.writable != 0, c.stream.hasPending || x.phase == .answering { clientWritable(c, x) }
@@ -34,7 +34,7 @@ extension Worker {
     }
 
     private func clientWritable(_ c: Ref<ClientConnection>, _ x: Ref<Exchange>) {
-        switch flush(&c.stream) {
+        switch flush(&c.value.stream) {
         case .failed: clientGone(x, .clientReset)
         case .queued: timers.set(c.timer, at: nowMs + x.location.sendTimeoutMs)
         case .sent: clientDrained(x)
@@ -43,7 +43,7 @@ extension Worker {
 
     /// An answer that was queued whole goes out while the next request may already be read; here only what is left of it.
     private func flushBetweenExchanges(_ c: Ref<ClientConnection>) {
-        if case .failed = flush(&c.stream) { closeClient(c) }
+        if case .failed = flush(&c.value.stream) { closeClient(c) }
     }
 
     // MARK: Heads
@@ -66,7 +66,7 @@ extension Worker {
         let isFirst = c.input.isEmpty
         let result: ReadResult
         if isFirst {
-            result = read(&c.stream, into: scratch.data, Limits.readBytes)
+            result = read(&c.value.stream, into: scratch.data, Limits.readBytes)
             if case .bytes(let n) = result { c.input = ByteView(scratch.data, n) }
         } else {
             let room = headBytesMax(c) - c.input.count
@@ -75,7 +75,7 @@ extension Worker {
                 return c.phase != .closed
             }
             growInput(c, by: room)
-            result = read(&c.stream, into: c.inputBuffer.start + c.input.count, room)
+            result = read(&c.value.stream, into: c.inputBuffer.start + c.input.count, room)
             if case .bytes(let n) = result { c.input = ByteView(c.inputBuffer.start, c.input.count + n) }
         }
         switch result {
@@ -160,9 +160,10 @@ extension Worker {
     func settle(_ c: Ref<ClientConnection>, keepAlive: Bool, body: BodyReader, location: Ref<LocationSettings>) {
         c.exchange = nil
         c.lingeringTimeoutMs = location.lingeringTimeoutMs
-        c.discard = body
         if keepAlive, !isStopping {
             if body.isComplete { return becomeIdle(c, location) }
+            guard let (_, handle) = discards.insert(body) else { return closeClient(c) }
+            c.discard = handle
             c.phase = .discarding
             c.discardLimitMs = nowMs + location.lingeringTimeMs
             timers.set(c.timer, at: nowMs + location.lingeringTimeoutMs)
@@ -188,21 +189,24 @@ extension Worker {
             // Data that arrived during the exchange has had its edge already.
             if c.stream.isReadable { postRead(c) }
         } else {
+            c.hasNextRequest = true
             postRead(c)
         }
     }
 
     /// What remains of the body of a request that has been answered is read and dropped; then the connection may serve on.
     private func discardBody(_ c: Ref<ClientConnection>) {
-        while c.phase == .discarding {
+        while c.phase == .discarding, let rest = discards.find(c.discard) {
             var offset = 0
-            while offset < c.input.count || c.discard.isComplete {
-                switch c.discard.step(c.input, at: &offset) {
+            while offset < c.input.count || rest.isComplete {
+                switch rest.value.step(c.input, at: &offset) {
                 case .data, .trailer: continue
                 case .needMore: break
                 case .bad: return closeClient(c)
                 case .complete:
                     c.input = c.input.slice(offset)
+                    discards.remove(c.discard)
+                    c.hasNextRequest = !c.input.isEmpty
                     c.phase = .idle
                     timers.set(c.timer, at: nowMs + 75_000)
                     readRequests(c)
@@ -212,7 +216,7 @@ extension Worker {
             }
             dropInputBuffer(c)
             if !c.stream.isReadable { return }
-            switch read(&c.stream, into: scratch.data, Limits.readBytes) {
+            switch read(&c.value.stream, into: scratch.data, Limits.readBytes) {
             case .bytes(let n): c.input = ByteView(scratch.data, n)
             case .wouldBlock: return
             case .end, .failed: return closeClient(c)
@@ -223,7 +227,7 @@ extension Worker {
     /// Reads until the client has closed, so that its unread bytes do not reset the connection under the answer (RFC 9112 9.6).
     private func linger(_ c: Ref<ClientConnection>) {
         if c.stream.hasPending {
-            switch flush(&c.stream) {
+            switch flush(&c.value.stream) {
             case .failed: return closeClient(c)
             case .queued: return
             case .sent:
@@ -232,7 +236,7 @@ extension Worker {
             }
         }
         while c.stream.isReadable {
-            switch read(&c.stream, into: scratch.data, Limits.readBytes) {
+            switch read(&c.value.stream, into: scratch.data, Limits.readBytes) {
             case .bytes:
                 if nowMs >= c.discardLimitMs { return closeClient(c) }
                 timers.set(c.timer, at: min(nowMs + c.lingeringTimeoutMs, c.discardLimitMs))
@@ -257,9 +261,10 @@ extension Worker {
         if c.phase == .closed { return }
         c.phase = .closed
         timers.free(c.timer)
+        discards.remove(c.discard)
         dropInputBuffer(c)
-        closeStream(&c.stream)
+        closeStream(&c.value.stream)
         clients.remove(c.handle)
-        counters.closedConnections += 1
+        counts.closedConnections += 1
     }
 }

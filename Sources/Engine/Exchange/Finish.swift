@@ -20,17 +20,17 @@ extension Worker {
         }
         var keepsAlive = x.keepsAlive && !wasTunnel
         switch outcome {
-        case .completed: counters.completed += 1
+        case .completed: counts.completed += 1
         case .abortedByClient(let fault):
-            counters.abortedByClient += 1
+            counts.abortedByClient += 1
             keepsAlive = false
             if x.status == 0 || !x.answerBegun { x.status = x.status == 444 ? 444 : fault.status }
         case .failed(let fault):
-            counters.failed += 1
+            counts.failed += 1
             keepsAlive = false
             if x.status == 0 { x.status = fault.status }
         }
-        counters.countStatus(x.status)
+        countStatus(x.status)
         writeAccessLogs(x)
         releaseMemory(x)
         let location = x.location
@@ -87,13 +87,13 @@ extension Worker {
     }
 
     private func releaseMemory(_ x: Ref<Exchange>) {
-        x.region.release(to: &buffers)
+        x.value.region.release(to: &buffers)
         buffers.give(x.bodyBuffer)
         buffers.give(x.headBuffer)
         x.bodyBuffer = .none
         x.headBuffer = .none
-        if x.bodySpool.isOpen { closeSpool(&x.bodySpool) }
-        if x.responseSpool.isOpen { closeSpool(&x.responseSpool) }
+        if x.bodySpool.isOpen { closeSpool(&x.value.bodySpool) }
+        if x.responseSpool.isOpen { closeSpool(&x.value.responseSpool) }
         if x.file >= 0 { kernel.close(x.file) }
         x.file = -1
     }

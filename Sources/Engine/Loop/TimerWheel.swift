@@ -32,6 +32,8 @@ package struct TimerWheel: ~Copyable {
     private var heads: InlineArray<256, UInt32> = .init(repeating: .max)
     private var occupied: InlineArray<4, UInt64> = .init(repeating: 0)
     private var currentMs: Int64
+    /// Timers made and not freed.
+    private(set) var count = 0
 
     package init(nowMs: Int64) {
         currentMs = nowMs
@@ -47,6 +49,7 @@ package struct TimerWheel: ~Copyable {
         if firstFree == Self.none { grow() }
         let i = firstFree
         firstFree = nodes[Int(i)].next
+        count += 1
         nodes[Int(i)] = Node()
         nodes[Int(i)].owner = owner
         return TimerID(index: i)
@@ -57,6 +60,7 @@ package struct TimerWheel: ~Copyable {
         nodes[Int(id.index)].next = firstFree
         nodes[Int(id.index)].deadlineMs = .max
         firstFree = id.index
+        count -= 1
     }
 
     /// Fires at `deadlineMs` unless it is set anew or cancelled before.

@@ -1,0 +1,31 @@
+// What a worker holds at this moment. Read by the simulation, which proves that a worker at its end holds nothing.
+// It counts what others own and changes nothing.
+
+package struct WorkerAccounts: Equatable, Sendable {
+    package var clients = 0
+    package var upstreams = 0
+    package var exchanges = 0
+    /// Timers made and not freed, the worker's own two left out.
+    package var timers = 0
+    /// Bytes of buffers and regions lent out.
+    package var lentBytes = 0
+    /// Exchanges that the current snapshot counts.
+    package var pins = 0
+    /// Snapshots held besides the current one.
+    package var oldSnapshots = 0
+    package init() {}
+}
+
+extension Worker {
+    package var accounts: WorkerAccounts {
+        var accounts = WorkerAccounts()
+        accounts.clients = clients.count
+        accounts.upstreams = upstreams.count
+        accounts.exchanges = exchanges.count
+        accounts.timers = timers.count - 2
+        accounts.lentBytes = buffers.lentBytes
+        accounts.pins = current.pins
+        accounts.oldSnapshots = adopted.count - 1
+        return accounts
+    }
+}

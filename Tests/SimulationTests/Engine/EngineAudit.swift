@@ -1,0 +1,89 @@
+// The rules that hold for every run of the engine, whatever happened in it: each request ends once and is logged once, counters
+// balance, nothing is left over, and both sides' books agree.
+// Called by `EngineRun` when the workers have stopped. It reads and changes nothing.
+
+import Engine
+import Simulation
+
+extension EngineRun {
+    /// What does not add up, in words.
+    func audit() -> [String] {
+        let ledger = Ledger(
+            clients: clients, upstreams: upstreams, attemptsMax: scenario.attemptsMax,
+            attemptsWithBodyMax: scenario.attemptsWithBodyMax)
+        return ledger.problems + leftovers() + unbalanced() + badLog() + (scenario.isPerfect ? imperfections() : []) + cutByStop()
+    }
+
+    private func leftovers() -> [String] {
+        var problems: [String] = []
+        for (i, worker) in proxy.workers.enumerated() {
+            var accounts = worker.accounts
+            // The timer of worker_shutdown_timeout lives as long as its worker.
+            if proxy.process.shutdownTimeoutMs != nil { accounts.timers -= 1 }
+            if accounts != WorkerAccounts() { problems.append("worker \(i) has left \(accounts)") }
+        }
+        for row in proxy.rows where row.counters.active != 0 {
+            problems.append("\(row.name) counts \(row.counters.active) active")
+        }
+        return problems
+    }
+
+    private func unbalanced() -> [String] {
+        var problems: [String] = []
+        for (i, worker) in proxy.workers.enumerated() {
+            let counters = worker.counters
+            let ended = counters.completed + counters.abortedByClient + counters.failed
+            if counters.requests != ended {
+                problems.append(
+                    "worker \(i) began \(counters.requests) requests and ended \(counters.completed) + \(counters.abortedByClient)"
+                        + " + \(counters.failed)")
+            }
+            let statuses = (0..<6).reduce(0) { $0 + counters.statuses[$1] }
+            if statuses != ended { problems.append("worker \(i) counts \(statuses) statuses of \(ended) requests") }
+            if counters.acceptedConnections != counters.closedConnections {
+                problems.append(
+                    "worker \(i) accepted \(counters.acceptedConnections) connections and closed \(counters.closedConnections)")
+            }
+        }
+        return problems
+    }
+
+    private func badLog() -> [String] {
+        if scenario.mayLoseLines && proxy.lostLines > 0 { return [] }
+        var problems: [String] = []
+        let begun = proxy.workers.reduce(0) { $0 + $1.counters.requests }
+        let lines = proxy.accessLines
+        if lines.count != Int(begun) { problems.append("\(begun) requests began and \(lines.count) are in the access log") }
+        var statuses: [Substring: [Substring]] = [:]
+        for line in lines {
+            let words = line.split(separator: " ")
+            if words.count >= 2, words[0] != "-" { statuses[words[0], default: []].append(words[1]) }
+        }
+        for client in clients {
+            for record in client.records {
+                let logged = statuses[Substring(record.id)] ?? []
+                if logged.count > 1 { problems.append("\(record.id) is logged \(logged.count) times") }
+                let wasSeen = upstreams.contains { !$0.seen(record.id).isEmpty }
+                if logged.isEmpty, wasSeen || record.outcome == .whole { problems.append("\(record.id) is not logged") }
+                if record.outcome == .whole, let one = logged.first, one != "\(record.status)" {
+                    problems.append("\(record.id) is logged with \(one), its client saw \(record.status)")
+                }
+            }
+        }
+        return problems
+    }
+
+    private func imperfections() -> [String] {
+        clients.flatMap(\.records).filter { $0.outcome != .whole || $0.head?.field("x-upstream") == nil }.map {
+            "\($0.id) ended \($0.outcome) with \($0.status)"
+        }
+    }
+
+    /// After a graceful stop whatever had reached an upstream is finished.
+    private func cutByStop() -> [String] {
+        guard stoppedAtNs != nil, scenario.isPerfectWhenStopped else { return [] }
+        return clients.flatMap(\.records).filter { record in
+            record.outcome != .whole && upstreams.contains { !$0.seen(record.id).isEmpty }
+        }.map { "\($0.id) was in flight and ended \($0.outcome) with \($0.status)" }
+    }
+}

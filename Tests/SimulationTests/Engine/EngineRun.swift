@@ -1,0 +1,96 @@
+// One run of a scenario: world, proxy, upstreams and clients, from the first connection to the end of the workers.
+// Made from a seed; `problems` says what did not add up. The rules it checks are in EngineAudit.swift.
+
+import Simulation
+import Testing
+
+final class EngineRun {
+    let seed: UInt64
+    let scenario: EngineScenario
+    let world: World
+    let proxy: SimulatedProxy
+    private(set) var upstreams: [HTTPUpstream] = []
+    private(set) var clients: [HTTPClient] = []
+    private(set) var problems: [String] = []
+    var dice: SplitMix64
+    /// When the graceful stop in mid-flight was asked for.
+    private(set) var stoppedAtNs: UInt64?
+    private let baseDescriptors: Int
+
+    static func peer(_ i: Int) -> Address { .host(UInt8(2 + i), 3001) }
+
+    init(_ seed: UInt64, _ scenario: EngineScenario) throws {
+        self.seed = seed
+        self.scenario = scenario
+        world = World(seed: seed, network: scenario.network, traceLinesMax: 250)
+        baseDescriptors = world.kernel.openDescriptors
+        dice = SplitMix64(seed: seed ^ 0xE46)
+        let peers = (0..<scenario.peerCount).map { Self.peer($0) }
+        proxy = try SimulatedProxy(
+            world, scenario.configuration(peers: peers), peers: peers.map { ("u", $0.description) }, workers: scenario.workers)
+        world.faults = scenario.faults
+        for (i, address) in peers.enumerated() { addUpstream("p\(i)", at: address) }
+        for c in 0..<scenario.clientCount { addClient(c) }
+        scenario.plan(self)
+    }
+
+    func addUpstream(_ name: String, at address: Address) {
+        let upstream = HTTPUpstream(world, name: name, at: address) { [unowned self] record in
+            let attempt = upstreams.reduce(0) { $0 + $1.seen(record.id).count }
+            return scenario.answer(record, attempt, &dice)
+        }
+        scenario.tuneUpstream(upstream, &dice)
+        upstreams.append(upstream)
+    }
+
+    private func addClient(_ c: Int) {
+        var requests: [PlannedRequest] = []
+        for r in 0..<scenario.requestsEach { requests.append(scenario.request("\(c).\(r)", &dice)) }
+        let client = HTTPClient(world, name: "c\(c)", to: SimulatedProxy.address, requests: requests)
+        client.thinkNs = 0...dice.pick(0...200_000_000)
+        scenario.tuneClient(client, &dice)
+        client.start(afterNs: dice.pick(0...300_000_000))
+        clients.append(client)
+    }
+
+    func stop(gracefully: Bool = true) {
+        if stoppedAtNs != nil { return }
+        stoppedAtNs = world.nowNs
+        proxy.stop(gracefully: gracefully)
+    }
+
+    /// Runs to the end and checks everything.
+    func go() -> [String] {
+        let clients = clients
+        let result = proxy.run(until: { clients.allSatisfy(\.isFinished) })
+        if result != .done {
+            let waiting = clients.flatMap { c in c.records.filter { $0.outcome == .waiting }.map { "\(c.name) \($0.id)" } }
+            problems.append("\(result) with \(proxy.workers.map(\.accounts)) while there wait \(waiting)")
+        }
+        if stoppedAtNs == nil { proxy.stop() }
+        let end = proxy.runToTheEnd()
+        if end != .done { problems.append("stopping: \(end) with \(proxy.workers.map(\.accounts))") }
+        problems += audit()
+        proxy.end()
+        if world.kernel.openDescriptors != baseDescriptors {
+            problems.append("descriptors are left open:\n\(world.kernel.openDescriptorsStory)")
+        }
+        if world.kernel.closedTwice > 0 { problems.append("\(world.kernel.closedTwice) descriptors were closed twice") }
+        let story = problems.isEmpty ? "" : world.story + "\n--- error log\n" + (world.files.text("/log/error.log") ?? "")
+        let log = proxy.accessLines.joined(separator: "\n")
+        world.end()
+        if world.bufferedBytes != 0 { problems.append("\(world.bufferedBytes) bytes are left in the network") }
+        return problems.isEmpty ? [] : problems + [story, "--- access log", log]
+    }
+}
+
+/// Runs `count` seeds of a scenario and stops at the first that does not add up, with everything needed to replay it.
+func simulate(_ count: Int = 64, _ draw: (inout SplitMix64) -> EngineScenario, sourceLocation: SourceLocation = #_sourceLocation) throws {
+    for seed in simulationSeeds(count) {
+        var dice = SplitMix64(seed: seed ^ 0x5CE)
+        let problems = try EngineRun(seed, draw(&dice)).go()
+        if problems.isEmpty { continue }
+        Issue.record("SIMULATION_SEED=\(seed) replays this:\n\(problems.joined(separator: "\n"))", sourceLocation: sourceLocation)
+        return
+    }
+}
