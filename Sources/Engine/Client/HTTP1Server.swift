@@ -181,7 +181,11 @@ extension Worker {
     // MARK: After an answer
 
     /// The answer is with the stream and the exchange is over: what becomes of the connection.
-    func settle(_ c: Ref<ClientConnection>, keepAlive: Bool, body: BodyReader, location: Ref<LocationSettings>) {
+    ///
+    /// mayHaveMore: the client may still be sending whatever the framing says, as at the end of a tunnel.
+    func settle(
+        _ c: Ref<ClientConnection>, keepAlive: Bool, body: BodyReader, location: Ref<LocationSettings>, mayHaveMore: Bool = false
+    ) {
         c.exchange = nil
         c.lingeringTimeoutMs = location.lingeringTimeoutMs
         if keepAlive, !isStopping {
@@ -193,7 +197,7 @@ extension Worker {
             timers.set(c.timer, at: nowMs + location.lingeringTimeoutMs)
             return discardBody(c)
         }
-        let mayHaveMore = !body.isComplete || !c.input.isEmpty || (c.stream.isReadable && !c.stream.peerClosed)
+        let mayHaveMore = mayHaveMore || !body.isComplete || !c.input.isEmpty || (c.stream.isReadable && !c.stream.peerClosed)
         if c.stream.hasPending || location.lingeringClose == .always || (location.lingeringClose == .on && mayHaveMore) {
             c.phase = .lingering
             c.discardLimitMs = nowMs + location.lingeringTimeMs
