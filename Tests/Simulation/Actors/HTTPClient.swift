@@ -177,6 +177,8 @@ package final class HTTPClient: ConnectionScript {
 
     private func sendNext() {
         guard let connection else { return }
+        // What follows a request to switch protocols would go into the tunnel.
+        if outstanding.contains(where: { requests[$0].tunnel != nil }) { return }
         while nextToSend < requests.count, outstanding.count < (closesEachTime ? 1 : pipelineDepth), heldBody == nil {
             let i = nextToSend
             if closesEachTime && records[..<i].contains(where: { $0.connection == connectionsOpened - 1 }) { return }

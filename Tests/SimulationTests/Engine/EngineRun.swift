@@ -26,7 +26,8 @@ final class EngineRun {
     init(_ seed: UInt64, _ scenario: EngineScenario) throws {
         self.seed = seed
         self.scenario = scenario
-        world = World(seed: seed, network: scenario.network, traceLinesMax: 250)
+        // The whole story is told when a failure is replayed.
+        world = World(seed: seed, network: scenario.network, traceLinesMax: simulationSeeds(2).count == 1 ? 100_000 : 100)
         baseDescriptors = world.kernel.openDescriptors
         dice = SplitMix64(seed: seed ^ 0xE46)
         let peers = (0..<scenario.peerCount).map { Self.peer($0) }

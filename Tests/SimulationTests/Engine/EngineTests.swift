@@ -36,8 +36,8 @@ import Testing
             scenario.requestBytesMax = 60_000
             scenario.isPerfect = true
             // An upstream that rests is no reason to lose patience with the client.
-            scenario.http = "client_body_timeout 2s; proxy_send_timeout 9s;"
-            scenario.omits = ["client_body_timeout", "proxy_send_timeout"]
+            scenario.http = "client_body_timeout 2s; proxy_send_timeout 9s; proxy_read_timeout 9s;"
+            scenario.omits = ["client_body_timeout", "proxy_send_timeout", "proxy_read_timeout"]
             scenario.tuneClient = { client, dice in
                 if dice.chance(0.3) {
                     client.pace = { _ in
