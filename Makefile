@@ -1,11 +1,73 @@
-.PHONY: bench budget
+# `make run` starts the example proxy, `make test` runs every test. Everything is built below .build*, nothing is installed
+# but Debian packages that are missing.
+.PHONY: run release packages test-packages test unit end-to-end test-asan fuzz bench budget format clean
 
-# What a request costs beside nginx and haproxy; ARGS="--quick" for a minute instead of eight.
-bench:
-	swift build -c release --static-swift-stdlib --product proxyd
+JOBS ?= 2
+# What building needs, and what tests and benchmarks run beside proxyd.
+PACKAGES = build-essential pkg-config libpcre2-dev
+TEST_PACKAGES = $(PACKAGES) nginx-light haproxy curl wrk nghttp2-client valgrind strace python3 procps util-linux
+
+CHECKED = -j $(JOBS) --explicit-target-dependency-import-check error
+RELEASE = -c release --static-swift-stdlib -Xswiftc -enforce-exclusivity=unchecked $(CHECKED)
+PROXYD = .build/release/proxyd
+
+# The proxy of conf/demo.conf in the foreground; Control-C stops it. CONF=conf/other.conf for another one.
+CONF ?= conf/demo.conf
+run: release
+	@$(PROXYD) -t -q -p . -c $(CONF)
+	@echo
+	@echo "Starting proxyd with $(CONF). In another shell, try:"
+	@echo "    curl http://127.0.0.1:8080/                   # through the proxy: blue answers"
+	@echo "    curl http://127.0.0.1:3002/                   # green itself, its stand-by"
+	@echo "    curl -i http://127.0.0.1:8080/any/path?a=1    # with the head of the answer"
+	@echo "    $(PROXYD) -p . -c $(CONF) -s reload   # after an edit of $(CONF)"
+	@echo "    $(PROXYD) -p . -c $(CONF) -s quit     # finish what is in flight, then stop"
+	@echo
+	@exec $(PROXYD) -p . -c $(CONF)
+
+release: packages
+	swift build $(RELEASE) --product proxyd
+
+packages:
+	@.ci/packages $(PACKAGES)
+
+test-packages:
+	@.ci/packages $(TEST_PACKAGES)
+
+# One release build, one debug build, one set of fuzzers.
+test: test-packages release unit end-to-end
+	Tests/Fuzz/run 5
+	Benchmarks/budget
+
+# Everything that needs no proxyd of its own.
+unit: packages
+	swift build --build-tests $(CHECKED)
+	swift test --skip-build --skip EndToEndTests
+
+# The release build, driven over real sockets.
+end-to-end: test-packages release
+	swift build --build-tests $(CHECKED)
+	SWITCHBACK_PROXY=$(CURDIR)/$(PROXYD) swift test --skip-build --filter EndToEndTests
+
+# The unit tests under the address sanitizer, in a build of their own.
+test-asan: packages
+	swift test --sanitize address --scratch-path .build-asan $(CHECKED) --skip EndToEndTests --skip TidyTests
+
+# Every fuzz target for a while: make fuzz SECONDS=600 TARGETS=RequestHeadFuzz
+SECONDS ?= 60
+fuzz: packages
+	Tests/Fuzz/run $(SECONDS) $(TARGETS)
+
+# What a request costs beside nginx and haproxy; ARGS=--quick for a minute instead of eight.
+bench: test-packages release
 	Benchmarks/compare $(ARGS)
 
 # What a request costs in counts; fails on a rise over Benchmarks/budgets.json.
-budget:
-	swift build -c release --static-swift-stdlib --product proxyd
+budget: test-packages release
 	Benchmarks/budget $(ARGS)
+
+format:
+	swift format --in-place --recursive --parallel Package.swift Sources Tests
+
+clean:
+	rm -rf .build .build-asan .build-fuzz

@@ -96,34 +96,41 @@
 
 /// Memory of one exchange: bump-allocated from buffers of the pool, given back when the exchange ends.
 @safe public struct Region: BitwiseCopyable {
-    private var newest = Buffer.none
-    private var used = 0
+    @usableFromInline var newest = Buffer.none
+    @usableFromInline var used = 0
     /// Bytes borrowed from the pool.
-    public private(set) var bytes = 0
+    public var bytes: Int { borrowed }
+    @usableFromInline var borrowed = 0
 
     /// Each buffer begins with the one before it.
-    private static var linkBytes: Int { MemoryLayout<Buffer>.stride }
+    @usableFromInline static var linkBytes: Int { MemoryLayout<Buffer>.stride }
 
-    public init() {}
+    @inlinable public init() {}
 
     /// `size` bytes aligned to 8, or nil when the region would grow beyond `limit` bytes.
+    @inlinable
     public mutating func allocate(_ size: Int, from pool: inout BufferPool, limit: Int) -> UnsafeMutablePointer<UInt8>? {
         let rounded = (size + 7) & ~7
-        if used + rounded > newest.capacity {
-            let want = max(Self.linkBytes + rounded, newest.isNone ? 2048 : 4096)
-            if bytes + want > limit || want > BufferPool.largest { return nil }
-            let buffer = pool.take(want)
-            unsafe UnsafeMutableRawPointer(buffer.start).storeBytes(of: newest, as: Buffer.self)
-            newest = buffer
-            bytes += buffer.capacity
-            used = Self.linkBytes
-        }
+        if used + rounded > newest.capacity, !grow(rounded, from: &pool, limit: limit) { return nil }
         let p = unsafe newest.start + used
         used += rounded
         return unsafe p
     }
 
+    @usableFromInline
+    mutating func grow(_ rounded: Int, from pool: inout BufferPool, limit: Int) -> Bool {
+        let want = max(Self.linkBytes + rounded, newest.isNone ? 2048 : 4096)
+        if borrowed + want > limit || want > BufferPool.largest { return false }
+        let buffer = pool.take(want)
+        unsafe UnsafeMutableRawPointer(buffer.start).storeBytes(of: newest, as: Buffer.self)
+        newest = buffer
+        borrowed += buffer.capacity
+        used = Self.linkBytes
+        return true
+    }
+
     /// A copy of `view` that lives as long as the region, or nil beyond `limit`.
+    @inlinable
     public mutating func copy(_ view: ByteView, from pool: inout BufferPool, limit: Int) -> ByteView? {
         guard let p = unsafe allocate(view.count, from: &pool, limit: limit) else { return nil }
         unsafe p.update(from: view.start, count: view.count)
@@ -137,6 +144,6 @@
             newest = before
         }
         used = 0
-        bytes = 0
+        borrowed = 0
     }
 }

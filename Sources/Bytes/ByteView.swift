@@ -37,7 +37,13 @@
 
     @inlinable
     public static func == (a: ByteView, b: ByteView) -> Bool {
-        a.count == b.count && (0..<a.count).allSatisfy { unsafe a.start[$0] == b.start[$0] }
+        if a.count != b.count { return false }
+        var i = 0
+        while i < a.count {
+            if unsafe a.start[i] != b.start[i] { return false }
+            i += 1
+        }
+        return true
     }
 
     @inlinable public func hasPrefix(_ p: ByteView) -> Bool { count >= p.count && slice(0, p.count) == p }
@@ -46,7 +52,13 @@
     /// Whether the bytes are equal when ASCII letters are compared without case.
     @inlinable
     public func equalsIgnoringCase(_ other: ByteView) -> Bool {
-        count == other.count && (0..<count).allSatisfy { unsafe asciiLower(start[$0]) == asciiLower(other.start[$0]) }
+        if count != other.count { return false }
+        var i = 0
+        while i < count {
+            if unsafe asciiLower(start[i]) != asciiLower(other.start[i]) { return false }
+            i += 1
+        }
+        return true
     }
 
     @inlinable
@@ -102,6 +114,13 @@
         var h: UInt32 = 2_166_136_261
         for i in 0..<count { h = unsafe (h ^ UInt32(start[i])) &* 16_777_619 }
         return h
+    }
+
+    /// The eight bytes from `i`, which must all be there, as one number (little-endian): for scans that skip what is harmless.
+    @inlinable @inline(__always)
+    public func word(_ i: Int) -> UInt64 {
+        assert(i >= 0 && i + 8 <= count)
+        return unsafe UnsafeRawPointer(start + i).loadUnaligned(as: UInt64.self)
     }
 
     /// The value of decimal digits alone, or nil when empty, when anything else is there or on overflow.

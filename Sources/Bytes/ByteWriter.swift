@@ -5,8 +5,8 @@
 @safe public struct ByteWriter: BitwiseCopyable {
     public let start: UnsafeMutablePointer<UInt8>
     public let capacity: Int
-    public private(set) var count = 0
-    public private(set) var overflowed = false
+    @usableFromInline var used = 0
+    @usableFromInline var hasOverflowed = false
 
     @inlinable
     public init(_ start: UnsafeMutablePointer<UInt8>, capacity: Int) {
@@ -14,55 +14,62 @@
         self.capacity = capacity
     }
 
-    @inlinable public var view: ByteView { unsafe ByteView(start, count) }
-    @inlinable public var room: Int { capacity - count }
+    @inlinable @inline(__always) public var count: Int { used }
+    /// Something did not fit and was dropped.
+    @inlinable @inline(__always) public var overflowed: Bool { hasOverflowed }
+    @inlinable @inline(__always) public var view: ByteView { unsafe ByteView(start, used) }
+    @inlinable @inline(__always) public var room: Int { capacity - used }
 
     /// What was appended since `mark`, an earlier `count`.
     @inlinable public func view(from mark: Int) -> ByteView { unsafe ByteView(start + mark, count - mark) }
 
+    @inlinable @inline(__always)
     public mutating func reset() {
-        count = 0
-        overflowed = false
+        used = 0
+        hasOverflowed = false
     }
 
     /// Forgets what was appended since `mark`, an earlier `count`.
-    public mutating func truncate(to mark: Int) { count = mark }
+    @inlinable @inline(__always)
+    public mutating func truncate(to mark: Int) { used = mark }
 
     /// Marks `n` bytes that the caller wrote at `start + count` itself.
+    @inlinable @inline(__always)
     public mutating func advance(_ n: Int) {
         precondition(n <= room)
-        count += n
+        used += n
     }
 
-    @inline(__always)
+    @inlinable @inline(__always)
     public mutating func append(_ byte: UInt8) {
-        if count == capacity {
-            overflowed = true
+        if used == capacity {
+            hasOverflowed = true
             return
         }
-        unsafe start[count] = byte
-        count += 1
+        unsafe start[used] = byte
+        used += 1
     }
 
+    @inlinable @inline(__always)
     public mutating func append(_ bytes: ByteView) {
         if bytes.count > room {
-            overflowed = true
+            hasOverflowed = true
             return
         }
-        unsafe (start + count).update(from: bytes.start, count: bytes.count)
-        count += bytes.count
+        unsafe (start + used).update(from: bytes.start, count: bytes.count)
+        used += bytes.count
     }
 
-    @inline(__always)
+    @inlinable @inline(__always)
     public mutating func append(_ literal: StaticString) { append(ByteView(literal)) }
 
     public mutating func append(lowercasing bytes: ByteView) {
         if bytes.count > room {
-            overflowed = true
+            hasOverflowed = true
             return
         }
-        for i in 0..<bytes.count { unsafe start[count + i] = asciiLower(bytes.start[i]) }
-        count += bytes.count
+        for i in 0..<bytes.count { unsafe start[used + i] = asciiLower(bytes.start[i]) }
+        used += bytes.count
     }
 
     public mutating func append(decimal value: Int64) {
@@ -70,20 +77,33 @@
         append(decimal: value.magnitude)
     }
 
+    @inlinable
     public mutating func append(decimal value: Int) { append(decimal: Int64(value)) }
 
     /// `minimumDigits` pads with zeros on the left.
     public mutating func append(decimal value: UInt64, minimumDigits: Int = 1) {
-        var digits: InlineArray<20, UInt8> = .init(repeating: 0x30)
+        if value < 10, minimumDigits <= 1 { return append(0x30 + UInt8(truncatingIfNeeded: value)) }
+        var digits = 1
+        var bound: UInt64 = 10
+        while digits < 20, value >= bound {
+            digits += 1
+            let (next, overflow) = bound.multipliedReportingOverflow(by: 10)
+            if overflow { break }
+            bound = next
+        }
+        digits = max(digits, min(minimumDigits, 20))
+        if digits > room {
+            hasOverflowed = true
+            return
+        }
         var n = value
-        var first = 20
-        repeat {
-            first -= 1
-            digits[first] = 0x30 + UInt8(truncatingIfNeeded: n % 10)
+        var place = used + digits
+        while place > used {
+            place -= 1
+            unsafe start[place] = 0x30 + UInt8(truncatingIfNeeded: n % 10)
             n /= 10
-        } while n > 0
-        first = min(first, 20 - min(minimumDigits, 20))
-        for i in first..<20 { append(digits[i]) }
+        }
+        used += digits
     }
 
     /// Lower-case hexadecimal, as chunk sizes are written.

@@ -19,6 +19,8 @@
         nonmutating _modify { yield unsafe &pointer.pointee }
     }
 
+    /// A stored property. The compiler turns the key path into a load or a store; but a mutating call or an `inout` argument goes
+    /// through `value` (`x.value.region.release()`), for there it would fall back to the key path at run time.
     @inlinable @inline(__always)
     public subscript<V>(dynamicMember path: WritableKeyPath<T, V>) -> V {
         @inline(__always) get { unsafe pointer.pointee[keyPath: path] }

@@ -33,7 +33,8 @@ public struct Handle: Equatable, Hashable, Sendable, BitwiseCopyable {
     /// How many values the slab may hold at once.
     public let limit: Int
     /// How many it holds now.
-    public private(set) var count = 0
+    public var count: Int { held }
+    @usableFromInline var held = 0
 
     public init(limit: Int) {
         precondition(limit > 0 && limit < Int(UInt32.max))
@@ -52,8 +53,9 @@ public struct Handle: Equatable, Hashable, Sendable, BitwiseCopyable {
     }
 
     /// Stores `value` and returns where and under what handle, or nil when `limit` values are held.
+    @inlinable
     public mutating func insert(_ value: T) -> (ref: Ref<T>, handle: Handle)? {
-        if count == limit { return nil }
+        if held == limit { return nil }
         if firstFree == .max { grow() }
         let index = firstFree
         let slot = unsafe slot(index)
@@ -61,7 +63,7 @@ public struct Handle: Equatable, Hashable, Sendable, BitwiseCopyable {
         unsafe slot.pointee.occupied = true
         let place = unsafe place(index)
         unsafe place.initialize(to: value)
-        count += 1
+        held += 1
         return (unsafe Ref(place), unsafe Handle(index: index, generation: slot.pointee.generation))
     }
 
@@ -74,6 +76,7 @@ public struct Handle: Equatable, Hashable, Sendable, BitwiseCopyable {
     }
 
     /// Frees the slot of `handle`; every handle to it finds nothing from now on. Its memory stays readable until the slot is reused.
+    @inlinable
     public mutating func remove(_ handle: Handle) {
         guard find(handle) != nil else { return }
         let slot = unsafe slot(handle.index)
@@ -82,7 +85,7 @@ public struct Handle: Equatable, Hashable, Sendable, BitwiseCopyable {
         unsafe slot.pointee.generation = slot.pointee.generation == .max ? 1 : slot.pointee.generation + 1
         unsafe slot.pointee.nextFree = firstFree
         firstFree = handle.index
-        count -= 1
+        held -= 1
     }
 
     /// The handles of all values held, for sweeps that may remove some on the way.
@@ -103,7 +106,8 @@ public struct Handle: Equatable, Hashable, Sendable, BitwiseCopyable {
         unsafe values[Int(index >> Self.blockShift)] + Int(index & Self.blockMask)
     }
 
-    private mutating func grow() {
+    @usableFromInline
+    mutating func grow() {
         let size = 1 << Int(Self.blockShift)
         let block = UnsafeMutablePointer<Slot>.allocate(capacity: size)
         let first = UInt32(blockCount << Int(Self.blockShift))

@@ -98,7 +98,9 @@ extension SnapshotBuilder {
         for draft in servers {
             var server = draft.settings
             server.settings = frozen[Int(draft.settingsIndex)]
-            server.name = arena.freeze(draft.names.first?.text ?? "")
+            // `.example.com` calls itself `example.com`.
+            let name = draft.names.first?.text ?? ""
+            server.name = arena.freeze(name.hasPrefix(".") ? String(name.dropFirst()) : name)
             server.locations = tree(draft.locations)
             server.namedLocations = NameTable(
                 draft.locations.compactMap { if case .named = $0.kind { (String(decoding: $0.name, as: UTF8.self), $0.index) } else { nil } },
@@ -107,8 +109,21 @@ extension SnapshotBuilder {
         }
         root.servers = arena.freeze(settings)
         root.upstreams = arena.freeze(upstreams.map(\.settings))
-        root.upstreamNames = NameTable(upstreams.enumerated().filter { !$1.isImplicit }.map { ($1.name, Int32($0)) }, arena: arena)
+        root.upstreamNames = NameTable(upstreamNames(), arena: arena)
         return try freezeListens()
+    }
+
+    /// What a computed `proxy_pass` may name: an `upstream`, or a host that another `proxy_pass` names, with the port 80 or without.
+    private func upstreamNames() -> [(name: String, value: Int32)] {
+        let all = upstreams.enumerated().map { (name: $1.name, value: Int32($0), isImplicit: $1.isImplicit) }
+        let implicit = all.filter(\.isImplicit)
+        let other = implicit.compactMap { entry -> (name: String, value: Int32)? in
+            if entry.name.hasPrefix("unix:") { return nil }
+            if entry.name.hasSuffix(":80") { return (String(entry.name.dropLast(3)), entry.value) }
+            let hasPort = entry.name.split(separator: "]", omittingEmptySubsequences: false).last?.contains(":") ?? false
+            return hasPort ? nil : (entry.name + ":80", entry.value)
+        }
+        return (all.filter { !$0.isImplicit } + implicit).map { ($0.name, $0.value) } + other
     }
 
     private func tree(_ entries: [LocationEntryDraft]) -> LocationTree {

@@ -168,6 +168,8 @@ package final class SnapshotBuilder {
             let address = try ListenAddress.parse(system.isRoot ? "*:80" : "*:8000", at: d.position)
             scope.server.listens.append(contentsOf: address.map { ListenDraft(address: $0, position: d.position) })
         }
+        // A server without a name is called "": it answers requests that name no host.
+        if scope.server.names.isEmpty { scope.server.names.append((Word("", position: d.position), "")) }
         scope.server.locations = scope.children
         scope.server.settings.rewrite = arena.freeze(scope.location.steps)
         scope.location.settings.name = .empty

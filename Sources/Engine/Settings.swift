@@ -67,6 +67,7 @@ package struct LocationSettings: BitwiseCopyable {
     package var keepaliveRequests: UInt32 = 1000
     package var keepaliveTimeMs: Int64 = 3_600_000
     package var keepaliveDisabledForMSIE6 = true
+    package var keepaliveDisabledForSafari = false
     package var lingeringClose = LingeringClose.on
     package var lingeringTimeMs: Int64 = 30_000
     package var lingeringTimeoutMs: Int64 = 5_000

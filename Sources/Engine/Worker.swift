@@ -62,11 +62,14 @@ package final class Worker {
     let parameters: WorkerParameters
     let publisher: SnapshotPublisher
     package let counters: WorkerCounters
+    let counts: Ref<CounterValues>
     package let mailbox: Mailbox
 
     var clients: Slab<ClientConnection>
     var upstreams: Slab<UpstreamConnection>
     var exchanges: Slab<Exchange>
+    /// Bodies of answered requests that are still to be read past.
+    var discards: Slab<BodyReader>
     var timers: TimerWheel
     var buffers = BufferPool(keepBytesMax: Limits.keptBufferBytes)
     var matcher = Matcher()
@@ -113,9 +116,11 @@ package final class Worker {
         self.publisher = publisher
         self.mailbox = mailbox
         self.counters = counters
+        counts = counters.values
         clients = Slab(limit: parameters.connectionsMax)
         upstreams = Slab(limit: parameters.connectionsMax)
         exchanges = Slab(limit: parameters.connectionsMax)
+        discards = Slab(limit: parameters.connectionsMax)
         timers = TimerWheel(nowMs: Int64(kernel.monotonicNs() / 1_000_000))
         var memory: [UnsafeMutableRawPointer] = []
         func writer(_ capacity: Int) -> Ref<ByteWriter> {
@@ -210,7 +215,7 @@ package final class Worker {
             case .client:
                 guard let c = clients.find(handle) else { continue }
                 c.isPosted = false
-                if c.exchange == nil { readRequests(c) }
+                resume(c)
             default: continue
             }
         }
@@ -258,7 +263,8 @@ package final class Worker {
         closeListeners()
         if let timeout = parameters.shutdownTimeoutMs { timers.set(timers.make(owner: TimerOwner.shutdown), at: nowMs + timeout) }
         for handle in clients.handles {
-            if let c = clients.find(handle), c.phase == .idle { closeClient(c) }
+            // What has been read already, or announced, is still answered.
+            if let c = clients.find(handle), c.phase == .idle, c.input.isEmpty, !c.stream.isReadable { closeClient(c) }
         }
     }
 

@@ -8,7 +8,7 @@ public enum BadHead: UInt8, Error, CaseIterable, Sendable, BitwiseCopyable {
     case badFieldName, emptyFieldName, spaceBeforeColon, missingColon, obsoleteFold
     case loneCarriageReturn, controlCharacter, nulByte
     case tooManyFields, targetTooLong, headTooLarge
-    case missingHost, repeatedHost, badHost
+    case missingHost, repeatedHost, badHost, repeatedField
     case badContentLength, repeatedContentLength, lengthAndTransferEncoding
     case unknownTransferEncoding, repeatedTransferEncoding, transferEncodingInHTTP10
 
@@ -48,6 +48,7 @@ public enum BadHead: UInt8, Error, CaseIterable, Sendable, BitwiseCopyable {
         case .missingHost: "no \"Host\" header"
         case .repeatedHost: "duplicate \"Host\" header"
         case .badHost: "invalid \"Host\" header"
+        case .repeatedField: "duplicate header line"
         case .badContentLength: "invalid \"Content-Length\" header"
         case .repeatedContentLength: "duplicate \"Content-Length\" header"
         case .lengthAndTransferEncoding: "\"Content-Length\" and \"Transfer-Encoding\" headers at the same time"

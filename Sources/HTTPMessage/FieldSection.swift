@@ -49,7 +49,7 @@ func parseFieldSection(
         if name.flags.rawValue != 0 { summary.hasFlaggedFields = true }
         if name.known == .host, summary.hostIndex < 0 {
             summary.hostIndex = count
-        } else if name.known.rawValue &- 1 < HeaderName.upgrade.rawValue {
+        } else if name.known.rawValue &- 1 < HeaderName.authorization.rawValue {
             note(field, count, bytes, &summary)
         }
         count &+= 1
@@ -211,12 +211,19 @@ private func note(_ field: HeaderField, _ index: Int, _ bytes: Span<UInt8>, _ su
         if summary.connectionIndex < 0 { summary.connectionIndex = index }
         noteConnection(bytes, field.value, &summary)
     case .expect:
+        noteSingle(field.known, &summary)
         if summary.expectIndex < 0 { summary.expectIndex = index }
         if matches(bytes, field.value, "100-continue") { summary.expectsContinue = true }
     case .upgrade:
         if summary.upgradeIndex < 0 { summary.upgradeIndex = index }
-    default: break
+    default: noteSingle(field.known, &summary)
     }
+}
+
+private func noteSingle(_ name: HeaderName, _ summary: inout FieldSummary) {
+    let bit: UInt32 = 1 << UInt32(name.rawValue)
+    if summary.singleFields & bit != 0 { summary.isSingleFieldRepeated = true }
+    summary.singleFields |= bit
 }
 
 /// Reads the list of a `Connection` field (RFC 9110 section 7.6.1).

@@ -69,6 +69,9 @@ public struct FieldSummary: Sendable, BitwiseCopyable {
     public var isHostRepeated = false
     public var isContentLengthRepeated = false
     public var isTransferEncodingRepeated = false
+    /// One of the other fields that a request must not repeat is repeated: Expect, Authorization, Content-Range, If-Match and
+    /// the other conditions. Their values are no lists (RFC 9110 section 5.3); nginx refuses such requests too.
+    public var isSingleFieldRepeated = false
     /// `Connection` lists `close`, in any of its lines.
     public var wantsClose = false
     /// `Connection` lists `keep-alive`.
@@ -79,6 +82,8 @@ public struct FieldSummary: Sendable, BitwiseCopyable {
     public var expectsContinue = false
     /// Some field has flags: the engine may have to drop fields.
     public var hasFlaggedFields = false
+    /// A bit for each of those fields that is there.
+    var singleFields: UInt32 = 0
 
     @inlinable public init() {}
 }

@@ -3,12 +3,14 @@
 
 public enum HeaderName: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     case other = 0
-    case host, connection, contentLength, transferEncoding, expect, upgrade, keepAlive, proxyConnection, te, trailer
+    // Those the field parser looks into, up to authorization: their order and place matter to it.
+    case host, connection, contentLength, transferEncoding, expect, upgrade
+    case ifModifiedSince, ifUnmodifiedSince, ifMatch, ifNoneMatch, ifRange, contentRange, authorization
+    case keepAlive, proxyConnection, te, trailer
     case server, date, contentType, contentDisposition, location, refresh, setCookie, lastModified, etag, cacheControl
-    case expires, vary, link, acceptRanges, contentEncoding, contentRange
+    case expires, vary, link, acceptRanges, contentEncoding
     case userAgent, referer, origin, xForwardedFor, xForwardedProto, xForwardedHost, xRealIP, xRequestId, forwarded, cookie
-    case authorization, range, ifModifiedSince, ifUnmodifiedSince, ifMatch, ifNoneMatch, ifRange, accept, acceptEncoding
-    case acceptLanguage, via
+    case range, accept, acceptEncoding, acceptLanguage, via
     case xAccelRedirect, xAccelBuffering, xAccelExpires, xAccelCharset, xAccelLimitRate, wwwAuthenticate, proxyAuthenticate
     case proxyAuthorization
     case age, pragma, status, retryAfter, secWebsocketKey, secWebsocketVersion, http2Settings, earlyData

@@ -69,7 +69,7 @@ private func parseRequestLine(_ bytes: Span<UInt8>, _ head: inout RequestHead) -
     while i < bytes.count, bytes[i] == 0x20 { i &+= 1 }
     if i == bytes.count { return .needMore }
     let targetStart = i
-    switch bytes[i] == 0x2F ? parsePathAndQuery(bytes, i, &head) : parseOtherTarget(bytes, i, &head) {
+    switch bytes[i] == 0x2F && head.method != .connect ? parsePathAndQuery(bytes, i, &head) : parseOtherTarget(bytes, i, &head) {
     case .at(let next): i = next
     case let other: return other
     }

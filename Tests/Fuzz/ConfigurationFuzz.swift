@@ -1,5 +1,5 @@
 // Fuzz target of `ConfigurationFile`: any bytes are parsed, included, written back and read as values, and nothing crashes.
-// Built and run by Tests/Fuzz/run with libFuzzer; the corpus is in corpus/Configuration. It checks what must hold.
+// Built and run by Tests/Fuzz/run with libFuzzer; the corpus is in corpus/ConfigurationFuzz. It checks what must hold.
 
 #if canImport(ConfigurationFile)
     import ConfigurationFile

@@ -23,6 +23,7 @@ enum ClientDirectives {
         .milliseconds("keepalive_time", .httpLevels, \.keepaliveTimeMs),
         DirectiveRule("keepalive_disable", .httpLevels, 1...2) { (scope, d) throws(Diagnostic) in
             scope.location.settings.keepaliveDisabledForMSIE6 = d.arguments.contains { $0 == "msie6" }
+            scope.location.settings.keepaliveDisabledForSafari = d.arguments.contains { $0 == "safari" }
             for word in d.arguments where !["none", "msie6", "safari"].contains(word.text) {
                 throw .invalidValue(word, of: "keepalive_disable", expected: "\"none\", \"msie6\" or \"safari\"")
             }
@@ -44,7 +45,7 @@ enum ClientDirectives {
         },
         DirectiveRule("large_client_header_buffers", .httpAndServer, 2...2) { (scope, d) throws(Diagnostic) in
             let count = try d.arguments[0].integer(in: 1...1024, of: "large_client_header_buffers")
-            let size = try d.arguments[1].size(in: 512...Limits.headBytesMax, of: "large_client_header_buffers")
+            let size = try d.arguments[1].size(in: 1...Limits.headBytesMax, of: "large_client_header_buffers")
             if count * size > Limits.headBytesMax {
                 throw .invalidValue(
                     d.arguments[1], of: "large_client_header_buffers", expected: "at most \(Limits.headBytesMax) bytes in all buffers together")

@@ -83,14 +83,20 @@ enum ProxyHeaderDirectives {
 
     private static func cookieRule(_ scope: Scope, _ d: Directive) throws(Diagnostic) -> CookieRule? {
         let name = d.name.text
-        let first = d.arguments[0]
+        var first = d.arguments[0]
         if d.arguments.count == 1 {
             if first == "off" { return nil }
             throw .invalidValue(first, of: name, expected: "\"off\" or two arguments")
         }
+        var to = d.arguments[1]
+        if name == "proxy_cookie_domain", first.bytes.first != UInt8(ascii: "~") {
+            // A dot in front means nothing: the attribute's own is kept.
+            if first.bytes.first == UInt8(ascii: ".") { first.bytes.removeFirst() }
+            if to.bytes.first == UInt8(ascii: ".") { to.bytes.removeFirst() }
+        }
         let regex = try expression(first, scope, of: name, ignoringCase: name == "proxy_cookie_domain") ?? -1
         let from = regex >= 0 ? Template.empty : try scope.builder.template(first, of: name)
-        return CookieRule(from: from, regex: regex, to: try scope.builder.template(d.arguments[1], of: name))
+        return CookieRule(from: from, regex: regex, to: try scope.builder.template(to, of: name))
     }
 
     private static func flagsRule(_ scope: Scope, _ d: Directive) throws(Diagnostic) -> CookieFlagsRule? {

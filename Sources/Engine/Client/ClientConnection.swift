@@ -44,9 +44,12 @@ package struct ClientConnection: BitwiseCopyable {
     var isPosted = false
     /// A request came before the answer to the one before it: more may be on the way when the connection closes.
     var pipelines = false
+    /// The input holds bytes of the next request already, behind one that has just been answered.
+    var hasNextRequest = false
     /// For what is read after the answer.
     var discardLimitMs: Int64 = 0
-    var discard = BodyReader()
+    /// The rest of a body that is being dropped, in `Worker.discards`: few connections have one.
+    var discard = Handle.none
     /// For the timeouts of the connection between exchanges.
     var lingeringTimeoutMs: Int64 = 5_000
 }

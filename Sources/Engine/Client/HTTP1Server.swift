@@ -7,7 +7,7 @@ import HTTPMessage
 
 extension Worker {
     func clientEvent(_ c: Ref<ClientConnection>, _ bits: UInt32) {
-        c.stream.note(bits)
+        c.value.stream.note(bits)
         if let x = c.exchange {
             if c.stream.isBroken { return clientGone(x, .clientReset) }
             if bits & Readiness.writable != 0, c.stream.hasPending || x.phase == .answering { clientWritable(c, x) }
@@ -34,7 +34,7 @@ extension Worker {
     }
 
     private func clientWritable(_ c: Ref<ClientConnection>, _ x: Ref<Exchange>) {
-        switch flush(&c.stream) {
+        switch flush(&c.value.stream) {
         case .failed: clientGone(x, .clientReset)
         case .queued: timers.set(c.timer, at: nowMs + x.location.sendTimeoutMs)
         case .sent: clientDrained(x)
@@ -43,14 +43,21 @@ extension Worker {
 
     /// An answer that was queued whole goes out while the next request may already be read; here only what is left of it.
     private func flushBetweenExchanges(_ c: Ref<ClientConnection>) {
-        if case .failed = flush(&c.stream) { closeClient(c) }
+        if case .failed = flush(&c.value.stream) { closeClient(c) }
     }
 
     // MARK: Heads
 
     /// Parses requests out of what was read ahead and of the socket until an exchange goes on its own or input runs out.
     func readRequests(_ c: Ref<ClientConnection>) {
+        var requestsLeft = Limits.requestsPerTurn
         while c.phase == .idle || c.phase == .readingHead {
+            // A client that pipelines without end, or faster than it is read, does not keep the others waiting.
+            if requestsLeft == 0 {
+                postRead(c)
+                break
+            }
+            requestsLeft -= 1
             if !c.input.isEmpty, !c.needsMoreInput {
                 parseHead(c)
                 continue
@@ -66,7 +73,7 @@ extension Worker {
         let isFirst = c.input.isEmpty
         let result: ReadResult
         if isFirst {
-            result = read(&c.stream, into: scratch.data, Limits.readBytes)
+            result = read(&c.value.stream, into: scratch.data, Limits.readBytes)
             if case .bytes(let n) = result { setInputFromScratch(c, n) }
         } else {
             let room = headBytesMax(c) - c.input.count
@@ -75,7 +82,7 @@ extension Worker {
                 return c.phase != .closed
             }
             growInput(c, by: room)
-            result = read(&c.stream, into: c.inputBuffer.start + c.input.count, room)
+            result = read(&c.value.stream, into: c.inputBuffer.start + c.input.count, room)
             if case .bytes(let n) = result { c.input = ByteView(c.inputBuffer.start, c.input.count + n) }
         }
         switch result {
@@ -161,21 +168,37 @@ extension Worker {
         }
     }
 
+    /// Goes on with a connection that was put off to this turn.
+    func resume(_ c: Ref<ClientConnection>) {
+        switch c.phase {
+        case .idle, .readingHead: readRequests(c)
+        case .discarding: discardBody(c)
+        case .lingering: linger(c)
+        case .exchange, .closed: break
+        }
+    }
+
     // MARK: After an answer
 
     /// The answer is with the stream and the exchange is over: what becomes of the connection.
-    func settle(_ c: Ref<ClientConnection>, keepAlive: Bool, body: BodyReader, location: Ref<LocationSettings>) {
+    ///
+    /// mayHaveMore: the client may still be sending whatever the framing says, as at the end of a tunnel.
+    func settle(
+        _ c: Ref<ClientConnection>, keepAlive: Bool, body: BodyReader, location: Ref<LocationSettings>, mayHaveMore: Bool = false
+    ) {
         c.exchange = nil
         c.lingeringTimeoutMs = location.lingeringTimeoutMs
-        c.discard = body
         if keepAlive, !isStopping {
             if body.isComplete { return becomeIdle(c, location) }
+            guard let (_, handle) = discards.insert(body) else { return closeClient(c) }
+            c.discard = handle
             c.phase = .discarding
             c.discardLimitMs = nowMs + location.lingeringTimeMs
             timers.set(c.timer, at: nowMs + location.lingeringTimeoutMs)
             return discardBody(c)
         }
-        let mayHaveMore = !body.isComplete || !c.input.isEmpty || c.pipelines || (c.stream.isReadable && !c.stream.peerClosed)
+        let mayHaveMore =
+            mayHaveMore || !body.isComplete || !c.input.isEmpty || c.pipelines || (c.stream.isReadable && !c.stream.peerClosed)
         if c.stream.hasPending || location.lingeringClose == .always || (location.lingeringClose == .on && mayHaveMore) {
             c.phase = .lingering
             c.discardLimitMs = nowMs + location.lingeringTimeMs
@@ -196,22 +219,27 @@ extension Worker {
             if c.stream.isReadable { postRead(c) }
         } else {
             c.pipelines = true
+            c.hasNextRequest = true
             postRead(c)
         }
     }
 
     /// What remains of the body of a request that has been answered is read and dropped; then the connection may serve on.
     private func discardBody(_ c: Ref<ClientConnection>) {
-        while c.phase == .discarding {
+        var budget = Limits.bytesPerTurn
+        while c.phase == .discarding, let rest = discards.find(c.discard) {
+            if budget <= 0 { return postRead(c) }
             var offset = 0
-            while offset < c.input.count || c.discard.isComplete {
-                switch c.discard.step(c.input, at: &offset) {
+            while offset < c.input.count || rest.isComplete {
+                switch rest.value.step(c.input, at: &offset) {
                 case .data, .trailer: continue
                 case .needMore: break
                 case .bad: return closeClient(c)
                 case .complete:
                     c.input = c.input.slice(offset)
+                    discards.remove(c.discard)
                     if isStopping { return closeClient(c) }
+                    c.hasNextRequest = !c.input.isEmpty
                     c.phase = .idle
                     timers.set(c.timer, at: nowMs + 75_000)
                     // Put off rather than called: this may run inside the exchange before, or inside ten thousand pipelined ones.
@@ -222,8 +250,11 @@ extension Worker {
             }
             dropInputBuffer(c)
             if !c.stream.isReadable { return }
-            switch read(&c.stream, into: scratch.data, Limits.readBytes) {
-            case .bytes(let n): setInputFromScratch(c, n)
+            switch read(&c.value.stream, into: scratch.data, Limits.readBytes) {
+            case .bytes(let n):
+                if nowMs >= c.discardLimitMs { return closeClient(c) }
+                budget -= n
+                setInputFromScratch(c, n)
             case .wouldBlock: return
             case .end, .failed: return closeClient(c)
             }
@@ -233,7 +264,7 @@ extension Worker {
     /// Reads until the client has closed, so that its unread bytes do not reset the connection under the answer (RFC 9112 9.6).
     private func linger(_ c: Ref<ClientConnection>) {
         if c.stream.hasPending {
-            switch flush(&c.stream) {
+            switch flush(&c.value.stream) {
             case .failed: return closeClient(c)
             case .queued: return
             case .sent:
@@ -241,9 +272,12 @@ extension Worker {
                 timers.set(c.timer, at: nowMs + c.lingeringTimeoutMs)
             }
         }
+        var budget = Limits.bytesPerTurn
         while c.stream.isReadable {
-            switch read(&c.stream, into: scratch.data, Limits.readBytes) {
-            case .bytes:
+            if budget <= 0 { return postRead(c) }
+            switch read(&c.value.stream, into: scratch.data, Limits.readBytes) {
+            case .bytes(let n):
+                budget -= n
                 if nowMs >= c.discardLimitMs { return closeClient(c) }
                 timers.set(c.timer, at: min(nowMs + c.lingeringTimeoutMs, c.discardLimitMs))
             case .wouldBlock: return
@@ -267,9 +301,10 @@ extension Worker {
         if c.phase == .closed { return }
         c.phase = .closed
         timers.free(c.timer)
+        discards.remove(c.discard)
         dropInputBuffer(c)
-        closeStream(&c.stream)
+        closeStream(&c.value.stream)
         clients.remove(c.handle)
-        counters.closedConnections += 1
+        counts.closedConnections += 1
     }
 }

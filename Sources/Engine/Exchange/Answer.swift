@@ -49,14 +49,14 @@ extension Worker {
     func emit(_ x: Ref<Exchange>, _ bytes: ByteView) -> Bool {
         let c = x.client
         x.bytesSentToClient += Int64(bytes.count)
-        counters.bytesToClients += UInt64(bytes.count)
+        counts.bytesToClients += UInt64(bytes.count)
         if !x.responseSpool.isEmpty || mustSpool(x, bytes.count) {
-            if spool(&x.responseSpool, bytes, folder: x.location.proxy.tempPath) { return true }
+            if spool(&x.value.responseSpool, bytes, folder: x.location.proxy.tempPath) { return true }
             logExchange(.crit, Fault.spoolFailed.words, x)
             fail(x, .spoolFailed)
             return false
         }
-        switch write(&c.stream, bytes) {
+        switch write(&c.value.stream, bytes) {
         case .sent: return true
         case .queued:
             x.clientIsSlow = true
@@ -103,12 +103,12 @@ extension Worker {
     func clientDrained(_ x: Ref<Exchange>) {
         timers.cancel(x.client.timer)
         while !x.responseSpool.isEmpty {
-            guard let n = unspool(&x.responseSpool, into: scratch.data, Limits.readBytesWhileSlow) else {
+            guard let n = unspool(&x.value.responseSpool, into: scratch.data, Limits.readBytesWhileSlow) else {
                 logExchange(.crit, Fault.spoolFailed.words, x)
                 return fail(x, .spoolFailed)
             }
-            if x.responseSpool.isEmpty { x.responseSpool.rewind() }
-            switch write(&x.client.stream, ByteView(scratch.data, n)) {
+            if x.responseSpool.isEmpty { x.value.responseSpool.rewind() }
+            switch write(&x.client.value.stream, ByteView(scratch.data, n)) {
             case .sent: continue
             case .queued:
                 timers.set(x.client.timer, at: nowMs + x.location.sendTimeoutMs)
@@ -178,7 +178,7 @@ extension Worker {
             scratchText.value.append(x.arguments)
         }
         var head = AnswerHead(status: 301)
-        head.location = x.region.copy(scratchText.view, from: &buffers, limit: Limits.regionBytesMax) ?? .empty
+        head.location = x.value.region.copy(scratchText.view, from: &buffers, limit: Limits.regionBytesMax) ?? .empty
         answerPage(x, head)
     }
 

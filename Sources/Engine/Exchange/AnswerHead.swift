@@ -61,10 +61,11 @@ extension Worker {
         if answer.acceptRanges { w.value.append("Accept-Ranges: bytes\r\n") }
         if let upstream { appendUpstreamFields(w, x, upstream) }
         appendExpires(w, x)
+        if !x.keptLines.isEmpty { w.value.append(x.keptLines) }
         appendAddedHeaders(w, x)
         w.value.append("\r\n")
         if x.root.keepsSentHead {
-            x.keptSentHead = x.region.copy(w.view, from: &buffers, limit: Limits.regionBytesMax) ?? .empty
+            x.keptSentHead = x.value.region.copy(w.view, from: &buffers, limit: Limits.regionBytesMax) ?? .empty
         }
         x.isComposing = false
     }
@@ -89,7 +90,8 @@ extension Worker {
     }
 
     private func appendStatusLine(_ w: Ref<ByteWriter>, _ answer: AnswerHead) {
-        if answer.status == 200, answer.reason.isEmpty { return w.value.append("HTTP/1.1 200 OK\r\n") }
+        let isOK = answer.reason.isEmpty || (answer.reason.count == 2 && answer.reason[0] == 0x4F && answer.reason[1] == 0x4B)
+        if answer.status == 200, isOK { return w.value.append("HTTP/1.1 200 OK\r\n") }
         w.value.append("HTTP/1.1 ")
         w.value.append(decimal: UInt64(answer.status), minimumDigits: 3)
         w.value.append(" ")
@@ -174,11 +176,8 @@ extension Worker {
 
     /// `expires`: Expires and Cache-Control.
     private func appendExpires(_ w: Ref<ByteWriter>, _ x: Ref<Exchange>) {
-        var rule = x.location.expires
-        if case .off = rule { return }
-        if !isAddable(x.status) { return }
-        if case .template(let template) = rule { rule = expiresRule(copiedExpansion(template, x)) }
-        switch rule {
+        if case .off = x.location.expires { return }
+        switch effectiveExpires(x) {
         case .off, .template: return
         case .epoch: w.value.append("Expires: Thu, 01 Jan 1970 00:00:01 GMT\r\nCache-Control: no-cache\r\n")
         case .max: w.value.append("Expires: Thu, 31 Dec 2037 23:55:55 GMT\r\nCache-Control: max-age=315360000\r\n")
@@ -194,6 +193,13 @@ extension Worker {
             }
             w.value.append("\r\n")
         }
+    }
+
+    /// What `expires` comes to for this answer.
+    func effectiveExpires(_ x: Ref<Exchange>) -> Expires {
+        if !isAddable(x.status) { return .off }
+        guard case .template(let template) = x.location.expires else { return x.location.expires }
+        return expiresRule(copiedExpansion(template, x))
     }
 
     private func expiresRule(_ text: ByteView) -> Expires {

@@ -86,20 +86,22 @@ extension Worker {
         x.handle = handle
         x.startedMs = nowMs
         current.pins += 1
-        counters.requests += 1
+        counts.requests += 1
         c.exchange = x
         c.phase = .exchange
         c.requests += 1
+        x.isPipelined = c.hasNextRequest
+        c.hasNextRequest = false
         timers.cancel(c.timer)
         return x
     }
 
     /// The head and its field table move into memory of the exchange: retries, variables and the log need them to the end.
     private func keepHead(_ x: Ref<Exchange>, _ bytes: ByteView, fieldCount: Int) -> Bool {
-        guard let copy = x.region.copy(bytes, from: &buffers, limit: Limits.regionBytesMax) else { return false }
+        guard let copy = x.value.region.copy(bytes, from: &buffers, limit: Limits.regionBytesMax) else { return false }
         x.headBytes = copy
         let size = fieldCount * MemoryLayout<HeaderField>.stride
-        guard let memory = x.region.allocate(size, from: &buffers, limit: Limits.regionBytesMax) else { return false }
+        guard let memory = x.value.region.allocate(size, from: &buffers, limit: Limits.regionBytesMax) else { return false }
         x.fields = Frozen(copying: fieldScratch, count: fieldCount, into: memory)
         return true
     }
@@ -108,6 +110,7 @@ extension Worker {
         if case .bad(let reason) = framing { return .bad(reason) }
         let head = x.head
         if head.isHostRepeated { return .bad(.repeatedHost) }
+        if head.isSingleFieldRepeated { return .bad(.repeatedField) }
         if head.hostIndex < 0, head.versionMinor > 0 { return .bad(.missingHost) }
         if !head.authority.isEmpty, head.method != .connect {
             // The authority of an absolute target stands for the Host field (RFC 9112 3.2.2).
@@ -117,8 +120,7 @@ extension Worker {
             }
         } else if head.hostIndex >= 0 {
             let value = x.bytes(x.fields[head.hostIndex].value.value)
-            // An empty Host is allowed: the default server answers.
-            if !value.isEmpty, !setHost(x, value) { return .bad(.badHost) }
+            if !setHost(x, value) { return .bad(.badHost) }
         }
         if Int(head.lineRange.count) + 2 > x.server.largeHeaderBytes { return .lineTooLarge }
         if head.fieldCount > x.server.maxHeaders { return .fieldsTooLarge }
@@ -141,27 +143,25 @@ extension Worker {
         if needsLowering {
             scratchText.value.reset()
             scratchText.value.append(lowercasing: name)
-            guard let copy = x.region.copy(scratchText.view, from: &buffers, limit: Limits.regionBytesMax) else { return false }
+            guard let copy = x.value.region.copy(scratchText.view, from: &buffers, limit: Limits.regionBytesMax) else { return false }
             x.host = copy
         }
         return true
     }
 
-    /// By listening address and host; the address's default server when no name matches.
+    /// By listening address and host; the address's default server when no name matches. A request without a host belongs to the
+    /// server that is called "".
     private func chooseServer(_ x: Ref<Exchange>) {
         guard let listen = listeners[Int(x.client.listener)].settings else { return }
         var chosen = listen.defaultServer
-        // A request without Host belongs to a server with an empty name, if there is one.
-        if !x.host.isEmpty || !x.hasHost {
-            if let found = listen.names.find(x.host) {
-                chosen = found
-            } else {
-                for i in 0..<listen.names.regexes.count {
-                    let name = listen.names.regexes[i]
-                    if matches(name.regex, x.host, for: x) {
-                        chosen = name.server
-                        break
-                    }
+        if let found = listen.names.find(x.host) {
+            chosen = found
+        } else if !x.host.isEmpty {
+            for i in 0..<listen.names.regexes.count {
+                let name = listen.names.regexes[i]
+                if matches(name.regex, x.host, for: x) {
+                    chosen = name.server
+                    break
                 }
             }
         }
@@ -183,7 +183,7 @@ extension Worker {
             x.path = ByteView("/")
             return true
         }
-        guard let memory = x.region.allocate(raw.count + 1, from: &buffers, limit: Limits.regionBytesMax) else { return false }
+        guard let memory = x.value.region.allocate(raw.count + 1, from: &buffers, limit: Limits.regionBytesMax) else { return false }
         var output = UnsafeMutableBufferPointer(start: memory, count: raw.count + 1).mutableSpan
         guard let n = normalizePath(raw.buffer.span, mergeSlashes: x.server.mergeSlashes, into: &output) else { return false }
         x.path = ByteView(memory, n)
@@ -203,15 +203,37 @@ extension Worker {
             || nowMs - x.client.acceptedMs > settings.keepaliveTimeMs || isStopping
         {
             x.keepsAlive = false
-        } else if settings.keepaliveDisabledForMSIE6, x.method == .post, isMSIE6(x) {
-            x.keepsAlive = false
+        } else if settings.keepaliveDisabledForMSIE6 && x.method == .post || settings.keepaliveDisabledForSafari,
+            let agent = requestField(.userAgent, x)
+        {
+            switch OldBrowser(agent) {
+            case .msie6: if settings.keepaliveDisabledForMSIE6, x.method == .post { x.keepsAlive = false }
+            case .safari: if settings.keepaliveDisabledForSafari { x.keepsAlive = false }
+            case nil: break
+            }
         }
     }
+}
 
-    private func isMSIE6(_ x: Ref<Exchange>) -> Bool {
-        guard let agent = requestField(.userAgent, x), let at = find(ByteView("MSIE "), in: agent) else { return false }
-        let version = agent.slice(at + 5)
-        return version.count > 1 && version[1] == 0x2E && version[0] >= 0x34 && version[0] <= 0x36
+/// Browsers whose keepalive connections `keepalive_disable` is there for, recognised by nginx's rules.
+private enum OldBrowser {
+    /// Internet Explorer 4 to 6 without the security update: its POST fails on a kept connection.
+    case msie6
+    /// Safari on macOS, and those that call themselves so.
+    case safari
+
+    init?(_ agent: ByteView) {
+        func names(_ text: StaticString) -> Bool { find(ByteView(text), in: agent) != nil }
+        if names("Opera") { return nil }
+        if let at = find(ByteView("MSIE "), in: agent) {
+            let version = agent.slice(at + 5)
+            guard version.count > 2, version[1] == 0x2E else { return nil }
+            guard version[0] == 0x34 || version[0] == 0x35 || version[0] == 0x36 && !names("SV1") else { return nil }
+            self = .msie6
+        } else {
+            if names("Gecko/") || names("Chrome/") || !names("Safari/") || !names("Mac OS X") { return nil }
+            self = .safari
+        }
     }
 }
 

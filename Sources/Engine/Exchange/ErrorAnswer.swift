@@ -73,7 +73,7 @@ extension Worker {
             head.contentType = ByteView("text/html")
         }
         // The page is made in the scratch that composing the head may use for its own texts.
-        guard let page = x.region.copy(w.view, from: &buffers, limit: Limits.regionBytesMax) else {
+        guard let page = x.value.region.copy(w.view, from: &buffers, limit: Limits.regionBytesMax) else {
             return finish(x, .failed(.noMemory))
         }
         answer(x, head, text: page)

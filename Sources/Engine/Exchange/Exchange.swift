@@ -76,6 +76,8 @@ package struct Exchange: BitwiseCopyable {
     /// The method to route and answer by (an error page turns it into GET).
     var method = Method.get
     var keepsAlive = false
+    /// Its head was there before the answer to the request in front of it had ended (`$pipe`).
+    var isPipelined = false
     var startedMs: Int64 = 0
     var requestID: (UInt64, UInt64) = (0, 0)
     /// Values of `set` and of maps: a slot each, in the region.
@@ -128,6 +130,8 @@ package struct Exchange: BitwiseCopyable {
     var askedToClose = false
     /// The upstream's trailer section, once it is whole.
     var keptTrailers = ByteView.empty
+    /// Whole lines of an intercepted response that go with the page made instead.
+    var keptLines = ByteView.empty
 
     // MARK: The answer
     var status: UInt16 = 0

@@ -20,17 +20,17 @@ extension Worker {
         }
         var keepsAlive = x.keepsAlive && !wasTunnel
         switch outcome {
-        case .completed: counters.completed += 1
+        case .completed: counts.completed += 1
         case .abortedByClient(let fault):
-            counters.abortedByClient += 1
+            counts.abortedByClient += 1
             keepsAlive = false
             if x.status == 0 || !x.answerBegun { x.status = x.status == 444 ? 444 : fault.status }
         case .failed(let fault):
-            counters.failed += 1
+            counts.failed += 1
             keepsAlive = false
             if x.status == 0 { x.status = fault.status }
         }
-        counters.countStatus(x.status)
+        countStatus(x.status)
         writeAccessLogs(x)
         releaseMemory(x)
         let location = x.location
@@ -38,17 +38,15 @@ extension Worker {
         let wasCut: Bool = if case .completed = outcome { false } else { true }
         exchanges.remove(x.handle)
         c.exchange = nil
-        if wasCut, x.framing == .untilClose, x.answerBegun, x.head.headBytes > 0 {
-            // An orderly end would tell this client that it has the whole answer.
+        if wasCut, x.framing == .untilClose || wasTunnel, x.answerBegun, x.head.headBytes > 0 {
+            // An orderly end would tell this client that it has all of it.
             kernel.resetOnClose(c.stream.fd)
             closeClient(c)
         } else if case .abortedByClient = outcome {
             if location.resetTimedOut { kernel.resetOnClose(c.stream.fd) }
             closeClient(c)
-        } else if wasTunnel {
-            closeClient(c)
         } else {
-            settle(c, keepAlive: keepsAlive, body: body, location: location)
+            settle(c, keepAlive: keepsAlive, body: body, location: location, mayHaveMore: wasTunnel)
         }
         unpin(x.pinned)
     }
@@ -66,7 +64,7 @@ extension Worker {
     }
 
     func clientGone(_ x: Ref<Exchange>, _ fault: Fault) {
-        if x.phase == .tunnel { return finish(x, .completed) }
+        if x.phase == .tunnel, let u = x.upstream { return tunnelBroke(x, u) }
         logExchange(fault.level, fault.words, x)
         finish(x, .abortedByClient(fault))
     }
@@ -87,13 +85,13 @@ extension Worker {
     }
 
     private func releaseMemory(_ x: Ref<Exchange>) {
-        x.region.release(to: &buffers)
+        x.value.region.release(to: &buffers)
         buffers.give(x.bodyBuffer)
         buffers.give(x.headBuffer)
         x.bodyBuffer = .none
         x.headBuffer = .none
-        if x.bodySpool.isOpen { closeSpool(&x.bodySpool) }
-        if x.responseSpool.isOpen { closeSpool(&x.responseSpool) }
+        if x.bodySpool.isOpen { closeSpool(&x.value.bodySpool) }
+        if x.responseSpool.isOpen { closeSpool(&x.value.responseSpool) }
         if x.file >= 0 { kernel.close(x.file) }
         x.file = -1
     }

@@ -25,7 +25,7 @@ extension Worker {
     func sendContinue(_ x: Ref<Exchange>) {
         guard x.head.expectsContinue, !x.sentContinue, x.head.versionMinor > 0, x.body.received == 0 else { return }
         x.sentContinue = true
-        switch write(&x.client.stream, ByteView("HTTP/1.1 100 Continue\r\n\r\n")) {
+        switch write(&x.client.value.stream, ByteView("HTTP/1.1 100 Continue\r\n\r\n")) {
         case .sent: break
         case .queued: timers.set(x.client.timer, at: nowMs + x.location.sendTimeoutMs)
         case .failed: clientGone(x, .clientReset)
@@ -44,7 +44,7 @@ extension Worker {
                     post(x)
                     break
                 }
-                switch read(&c.stream, into: scratch.data, Limits.readBytes) {
+                switch read(&c.value.stream, into: scratch.data, Limits.readBytes) {
                 case .bytes(let n):
                     setInputFromScratch(c, n)
                     budget -= n
@@ -91,7 +91,7 @@ extension Worker {
         }
         var offset = 0
         while true {
-            switch x.body.step(c.input, at: &offset) {
+            switch x.value.body.step(c.input, at: &offset) {
             case .data(let piece):
                 if !keepBodyPiece(x, piece) { return }
             case .trailer: continue
@@ -134,12 +134,12 @@ extension Worker {
     private func spoolBodyPiece(_ x: Ref<Exchange>, _ piece: ByteView) -> Bool {
         let folder = x.location.clientBodyTempPath
         if !x.bodySpool.isOpen, x.bodyBuffered > 0 {
-            guard spool(&x.bodySpool, ByteView(x.bodyBuffer.start, x.bodyBuffered), folder: folder) else { return spoolRefused(x) }
+            guard spool(&x.value.bodySpool, ByteView(x.bodyBuffer.start, x.bodyBuffered), folder: folder) else { return spoolRefused(x) }
             buffers.give(x.bodyBuffer)
             x.bodyBuffer = .none
             x.bodyBuffered = 0
         }
-        return spool(&x.bodySpool, piece, folder: folder) ? true : spoolRefused(x)
+        return spool(&x.value.bodySpool, piece, folder: folder) ? true : spoolRefused(x)
     }
 
     private func spoolRefused(_ x: Ref<Exchange>) -> Bool {
@@ -173,18 +173,20 @@ extension Worker {
         x.bodySent += Int64(piece.count)
         x.requestSent = true
         var result: WriteResult
+        x.currentTry?.bytesSent += Int64(piece.count)
         if x.body.isChunked {
             let w = valueText
             w.value.reset()
             w.value.append(hex: UInt64(piece.count))
             w.value.append("\r\n")
-            result = write(&u.stream, w.view)
+            x.currentTry?.bytesSent += Int64(w.count + 2)
+            result = write(&u.value.stream, w.view)
             if case .failed = result { return upstreamWriteFailed(x, u) }
-            result = write(&u.stream, piece)
+            result = write(&u.value.stream, piece)
             if case .failed = result { return upstreamWriteFailed(x, u) }
-            result = write(&u.stream, ByteView("\r\n"))
+            result = write(&u.value.stream, ByteView("\r\n"))
         } else {
-            result = write(&u.stream, piece)
+            result = write(&u.value.stream, piece)
         }
         if case .failed = result { return upstreamWriteFailed(x, u) }
         if u.stream.hasPending { timers.set(u.timer, at: nowMs + x.location.proxy.sendTimeoutMs) }
@@ -193,14 +195,15 @@ extension Worker {
 
     private func endStreamedBody(_ x: Ref<Exchange>) {
         guard x.body.isChunked, let u = x.upstream else { return }
-        if case .failed = write(&u.stream, ByteView("0\r\n\r\n")) { _ = upstreamWriteFailed(x, u) }
+        x.currentTry?.bytesSent += 5
+        if case .failed = write(&u.value.stream, ByteView("0\r\n\r\n")) { _ = upstreamWriteFailed(x, u) }
     }
 
     /// The upstream does not take more. It may have answered already: that answer is read before the connection counts as lost.
     private func upstreamWriteFailed(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>) -> Bool {
         x.dropsBody = true
         x.keepsAlive = false
-        u.stream.dropAllPending(pool: &buffers)
+        u.value.stream.dropAllPending(pool: &buffers)
         u.stream.isReadable = true
         u.stream.isBroken = false
         u.stream.peerClosed = true

@@ -12,13 +12,13 @@ extension Worker {
             return upstreamFailed(x, .upstreamBadHead, isLogged: true)
         }
         var answer = AnswerHead(status: 101)
-        if x.root.keepsUpstreamHead { x.keptUpstreamHead = x.region.copy(bytes, from: &buffers, limit: Limits.regionBytesMax) ?? .empty }
+        if x.root.keepsUpstreamHead { x.keptUpstreamHead = x.value.region.copy(bytes, from: &buffers, limit: Limits.regionBytesMax) ?? .empty }
         describe(x, bytes, &answer)
         composeHead(x, answer, upstream: bytes)
         x.phase = .tunnel
         x.answerBegun = true
         x.keepsAlive = false
-        counters.tunnels += 1
+        counts.tunnels += 1
         guard emit(x, out.view) else { return }
         if !rest.isEmpty {
             x.bodySentToClient += Int64(rest.count)
@@ -32,7 +32,7 @@ extension Worker {
         // What the client sent behind its head belongs to the other protocol.
         if !c.input.isEmpty {
             let early = c.input
-            if case .failed = write(&u.stream, early) { return finish(x, .completed) }
+            if case .failed = write(&u.value.stream, early) { return finish(x, .completed) }
             dropInputBuffer(c)
         }
         pumpTunnel(x)
@@ -46,10 +46,10 @@ extension Worker {
         while moved {
             moved = false
             if budget <= 0 { return post(x) }
-            guard carry(from: &c.stream, to: &u.stream, &budget, &moved), carry(from: &u.stream, to: &c.stream, &budget, &moved, x)
-            else { return finish(x, .completed) }
+            guard carry(from: &c.value.stream, to: &u.value.stream, &budget, &moved), carry(from: &u.value.stream, to: &c.value.stream, &budget, &moved, x)
+            else { return tunnelBroke(x, u) }
         }
-        if c.stream.isBroken || u.stream.isBroken { return finish(x, .completed) }
+        if c.stream.isBroken || u.stream.isBroken { return tunnelBroke(x, u) }
         // A server that ends is done with the client, as in nginx; a client may end its side and still wait for the rest.
         if u.stream.sawEnd, !c.stream.hasPending { return finish(x, .completed) }
         if c.stream.sawEnd, !u.stream.hasPending, !x.clientHalfClosed {
@@ -57,6 +57,15 @@ extension Worker {
             _ = kernel.shutdownWrite(u.stream.fd)
         }
         timers.set(u.timer, at: nowMs + x.location.proxy.readTimeoutMs)
+    }
+
+    /// A reset of one end is a reset for the other: it must not look like an orderly end.
+    func tunnelBroke(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>) {
+        if x.client.stream.isBroken {
+            kernel.resetOnClose(u.stream.fd)
+            return finish(x, .abortedByClient(.clientReset))
+        }
+        finish(x, .failed(.upstreamReset))
     }
 
     /// One read in one direction, if the other side has taken what it has. False when a side is broken.

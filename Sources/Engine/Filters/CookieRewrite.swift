@@ -62,21 +62,20 @@ extension Worker {
         return n
     }
 
-    /// The new value by the first rule that fits. Domains compare whole (a leading dot aside), paths by prefix.
+    /// The new value by the first rule that fits. Domains compare whole, a leading dot aside, which stays; paths by prefix.
     private func rewritten(_ x: Ref<Exchange>, _ rules: Frozen<CookieRule>, _ value: ByteView, ignoringCase: Bool) -> ByteView? {
-        let subject = ignoringCase && value.hasPrefix(ByteView(".")) ? value.slice(1) : value
         for i in 0..<rules.count {
             let rule = rules[i].value
             if rule.regex >= 0 {
-                if matches(rule.regex, subject, for: x) { return copiedExpansion(rule.to, x) }
+                if matches(rule.regex, value, for: x) { return copiedExpansion(rule.to, x) }
                 continue
             }
             let from = copiedExpansion(rule.from, x)
             if ignoringCase {
-                let bare = from.hasPrefix(ByteView(".")) ? from.slice(1) : from
-                if subject.equalsIgnoringCase(bare) { return copiedExpansion(rule.to, x) }
-            } else if subject.hasPrefix(from) {
-                return joined2(copiedExpansion(rule.to, x), subject.slice(from.count), x)
+                let dot = value.hasPrefix(ByteView(".")) ? 1 : 0
+                if value.slice(dot).equalsIgnoringCase(from) { return joined2(value.slice(0, dot), copiedExpansion(rule.to, x), x) }
+            } else if value.hasPrefix(from) {
+                return joined2(copiedExpansion(rule.to, x), value.slice(from.count), x)
             }
         }
         return nil

@@ -92,7 +92,7 @@ extension Worker {
         valueText.value.append("-")
         valueText.value.append(hex: UInt64(bitPattern: facts.size))
         valueText.value.append("\"")
-        return x.region.copy(valueText.view, from: &buffers, limit: Limits.regionBytesMax) ?? .empty
+        return x.value.region.copy(valueText.view, from: &buffers, limit: Limits.regionBytesMax) ?? .empty
     }
 
     /// If-None-Match decides where it is given, else If-Modified-Since (RFC 9110 section 13).
@@ -138,7 +138,7 @@ extension Worker {
             if n > 0 {
                 x.bodySentToClient += Int64(n)
                 x.bytesSentToClient += Int64(n)
-                counters.bytesToClients += UInt64(n)
+                counts.bytesToClients += UInt64(n)
                 budget -= n
                 if n < want { c.stream.isWritable = false }
             } else if n == -Int(EAGAIN) {
@@ -234,7 +234,7 @@ extension Worker {
         let root = copiedExpansion(x.location.root, x)
         let rest = x.location.isAlias && !x.location.isRegex ? x.path.slice(x.location.prefixCount) : x.path
         let size = root.count + (x.location.isAlias && x.location.isRegex ? 0 : rest.count)
-        guard let memory = x.region.allocate(size, from: &buffers, limit: Limits.regionBytesMax) else { return nil }
+        guard let memory = x.value.region.allocate(size, from: &buffers, limit: Limits.regionBytesMax) else { return nil }
         var w = ByteWriter(memory, capacity: size)
         w.append(root)
         if w.room >= rest.count { w.append(rest) }

@@ -10,7 +10,7 @@ extension Worker {
         if x.location.proxy.ignoreAccelRedirect { return false }
         for i in 0..<x.upstreamHead.fieldCount where fieldScratch[i].known == .xAccelRedirect {
             let value = slice(fieldScratch[i].value, bytes)
-            guard let target = x.region.copy(value, from: &buffers, limit: Limits.regionBytesMax) else { return false }
+            guard let target = x.value.region.copy(value, from: &buffers, limit: Limits.regionBytesMax) else { return false }
             dropResponse(x)
             if x.method != .head { x.method = .get }
             if target.hasPrefix(ByteView("@")) {
@@ -30,7 +30,7 @@ extension Worker {
     }
 
     private func unescaped(_ text: ByteView, _ x: Ref<Exchange>) -> ByteView? {
-        guard let memory = x.region.allocate(text.count + 1, from: &buffers, limit: Limits.regionBytesMax) else { return nil }
+        guard let memory = x.value.region.allocate(text.count + 1, from: &buffers, limit: Limits.regionBytesMax) else { return nil }
         var output = UnsafeMutableBufferPointer(start: memory, count: text.count + 1).mutableSpan
         guard let n = normalizePath(text.buffer.span, mergeSlashes: false, into: &output) else { return nil }
         return ByteView(memory, n)
@@ -41,9 +41,21 @@ extension Worker {
         let status = x.upstreamHead.status
         let pages = x.location.errorPages
         guard !x.inErrorPage, (0..<pages.count).contains(where: { pages[$0].status == status }) else { return false }
+        if status == 401 { keepChallenges(x, bytes) }
         dropResponse(x)
         answerError(x, status)
         return true
+    }
+
+    /// A 401 is nothing without its WWW-Authenticate (RFC 9110 15.5.2): the lines go with whatever page is made of it.
+    private func keepChallenges(_ x: Ref<Exchange>, _ bytes: ByteView) {
+        let w = valueText
+        w.value.reset()
+        for i in 0..<x.upstreamHead.fieldCount where fieldScratch[i].known == .wwwAuthenticate {
+            appendLine(w, slice(fieldScratch[i].name, bytes), slice(fieldScratch[i].value, bytes))
+        }
+        if w.overflowed { return }
+        x.keptLines = x.value.region.copy(w.view, from: &buffers, limit: Limits.regionBytesMax) ?? .empty
     }
 
     /// The response is not wanted any more: its connection serves on when nothing of it is left to read.

@@ -23,7 +23,8 @@ extension Worker {
         for i in 0..<head.fieldCount {
             let f = upstreamField(i)
             switch f.known {
-            case .contentType: if proxy.hiddenKnown & bit(.contentType) == 0 { answer.contentType = slice(f.value, bytes) }
+            case .contentType:
+                if proxy.hiddenKnown & bit(.contentType) == 0, answer.contentType.isEmpty { answer.contentType = slice(f.value, bytes) }
             case .server: answer.hasServer = proxy.hiddenKnown & bit(.server) == 0
             case .date: answer.hasDate = proxy.hiddenKnown & bit(.date) == 0
             default: break
@@ -35,7 +36,8 @@ extension Worker {
     func appendUpstreamFields(_ w: Ref<ByteWriter>, _ x: Ref<Exchange>, _ bytes: ByteView) {
         let head = x.upstreamHead
         let proxy = x.location.proxy
-        let isSwitch = head.status == 101
+        let replaced = replacedByExpires(x)
+        var seen: UInt64 = 0
         let listed = listedByConnection(head, bytes)
         for i in 0..<head.fieldCount {
             let f = upstreamField(i)
@@ -44,8 +46,14 @@ extension Worker {
                 if !proxy.hiddenOther.isEmpty, proxy.hiddenOther.contains(name) { continue }
                 if let listed, isListed(name, in: listed) { continue }
             } else {
-                if f.known.isHopByHop, !(isSwitch && f.known == .upgrade), !(f.known == .trailer && proxy.passTrailers) { continue }
-                if proxy.hiddenKnown & bit(f.known) != 0 { continue }
+                // Upgrade goes on in any answer, as with nginx: 426 has to name the protocols (RFC 9110 15.5.22).
+                if f.known.isHopByHop, f.known != .upgrade, !(f.known == .trailer && proxy.passTrailers) { continue }
+                if (proxy.hiddenKnown | replaced) & bit(f.known) != 0 { continue }
+                if seen & bit(f.known) != 0 {
+                    logExchange(.warn, "upstream sent duplicate header line, ignored:", x, detail: name)
+                    continue
+                }
+                seen |= bit(f.known) & singleFields
             }
             switch f.known {
             case .contentType, .contentLength: continue
@@ -59,7 +67,19 @@ extension Worker {
 
     private func bit(_ name: HeaderName) -> UInt64 { 1 << UInt64(name.rawValue) }
 
-    private func appendLine(_ w: Ref<ByteWriter>, _ name: ByteView, _ value: ByteView) {
+    /// Fields of a response of which the first counts, as with nginx.
+    private var singleFields: UInt64 {
+        bit(.server) | bit(.date) | bit(.location) | bit(.refresh) | bit(.lastModified) | bit(.etag) | bit(.expires) | bit(.status)
+    }
+
+    /// What `expires` writes in place of the upstream's own fields.
+    private func replacedByExpires(_ x: Ref<Exchange>) -> UInt64 {
+        if case .off = x.location.expires { return 0 }
+        if case .off = effectiveExpires(x) { return 0 }
+        return bit(.expires) | bit(.cacheControl)
+    }
+
+    func appendLine(_ w: Ref<ByteWriter>, _ name: ByteView, _ value: ByteView) {
         w.value.append(name)
         w.value.append(": ")
         w.value.append(value)
@@ -148,7 +168,7 @@ extension Worker {
 
     /// `a` then `b` in memory of the exchange, without touching a scratch that may be in use.
     func joined2(_ a: ByteView, _ b: ByteView, _ x: Ref<Exchange>) -> ByteView {
-        guard let memory = x.region.allocate(a.count + b.count, from: &buffers, limit: Limits.regionBytesMax) else { return a }
+        guard let memory = x.value.region.allocate(a.count + b.count, from: &buffers, limit: Limits.regionBytesMax) else { return a }
         var w = ByteWriter(memory, capacity: a.count + b.count)
         w.append(a)
         w.append(b)

@@ -7,7 +7,11 @@ package final class LinuxKernel: Kernel {
     private var randomAhead: InlineArray<64, UInt64> = .init(repeating: 0)
     private var randomLeft = 0
 
+    private let rawEvents = UnsafeMutablePointer<epoll_event>.allocate(capacity: Limits.eventsPerTurn)
+
     package init() {}
+
+    deinit { rawEvents.deallocate() }
 
     package func monotonicNs() -> UInt64 { clinux_monotonic_ns() }
     package func realtimeNs() -> Int64 { clinux_realtime_ns() }
@@ -31,13 +35,11 @@ package final class LinuxKernel: Kernel {
 
     package func epollWait(_ epoll: Int32, into events: UnsafeMutableBufferPointer<KernelEvent>, timeoutMs: Int32) -> Int32 {
         // epoll_event is packed on x86-64 (12 bytes) and not elsewhere, so the events are copied out of C's array.
-        withUnsafeTemporaryAllocation(of: epoll_event.self, capacity: events.count) { raw in
-            let n = clinux_epoll_wait(epoll, raw.baseAddress, Int32(raw.count), timeoutMs)
-            if n > 0 {
-                for i in 0..<Int(n) { events[i] = KernelEvent(bits: raw[i].events, data: raw[i].data.u64) }
-            }
-            return n
+        let n = clinux_epoll_wait(epoll, rawEvents, Int32(min(events.count, Limits.eventsPerTurn)), timeoutMs)
+        if n > 0 {
+            for i in 0..<Int(n) { events[i] = KernelEvent(bits: rawEvents[i].events, data: rawEvents[i].data.u64) }
         }
+        return n
     }
 
     package func eventCreate() -> Int32 { clinux_eventfd() }

@@ -81,16 +81,32 @@ extension Worker {
     /// `escape=default`: quotes, backslashes, controls and bytes above 126 as \xXX.
     private func appendLogEscaped(_ text: ByteView) {
         var run = 0
-        for i in 0..<text.count {
+        var i = 0
+        while i < text.count {
+            if i + 8 <= text.count, isPlain(text.word(i)) {
+                i += 8
+                continue
+            }
             let c = text[i]
+            i += 1
             if c >= 0x20, c < 0x7F, c != 0x22, c != 0x5C { continue }
-            out.value.append(text.slice(run, i - run))
-            run = i + 1
+            out.value.append(text.slice(run, i - 1 - run))
+            run = i
             out.value.append("\\x")
             out.value.append(upperHex(c >> 4))
             out.value.append(upperHex(c & 15))
         }
         out.value.append(text.slice(run))
+    }
+
+    /// Whether none of eight bytes needs an escape. The sums cannot carry from one byte into the next while no byte has its top bit.
+    @inline(__always)
+    private func isPlain(_ w: UInt64) -> Bool {
+        let ones: UInt64 = 0x0101_0101_0101_0101
+        let tops = ones &* 0x80
+        func hasZero(_ v: UInt64) -> UInt64 { (v &- ones) & ~v & tops }
+        let belowSpace = (w &- ones &* 0x20) & ~w & tops
+        return (w & tops) | belowSpace | hasZero(w ^ (ones &* 0x22)) | hasZero(w ^ (ones &* 0x5C)) | hasZero(w ^ (ones &* 0x7F)) == 0
     }
 
     private func appendJSONEscaped(_ text: ByteView) {

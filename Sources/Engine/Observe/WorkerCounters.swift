@@ -1,9 +1,10 @@
-// What a worker counts. Plain numbers written by one thread; published for others as one copy a turn at most.
-// Incremented all over the engine; read by Control through `published`.
+// What a worker counts: plain numbers written by one thread.
+// Incremented all over the engine through `Worker.counts`; read when the worker has ended, or by its own thread.
 
+import Bytes
 import Synchronization
 
-package struct CounterValues: Sendable {
+package struct CounterValues: Sendable, BitwiseCopyable {
     package var requests: UInt64 = 0
     package var completed: UInt64 = 0
     package var abortedByClient: UInt64 = 0
@@ -23,40 +24,31 @@ package struct CounterValues: Sendable {
     package init() {}
 }
 
-/// The counters of one worker. Only its own thread may touch `values`.
-@dynamicMemberLookup
+/// The counters of one worker and what it says of itself to other threads.
 package final class WorkerCounters: @unchecked Sendable {
-    private let values = UnsafeMutablePointer<CounterValues>.allocate(capacity: 1)
-    private let copy = Mutex(CounterValues())
+    /// Only the worker's own thread may touch these while it runs.
+    package let values: Ref<CounterValues>
+    private let memory = UnsafeMutablePointer<CounterValues>.allocate(capacity: 1)
     private let adoptedRevision = Atomic<UInt64>(0)
     package let workerCount: Int
 
     package init(workerCount: Int = 1) {
         self.workerCount = workerCount
-        values.initialize(to: CounterValues())
+        memory.initialize(to: CounterValues())
+        values = Ref(memory)
     }
 
-    deinit { values.deallocate() }
-
-    @inline(__always)
-    package subscript<V>(dynamicMember path: WritableKeyPath<CounterValues, V>) -> V {
-        @inline(__always) get { values.pointee[keyPath: path] }
-        @inline(__always) _modify { yield &values.pointee[keyPath: path] }
-    }
-
-    func countStatus(_ status: UInt16) {
-        let digit = Int(status / 100)
-        values.pointee.statuses[digit >= 1 && digit <= 5 ? digit : 0] += 1
-    }
-
-    /// Makes the present numbers visible to other threads.
-    func publish() { copy.withLock { $0 = values.pointee } }
-
-    /// The numbers as last published.
-    package var published: CounterValues { copy.withLock { $0 } }
+    deinit { memory.deallocate() }
 
     func adopted(revision: UInt64) { adoptedRevision.store(revision, ordering: .releasing) }
 
     /// The revision the worker serves by.
     package var revision: UInt64 { adoptedRevision.load(ordering: .acquiring) }
+}
+
+extension Worker {
+    func countStatus(_ status: UInt16) {
+        let digit = Int(status / 100)
+        counts.statuses[digit >= 1 && digit <= 5 ? digit : 0] += 1
+    }
 }

@@ -84,7 +84,7 @@ extension Worker {
         scratchText.value.append(a)
         scratchText.value.append(between)
         scratchText.value.append(b)
-        return x.region.copy(scratchText.view, from: &buffers, limit: Limits.regionBytesMax) ?? a
+        return x.value.region.copy(scratchText.view, from: &buffers, limit: Limits.regionBytesMax) ?? a
     }
 
     private func holds(_ condition: Condition, _ x: Ref<Exchange>) -> Bool {

@@ -150,8 +150,8 @@ extension Worker {
 
     private func keepCaptures(_ x: Ref<Exchange>, _ expression: RegularExpression, _ subject: ByteView, _ count: Int) {
         let stride = MemoryLayout<ByteView>.stride
-        guard let memory = x.region.allocate(count * stride, from: &buffers, limit: Limits.regionBytesMax),
-            let kept = x.region.copy(subject, from: &buffers, limit: Limits.regionBytesMax)
+        guard let memory = x.value.region.allocate(count * stride, from: &buffers, limit: Limits.regionBytesMax),
+            let kept = x.value.region.copy(subject, from: &buffers, limit: Limits.regionBytesMax)
         else { return }
         withUnsafeTemporaryAllocation(of: ByteView.self, capacity: count) { groups in
             for i in 0..<count { groups.initializeElement(at: i, to: matcher.group(i, of: kept) ?? .empty) }

@@ -18,11 +18,11 @@ package struct ByteStream: BitwiseCopyable {
     /// Reset or another error: nothing more comes or goes.
     var isBroken = false
     private(set) var pending = Buffer.none
-    private(set) var pendingFrom = 0
-    private(set) var pendingTo = 0
+    private var from: UInt32 = 0
+    private var to: UInt32 = 0
 
-    var pendingCount: Int { pendingTo - pendingFrom }
-    var hasPending: Bool { pendingTo > pendingFrom }
+    var pendingCount: Int { Int(to - from) }
+    var hasPending: Bool { to > from }
 
     /// Notes what epoll said.
     mutating func note(_ bits: UInt32) {
@@ -34,28 +34,28 @@ package struct ByteStream: BitwiseCopyable {
 
     /// Adds bytes behind those that wait already.
     mutating func queue(_ bytes: ByteView, pool: inout BufferPool) {
-        if pendingTo + bytes.count > pending.capacity {
+        if Int(to) + bytes.count > pending.capacity {
             let count = pendingCount
             let room = pool.take(min(max(count + bytes.count, 4096), BufferPool.largest))
-            if count > 0 { room.start.update(from: pending.start + pendingFrom, count: count) }
+            if count > 0 { room.start.update(from: pending.start + Int(from), count: count) }
             pool.give(pending)
             pending = room
-            pendingFrom = 0
-            pendingTo = count
+            from = 0
+            to = UInt32(count)
         }
-        (pending.start + pendingTo).update(from: bytes.start, count: bytes.count)
-        pendingTo += bytes.count
+        (pending.start + Int(to)).update(from: bytes.start, count: bytes.count)
+        to += UInt32(bytes.count)
     }
 
-    var pendingView: ByteView { ByteView(pending.start + pendingFrom, pendingCount) }
+    var pendingView: ByteView { ByteView(pending.start + Int(from), pendingCount) }
 
     mutating func dropPending(_ n: Int, pool: inout BufferPool) {
-        pendingFrom += n
-        if pendingFrom == pendingTo {
+        from += UInt32(n)
+        if from == to {
             pool.give(pending)
             pending = .none
-            pendingFrom = 0
-            pendingTo = 0
+            from = 0
+            to = 0
         }
     }
 

@@ -77,7 +77,7 @@ extension Worker {
         logProcess(.crit, "accept4() failed", .empty, errno: errno)
         if errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS {
             // Level-triggered listeners would wake the loop without end: rest until some connections have gone.
-            counters.acceptRests += 1
+            counts.acceptRests += 1
             for i in listeners.indices where listeners[i].isRegistered {
                 _ = kernel.epollRemove(epoll, listeners[i].descriptor)
                 listeners[i].isRegistered = false
@@ -102,7 +102,7 @@ extension Worker {
 
     private func begin(_ fd: Int32, from address: ClientAddress, listener: Int) {
         guard listeners[listener].settings != nil, let (c, handle) = clients.insert(ClientConnection()) else {
-            counters.refusedConnections += 1
+            counts.refusedConnections += 1
             if listeners[listener].settings != nil {
                 logProcess(.warn, "worker_connections are not enough, a connection was closed", .empty)
             }
@@ -126,7 +126,7 @@ extension Worker {
             return
         }
         if address.family != .unix { _ = kernel.setOption(fd, level: Int32(IPPROTO_TCP), name: TCP_NODELAY, value: 1) }
-        counters.acceptedConnections += 1
+        counts.acceptedConnections += 1
         let server = c.defaultServer(in: self)
         timers.set(c.timer, at: nowMs + (server?.clientHeaderTimeoutMs ?? 60_000))
     }

@@ -45,10 +45,17 @@ package struct ClientAddress: BitwiseCopyable, Equatable {
         case .ipv4:
             for i in 0..<4 {
                 if i > 0 { w.value.append(0x2E) }
-                w.value.append(decimal: UInt64(byte(i)))
+                appendOctet(byte(i), to: w)
             }
         case .ipv6: appendIPv6(to: w)
         }
+    }
+
+    @inline(__always)
+    private func appendOctet(_ n: UInt8, to w: Ref<ByteWriter>) {
+        if n >= 100 { w.value.append(0x30 + n / 100) }
+        if n >= 10 { w.value.append(0x30 + n / 10 % 10) }
+        w.value.append(0x30 + n % 10)
     }
 
     private func appendIPv6(to w: Ref<ByteWriter>) {
@@ -111,7 +118,7 @@ package struct SocketAddress: BitwiseCopyable {
 extension Worker {
     /// The address that `text` is in digits (`127.0.0.1:80`, `[::1]:80`, `unix:/path`), in memory of the exchange; nil for names.
     func numericAddress(_ text: ByteView, _ x: Ref<Exchange>, defaultPort: UInt16 = 80) -> SocketAddress? {
-        guard let memory = x.region.allocate(MemoryLayout<sockaddr_un>.size, from: &buffers, limit: Limits.regionBytesMax) else { return nil }
+        guard let memory = x.value.region.allocate(MemoryLayout<sockaddr_un>.size, from: &buffers, limit: Limits.regionBytesMax) else { return nil }
         let raw = UnsafeMutableRawPointer(memory)
         raw.initializeMemory(as: UInt8.self, repeating: 0, count: MemoryLayout<sockaddr_un>.size)
         if text.hasPrefix(ByteView("unix:")) {

@@ -104,7 +104,7 @@ extension Worker {
         let settings = x.root.upstreams[index]
         let key = balancingKey(x, settings)
         let context = PickContext(nowMs: nowMs, randomNumber: settings.algorithm.needsRandom ? kernel.random() : 0)
-        switch x.pinned.balancers[index].pick(context, key: key.buffer.span, tried: &x.tried) {
+        switch x.pinned.balancers[index].pick(context, key: key.buffer.span, tried: &x.value.tried) {
         case .peer(let peer, _):
             x.proxyTarget.peer = peer
             x.holdsPeer = true
@@ -216,7 +216,7 @@ extension Worker {
 
     private func cannotOpen(_ x: Ref<Exchange>, _ errno: Int32) {
         logExchange(.crit, Fault.noDescriptors.words, x, errno: errno)
-        counters.upstreamDescriptorFailures += 1
+        counts.upstreamDescriptorFailures += 1
         if let u = x.upstream {
             x.upstream = nil
             closeUpstream(u)
@@ -236,7 +236,7 @@ extension Worker {
 
     private func beginTry(_ x: Ref<Exchange>, _ address: ByteView) {
         let size = MemoryLayout<UpstreamTry>.stride
-        guard let memory = x.region.allocate(size, from: &buffers, limit: Limits.regionBytesMax) else { return }
+        guard let memory = x.value.region.allocate(size, from: &buffers, limit: Limits.regionBytesMax) else { return }
         let record = Frozen(repeating: UpstreamTry(), count: 1, into: memory)[0]
         record.address = address
         if let last = x.currentTry { last.next = record } else { x.tries = record }
@@ -261,7 +261,7 @@ extension Worker {
         if u.phase == .closed { return }
         u.phase = .closed
         timers.free(u.timer)
-        closeStream(&u.stream)
+        closeStream(&u.value.stream)
         upstreams.remove(u.handle)
     }
 }

@@ -7,7 +7,7 @@ import HTTPMessage
 
 extension Worker {
     func upstreamEvent(_ u: Ref<UpstreamConnection>, _ bits: UInt32) {
-        u.stream.note(bits)
+        u.value.stream.note(bits)
         switch u.phase {
         case .idle:
             // Nothing may come on an idle connection: its end, or bytes nobody asked for.
@@ -34,7 +34,7 @@ extension Worker {
 
     private func closeIfSpoken(_ u: Ref<UpstreamConnection>, _ bits: UInt32) {
         if bits & (Readiness.readable | Readiness.peerClosed | Readiness.error | Readiness.hangUp) != 0 {
-            counters.idleUpstreamsClosed += 1
+            counts.idleUpstreamsClosed += 1
             return closeUpstream(u)
         }
         // Only a writable edge: it goes back where it was.
@@ -78,7 +78,7 @@ extension Worker {
             bodyLeft = 0
         }
         let size = out.count
-        switch write(&u.stream, out.view) {
+        switch write(&u.value.stream, out.view) {
         case .failed(let errno):
             // Not one byte was taken: as if it had never been sent.
             logExchange(.error, "send() failed while sending request to upstream", x, errno: errno)
@@ -88,7 +88,8 @@ extension Worker {
         x.requestHeadSent = true
         x.currentTry?.bytesSent += Int64(size)
         if sendsBody(x), bodyLeft > 0 {
-            if case .failed = write(&u.stream, ByteView(x.bodyBuffer.start, x.bodyBuffered)) { return upstreamReadable(u) }
+            x.currentTry?.bytesSent += Int64(bodyLeft)
+            if case .failed = write(&u.value.stream, ByteView(x.bodyBuffer.start, x.bodyBuffered)) { return upstreamReadable(u) }
         }
         x.bodySpool.taken = 0
         if x.streamsBody, !x.body.isComplete || x.bodyWaits {
@@ -102,7 +103,7 @@ extension Worker {
     }
 
     private func upstreamWritable(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>) {
-        if case .failed = flush(&u.stream) {
+        if case .failed = flush(&u.value.stream) {
             // The answer may be there although the rest of the request is not wanted.
             u.stream.isReadable = true
             u.stream.isBroken = false
@@ -123,9 +124,9 @@ extension Worker {
     private func pumpRequest(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>) {
         if sendsBody(x) {
             while !x.bodySpool.isEmpty, !u.stream.hasPending {
-                guard let n = unspool(&x.bodySpool, into: scratch.data, Limits.readBytes) else { return fail(x, .spoolFailed) }
+                guard let n = unspool(&x.value.bodySpool, into: scratch.data, Limits.readBytes) else { return fail(x, .spoolFailed) }
                 x.currentTry?.bytesSent += Int64(n)
-                if case .failed = write(&u.stream, ByteView(scratch.data, n)) { return upstreamReadable(u) }
+                if case .failed = write(&u.value.stream, ByteView(scratch.data, n)) { return upstreamReadable(u) }
                 x.requestSent = true
             }
         }

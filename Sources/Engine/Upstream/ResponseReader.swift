@@ -23,16 +23,17 @@ extension Worker {
             var view: ByteView
             let result: ReadResult
             if x.headBuffered == 0 {
-                result = read(&u.stream, into: scratch.data, Limits.readBytes)
+                result = read(&u.value.stream, into: scratch.data, Limits.readBytes)
                 guard case .bytes(let n) = result else { return responseCut(x, result) }
                 view = ByteView(scratch.data, n)
             } else {
                 let room = x.headBuffer.capacity - x.headBuffered
-                result = read(&u.stream, into: x.headBuffer.start + x.headBuffered, room)
+                result = read(&u.value.stream, into: x.headBuffer.start + x.headBuffered, room)
                 guard case .bytes(let n) = result else { return responseCut(x, result) }
                 x.headBuffered += n
                 view = ByteView(x.headBuffer.start, x.headBuffered)
             }
+            if case .bytes(let n) = result { x.currentTry?.bytesReceived += Int64(n) }
             timers.set(u.timer, at: nowMs + x.location.proxy.readTimeoutMs)
             x.requestSent = true
             while parseResponse(x, u, &view) {}
@@ -152,9 +153,10 @@ extension Worker {
             if !clientHasRoom(x) { return timers.cancel(u.timer) }
             if budget <= 0 { return post(x) }
             let most = x.clientIsSlow ? Limits.readBytesWhileSlow : Limits.readBytes
-            switch read(&u.stream, into: scratch.data, most) {
+            switch read(&u.value.stream, into: scratch.data, most) {
             case .bytes(let n):
                 budget -= n
+                x.currentTry?.bytesReceived += Int64(n)
                 timers.set(u.timer, at: nowMs + x.location.proxy.readTimeoutMs)
                 guard forward(x, u, ByteView(scratch.data, n), head: .empty) else { return }
             case .wouldBlock:
@@ -178,7 +180,7 @@ extension Worker {
     }
 
     private func responseEnded(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>) {
-        if x.response.endOfStream() {
+        if x.value.response.endOfStream() {
             x.upstreamKeepsAlive = false
             _ = forward(x, u, ByteView(scratch.data, 0), head: .empty)
             return
@@ -190,12 +192,11 @@ extension Worker {
     /// Takes the framing off `data`, which lies in the scratch, and sends the payload framed for the client, behind `head`.
     /// False when the exchange is over.
     private func forward(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>, _ data: ByteView, head: ByteView) -> Bool {
-        x.currentTry?.bytesReceived += Int64(data.count + head.count)
         var offset = 0
         let start = UnsafeMutablePointer(mutating: data.start)
         var count = 0
         reading: while !x.response.isComplete {
-            switch x.response.step(data, at: &offset) {
+            switch x.value.response.step(data, at: &offset) {
             case .data(let piece):
                 let target = start + count
                 if piece.start != UnsafePointer(target) { target.update(from: piece.start, count: piece.count) }
@@ -312,9 +313,9 @@ extension Worker {
     }
 
     private func keepUpstreamHead(_ x: Ref<Exchange>, _ bytes: ByteView) {
-        x.keptUpstreamHead = x.region.copy(bytes, from: &buffers, limit: Limits.regionBytesMax) ?? .empty
+        x.keptUpstreamHead = x.value.region.copy(bytes, from: &buffers, limit: Limits.regionBytesMax) ?? .empty
         let count = x.keptUpstreamHead.isEmpty ? 0 : x.upstreamHead.fieldCount
-        guard let memory = x.region.allocate(count * MemoryLayout<HeaderField>.stride, from: &buffers, limit: Limits.regionBytesMax)
+        guard let memory = x.value.region.allocate(count * MemoryLayout<HeaderField>.stride, from: &buffers, limit: Limits.regionBytesMax)
         else { return }
         x.keptUpstreamFields = Frozen(copying: fieldScratch, count: count, into: memory)
     }

@@ -16,7 +16,7 @@ extension Worker {
             u.exchange = nil
             closeUpstream(u)
         }
-        counters.upstreamFailures += 1
+        counts.upstreamFailures += 1
         if x.answerBegun {
             endTry(x, .failed)
             return finish(x, .failed(fault))
@@ -26,12 +26,12 @@ extension Worker {
         if wasReused, mayRepeat(x, fault, isFree: true) {
             closeRecord(x)
             x.retriesSamePeer = x.proxyTarget.upstream >= 0
-            counters.retries += 1
+            counts.retries += 1
             return connect(x)
         }
         endTry(x, wasReused ? .neither : .failed)
         if mayRepeat(x, fault, isFree: false) {
-            counters.retries += 1
+            counts.retries += 1
             return connect(x)
         }
         answerError(x, fault.status)
@@ -63,7 +63,7 @@ extension Worker {
             closeUpstream(u)
         }
         endTry(x, outcome)
-        counters.retries += 1
+        counts.retries += 1
         x.headBuffered = 0
         connect(x)
         return true

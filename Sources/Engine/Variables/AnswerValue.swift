@@ -62,7 +62,8 @@ extension Worker {
             let line = text.slice(from, end - from)
             from = end + 1
             guard line.count > name.count, line[name.count] == 0x3A, fieldName(line.slice(0, name.count), is: name) else { continue }
-            let value = line.slice(name.count + 1, line.count - name.count - 2).trimmed
+            let end = line[line.count - 1] == 0x0D ? line.count - 1 : line.count
+            let value = line.slice(name.count + 1, end - name.count - 1).trimmed
             guard let only = first else {
                 first = value
                 continue

@@ -14,7 +14,7 @@ extension Worker {
         scratchText.value.reset()
         append(template, for: x, to: scratchText)
         let text = scratchText.view
-        return keep ? x.region.copy(text, from: &buffers, limit: Limits.regionBytesMax) ?? .empty : text
+        return keep ? x.value.region.copy(text, from: &buffers, limit: Limits.regionBytesMax) ?? .empty : text
     }
 
     /// Appends the text of a template. `w` is not the writer that values are made in.
@@ -36,6 +36,7 @@ extension Worker {
         case .none: return v.name
         case .args: return x.arguments.isEmpty ? nil : x.arguments
         case .isArgs: return x.arguments.isEmpty ? ByteView.empty : ByteView("?")
+        case .isRequestPort: return x.hostPort == 0 ? ByteView.empty : ByteView(":")
         case .uri, .documentURI: return x.path
         case .host: return x.host
         case .requestURI: return x.target
@@ -46,10 +47,10 @@ extension Worker {
         case .serverName: return x.server.name
         case .serverProtocol: return x.head.versionMinor == 0 ? ByteView("HTTP/1.0") : ByteView("HTTP/1.1")
         case .contentLength: return requestField(.contentLength, x)
-        case .contentType: return requestField(.contentType, x)
+        case .contentType: return joinedRequestFields(.contentType, x, ", ")
         case .httpHost: return requestField(.host, x)
-        case .httpUserAgent: return requestField(.userAgent, x)
-        case .httpReferer: return requestField(.referer, x)
+        case .httpUserAgent: return joinedRequestFields(.userAgent, x, ", ")
+        case .httpReferer: return joinedRequestFields(.referer, x, ", ")
         case .httpVia: return joinedRequestFields(.via, x, ", ")
         case .httpXForwardedFor: return joinedRequestFields(.xForwardedFor, x, ", ")
         case .httpCookie: return joinedRequestFields(.cookie, x, "; ")
@@ -88,7 +89,7 @@ extension Worker {
         case .requestPort:
             if x.hostPort == 0 { return nil }
             w.value.append(decimal: Int(x.hostPort))
-        case .pipe: w.value.append(x.client.input.isEmpty ? "." : "p")
+        case .pipe: w.value.append(x.isPipelined ? "p" : ".")
         case .pid: w.value.append(decimal: Int(parameters.processID))
         case .nginxVersion: w.value.append(Product.version)
         case .hostname: for byte in parameters.hostname.utf8 { w.value.append(byte) }
@@ -194,7 +195,7 @@ extension Worker {
         if index < 0 || Int(index) >= count { return nil }
         if x.values.isEmpty {
             let size = count * MemoryLayout<VariableSlot>.stride
-            guard let memory = x.region.allocate(size, from: &buffers, limit: Limits.regionBytesMax) else { return nil }
+            guard let memory = x.value.region.allocate(size, from: &buffers, limit: Limits.regionBytesMax) else { return nil }
             x.values = Frozen(repeating: VariableSlot(), count: count, into: memory)
         }
         return x.values[Int(index)]

@@ -64,7 +64,7 @@ extension Worker {
             let part = template.parts[i]
             size += part.variable.kind == .none ? part.literal.count : value(of: part.variable, for: x)?.count ?? 0
         }
-        guard let memory = x.region.allocate(size, from: &buffers, limit: Limits.regionBytesMax) else { return .empty }
+        guard let memory = x.value.region.allocate(size, from: &buffers, limit: Limits.regionBytesMax) else { return .empty }
         var w = ByteWriter(memory, capacity: size)
         for i in 0..<template.parts.count {
             let part = template.parts[i]

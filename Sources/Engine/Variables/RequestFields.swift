@@ -64,8 +64,9 @@ extension Worker {
         return field.flags.contains(.unusual) && x.server.ignoreInvalidHeaders
     }
 
-    /// `$arg_name`: compared without case, the first one wins; not decoded.
+    /// `$arg_name`: compared without case, the first one with a "=" wins; not decoded.
     func argument(_ name: ByteView, _ x: Ref<Exchange>) -> ByteView? {
+        if name.isEmpty { return nil }
         var from = 0
         let text = x.arguments
         while from < text.count {
@@ -74,7 +75,6 @@ extension Worker {
             if pair.count > name.count, pair[name.count] == 0x3D, pair.slice(0, name.count).equalsIgnoringCase(name) {
                 return pair.slice(name.count + 1)
             }
-            if pair.count == name.count, pair.equalsIgnoringCase(name) { return nil }
             from = end + 1
         }
         return nil

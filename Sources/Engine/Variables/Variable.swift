@@ -9,7 +9,7 @@ package enum VariableKind: UInt8, BitwiseCopyable {
     case args, isArgs, contentLength, contentType, documentURI, uri, host, hostname, httpHost, httpUserAgent, httpReferer, httpVia
     case httpXForwardedFor, httpCookie
     case request, requestBody, requestBodyFile, requestFilename, requestID, requestLength, requestMethod, requestTime, requestURI
-    case requestCompletion, requestPort
+    case requestCompletion, requestPort, isRequestPort
     case scheme, https, serverAddr, serverName, serverPort, serverProtocol, remoteUser, documentRoot, realpathRoot, limitRate
     case httpName, argument, cookie
     // The connection and the process
@@ -53,7 +53,8 @@ package struct Variable: BitwiseCopyable {
         "http_user_agent": .httpUserAgent, "http_referer": .httpReferer, "request": .request,
         "request_body": .requestBody, "request_body_file": .requestBodyFile, "request_filename": .requestFilename,
         "request_id": .requestID, "request_length": .requestLength, "request_method": .requestMethod, "request_time": .requestTime,
-        "request_uri": .requestURI, "request_completion": .requestCompletion, "request_port": .requestPort, "scheme": .scheme,
+        "request_uri": .requestURI, "request_completion": .requestCompletion, "request_port": .requestPort,
+        "is_request_port": .isRequestPort, "scheme": .scheme,
         "https": .https, "server_addr": .serverAddr, "server_name": .serverName, "server_port": .serverPort,
         "server_protocol": .serverProtocol, "remote_user": .remoteUser, "document_root": .documentRoot, "realpath_root": .realpathRoot,
         "limit_rate": .limitRate, "binary_remote_addr": .binaryRemoteAddr, "remote_addr": .remoteAddr, "remote_port": .remotePort,
@@ -71,7 +72,7 @@ package struct Variable: BitwiseCopyable {
     package static func named(_ name: String, arena: Arena) -> Variable? {
         let lower = name.lowercased()
         if let kind = builtIn[lower] { return Variable(kind) }
-        for (prefix, kind) in prefixes where lower.hasPrefix(prefix) && lower.utf8.count > prefix.utf8.count {
+        for (prefix, kind) in prefixes where lower.hasPrefix(prefix) {
             // Cookie and argument names keep their letters: nginx compares cookies without case and arguments too.
             return Variable(kind, name: arena.freeze(String(lower.dropFirst(prefix.count))))
         }

@@ -35,7 +35,7 @@ extension EngineRun {
     private func unbalanced() -> [String] {
         var problems: [String] = []
         for (i, worker) in proxy.workers.enumerated() {
-            let counters = worker.counters
+            let counters = worker.counters.values
             let ended = counters.completed + counters.abortedByClient + counters.failed
             if counters.requests != ended {
                 problems.append(
@@ -55,7 +55,7 @@ extension EngineRun {
     private func badLog() -> [String] {
         if scenario.mayLoseLines && proxy.lostLines > 0 { return [] }
         var problems: [String] = []
-        let begun = proxy.workers.reduce(0) { $0 + $1.counters.requests }
+        let begun = proxy.workers.reduce(0) { $0 + $1.counters.values.requests }
         let lines = proxy.accessLines
         if lines.count != Int(begun) { problems.append("\(begun) requests began and \(lines.count) are in the access log") }
         var statuses: [Substring: [Substring]] = [:]
