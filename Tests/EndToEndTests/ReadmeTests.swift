@@ -81,7 +81,7 @@ struct ReadmeTests {
         }
 
         private func process(_ command: String, output: String) throws -> Process {
-            FileManager.default.createFile(atPath: output, contents: nil)
+            _ = FileManager.default.createFile(atPath: output, contents: nil)
             let process = Process()
             process.executableURL = URL(fileURLWithPath: "/bin/bash")
             process.arguments = ["-c", command]
