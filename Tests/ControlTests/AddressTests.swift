@@ -16,9 +16,11 @@ struct AddressTests {
         "forms of listen",
         arguments: [
             ("8080", ["0.0.0.0:8080"]), ("*:8080", ["0.0.0.0:8080"]), ("127.0.0.1:8080", ["127.0.0.1:8080"]),
-            ("127.0.0.1", ["127.0.0.1:80"]), ("localhost:81", ["127.0.0.1:81"]), ("[::1]:82", ["[::1]:82"]), ("[::]:83", ["[::]:83"]),
+            ("127.0.0.1", ["127.0.0.1:80"]), ("localhost:81", ["127.0.0.1:81"]), ("[::1]:82", ["[::1]:82"]),
+            ("[::]:83", ["[::]:83"]),
             ("[::1]", ["[::1]:80"]), ("unix:/run/x.sock", ["unix:/run/x.sock"]),
-            ("8000-8002", ["0.0.0.0:8000", "0.0.0.0:8001", "0.0.0.0:8002"]), ("127.0.0.1:90-91", ["127.0.0.1:90", "127.0.0.1:91"]),
+            ("8000-8002", ["0.0.0.0:8000", "0.0.0.0:8001", "0.0.0.0:8002"]),
+            ("127.0.0.1:90-91", ["127.0.0.1:90", "127.0.0.1:91"]),
         ])
     func listens(written: String, addresses: [String]) throws {
         #expect(try build("server { listen \(written); }").listens == addresses)
@@ -44,7 +46,8 @@ struct AddressTests {
     }
 
     @Test func optionsOfAnAddressCountWhereverTheyAreSaid() throws {
-        let built = try build("server { listen 80; } server { listen 80 backlog=7 rcvbuf=8k so_keepalive=on reuseport deferred; }")
+        let built = try build(
+            "server { listen 80; } server { listen 80 backlog=7 rcvbuf=8k so_keepalive=on reuseport deferred; }")
         let options = try #require(built.result.listens.first?.value)
         #expect(options.backlog == 7)
         #expect(options.receiveBufferBytes == 8192)
@@ -84,8 +87,14 @@ struct AddressTests {
     @Test(
         "names refused",
         arguments: [
-            ("a.*.b", #"invalid value "a.*.b" in "server_name" directive, it must be a name with "*" only as its first or last label in 2:13"#),
-            ("*a.b", #"invalid value "*a.b" in "server_name" directive, it must be a name with "*" only as its first or last label in 2:13"#),
+            (
+                "a.*.b",
+                #"invalid value "a.*.b" in "server_name" directive, it must be a name with "*" only as its first or last label in 2:13"#
+            ),
+            (
+                "*a.b",
+                #"invalid value "*a.b" in "server_name" directive, it must be a name with "*" only as its first or last label in 2:13"#
+            ),
             ("~(", "pcre2_compile() failed: missing closing parenthesis at offset 1 in 2:13"),
             ("*.a b.* .c ~^(?<x>.)$", "accepted"),
         ])
@@ -181,10 +190,12 @@ struct AddressTests {
             }
             """, on: system)
         let (settings, upstream) = built.upstream("u")
-        #expect((0..<settings.peers.count).map { settings.peers[$0].address.text.string }
-            == ["127.0.0.1:1", "10.0.0.1:2", "10.0.0.2:2", "unix:/x", "127.0.0.1:80"])
-        #expect((0..<settings.peers.count).map { settings.peers[$0].name.string }
-            == ["127.0.0.1:1", "twins:2", "twins:2", "unix:/x", "127.0.0.1"])
+        #expect(
+            (0..<settings.peers.count).map { settings.peers[$0].address.text.string }
+                == ["127.0.0.1:1", "10.0.0.1:2", "10.0.0.2:2", "unix:/x", "127.0.0.1:80"])
+        #expect(
+            (0..<settings.peers.count).map { settings.peers[$0].name.string }
+                == ["127.0.0.1:1", "twins:2", "twins:2", "unix:/x", "127.0.0.1"])
         let first = upstream.peers[0]
         #expect([first.weight, first.maxConns, first.maxFails, Int(first.failTimeoutMs)] == [5, 6, 0, 60_000])
         let last = upstream.peers[4]
@@ -224,18 +235,33 @@ struct AddressTests {
             ("", "no servers are inside upstream in 2:1"),
             ("server 127.0.0.1:0;", #"invalid port in upstream "127.0.0.1:0" in 2:21"#),
             ("server gone.example;", #"host not found in upstream "gone.example" in 2:21"#),
-            ("server 127.0.0.1 weight=0;", #"invalid value "0" in "server" directive, it must be a whole number from 1 to 1000000 in 2:38"#),
-            ("server 127.0.0.1 wieght=2;", #"invalid value "wieght=2" in "server" directive, \#(parameters) in 2:31; did you mean "weight"?"#),
+            (
+                "server 127.0.0.1 weight=0;",
+                #"invalid value "0" in "server" directive, it must be a whole number from 1 to 1000000 in 2:38"#
+            ),
+            (
+                "server 127.0.0.1 wieght=2;",
+                #"invalid value "wieght=2" in "server" directive, \#(parameters) in 2:31; did you mean "weight"?"#
+            ),
             ("server 127.0.0.1 spare;", #"invalid value "spare" in "server" directive, \#(parameters) in 2:31"#),
             (
                 "server 127.0.0.1 resolve;",
                 #"invalid value "resolve" in "server" directive, it must be a parameter that is supported ("resolve" is not yet) in 2:31"#
             ),
             ("ip_hash; server 127.0.0.1 backup;", #"balancing method does not support parameter "backup" in 2:23"#),
-            ("hash $uri often; server 127.0.0.1;", #"invalid value "often" in "hash" directive, it must be "consistent" in 2:24"#),
+            (
+                "hash $uri often; server 127.0.0.1;",
+                #"invalid value "often" in "hash" directive, it must be "consistent" in 2:24"#
+            ),
             ("random three; server 127.0.0.1;", #"invalid value "three" in "random" directive, it must be "two" in 2:21"#),
-            ("server 127.0.0.1; keepalive 2 global;", #"invalid value "global" in "keepalive" directive, it must be "local" in 2:44"#),
-            ("server 127.0.0.1; root x;", #""root" directive is not allowed here in 2:32; allowed in: http, server, location, if in location"#),
+            (
+                "server 127.0.0.1; keepalive 2 global;",
+                #"invalid value "global" in "keepalive" directive, it must be "local" in 2:44"#
+            ),
+            (
+                "server 127.0.0.1; root x;",
+                #""root" directive is not allowed here in 2:32; allowed in: http, server, location, if in location"#
+            ),
             ("least_conn; server 127.0.0.1; server 127.0.0.2 backup;", "accepted"),
         ])
     func upstreamsRefused(written: String, wanted: String) {

@@ -19,7 +19,9 @@ struct Built {
     func location(_ name: String) -> LocationSettings {
         if name.isEmpty { return root.servers[0].settings.value }
         // An `if` bears the name of its location and stands before it.
-        for i in (0..<root.locations.count).reversed() where root.locations[i].name.string == name { return root.locations[i].value }
+        for i in (0..<root.locations.count).reversed() where root.locations[i].name.string == name {
+            return root.locations[i].value
+        }
         preconditionFailure("the configuration has no location \(name)")
     }
 

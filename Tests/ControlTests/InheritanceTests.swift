@@ -85,7 +85,9 @@ struct InheritanceTests {
 
     @Test func listsKeepTheirOrderAndTheirFlags() throws {
         let built = try build(
-            server: "add_header B $uri; add_header A x always; error_page 404 = @named; error_page 502 503 =200 /x; error_page 401 http://y/;")
+            server:
+                "add_header B $uri; add_header A x always; error_page 404 = @named; error_page 502 503 =200 /x; error_page 401 http://y/;"
+        )
         #expect(lines(built.location("").addHeaders) == ["B: $uri", "A: x!"])
         #expect(pages(built.location("").errorPages) == ["404 0 @named", "502 200 /x", "503 200 /x", "401 -1 http://y/"])
     }
@@ -154,7 +156,8 @@ struct InheritanceTests {
         let second = built.inside(location, 1)
         #expect(lines(first.addHeaders) == ["B: b"])
         #expect(lines(second.addHeaders) == ["A: a"])
-        #expect([first, second].allSatisfy { $0.sendTimeoutMs == 2000 && $0.proxy.readTimeoutMs == 3000 && $0.handler == .proxy })
+        #expect(
+            [first, second].allSatisfy { $0.sendTimeoutMs == 2000 && $0.proxy.readTimeoutMs == 3000 && $0.handler == .proxy })
         #expect(text(second.root) == "/elsewhere")
     }
 
@@ -167,7 +170,8 @@ struct InheritanceTests {
     }
 
     @Test func serverDirectivesOfHttpCountForEveryServer() throws {
-        let built = try build("client_header_timeout 5s; merge_slashes off; server { merge_slashes on; listen 1; } server { listen 2; }")
+        let built = try build(
+            "client_header_timeout 5s; merge_slashes off; server { merge_slashes on; listen 1; } server { listen 2; }")
         #expect(built.root.servers[0].clientHeaderTimeoutMs == 5000)
         #expect(built.root.servers[1].clientHeaderTimeoutMs == 5000)
         #expect(built.root.servers[0].mergeSlashes)

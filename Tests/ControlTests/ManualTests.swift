@@ -47,7 +47,8 @@ struct ManualTests {
     @Test func everyDirectiveIsInTheManualWithItsBlocks() throws {
         let rows = try Self.rows("Configuration.md", header: "directive")
         let told = rows.map { cells in
-            let places = cells[1].split(separator: ",").map { $0.trimmingCharacters(in: .whitespaces) }.sorted().joined(separator: ", ")
+            let places = cells[1].split(separator: ",").map { $0.trimmingCharacters(in: .whitespaces) }.sorted().joined(
+                separator: ", ")
             return cells[0].trimmingCharacters(in: ["`"]) + ": " + places
         }
         #expect(Self.rules.subtracting(told).sorted() == [])
@@ -63,13 +64,16 @@ struct ManualTests {
         #expect(Set(Variable.builtIn.keys).subtracting(names).sorted() == [])
         #expect(names.subtracting(Variable.builtIn.keys).sorted() == [])
         #expect(told.count == Set(told).count, "a variable is told twice")
-        let known = ["http", "sent_http", "sent_trailer", "upstream_http", "upstream_trailer", "upstream_cookie", "arg", "cookie"]
+        let known = [
+            "http", "sent_http", "sent_trailer", "upstream_http", "upstream_trailer", "upstream_cookie", "arg", "cookie",
+        ]
         #expect(Set(families) == Set(known.map { $0 + "_NAME" }))
     }
 
     /// The numbers a reader relies on, against those the code uses.
     @Test func theFixedLimitsAreThoseOfTheCode() throws {
-        let told = Dictionary(uniqueKeysWithValues: try Self.rows("Limits.md", header: "what").filter { $0.count == 3 }.map { ($0[0], $0[1]) })
+        let told = Dictionary(
+            uniqueKeysWithValues: try Self.rows("Limits.md", header: "what").filter { $0.count == 3 }.map { ($0[0], $0[1]) })
         #expect(told["workers"] == "\(Limits.workersMax)")
         #expect(told["fields of any head"] == "\(Limits.headerFieldsMax)")
         #expect(told["request head, whatever the directives say"] == "\(Limits.headBytesMax >> 20) MiB")

@@ -14,7 +14,8 @@ struct ValueTests {
     @Test(
         "times",
         arguments: [
-            ("0", 0), ("1", 1000), ("1s", 1000), ("15ms", 15), ("1m30s", 90_000), ("1h", 3_600_000), ("1d", 86_400_000), ("1w", 604_800_000),
+            ("0", 0), ("1", 1000), ("1s", 1000), ("15ms", 15), ("1m30s", 90_000), ("1h", 3_600_000), ("1d", 86_400_000),
+            ("1w", 604_800_000),
             ("1m 30", 90_000),
         ])
     func times(written: String, ms: Int64) throws {
@@ -30,8 +31,10 @@ struct ValueTests {
         "values refused",
         arguments: [
             "send_timeout soon;", "send_timeout -1;", "send_timeout 1s1m;", "send_timeout 1x;", "send_timeout \"\";",
-            "client_max_body_size 1x;", "client_max_body_size -1;", "client_max_body_size 99999999999999999999;", "keepalive_requests many;",
-            "keepalive_requests -1;", "merge_slashes yes;", "server_tokens maybe;", "lingering_close never;", "if_modified_since after;",
+            "client_max_body_size 1x;", "client_max_body_size -1;", "client_max_body_size 99999999999999999999;",
+            "keepalive_requests many;",
+            "keepalive_requests -1;", "merge_slashes yes;", "server_tokens maybe;", "lingering_close never;",
+            "if_modified_since after;",
             "keepalive_disable opera;", "proxy_buffers 1 4k;", "proxy_buffers 1024 4m;", "proxy_buffer_size 1;",
             "large_client_header_buffers 4 1m;", "max_headers 0;", "proxy_cookie_flags a loud;",
             "proxy_cookie_path on;", "proxy_redirect on;", "proxy_ignore_headers Host;",
@@ -91,7 +94,10 @@ struct ValueTests {
         let parts = built.root.splitClients[0].parts
         #expect((0..<parts.count).map { text(parts[$0].value.value) } == ["a", "b", "c", "d"])
         let whole = UInt64(UInt32.max)
-        #expect((0..<parts.count).map { UInt64(parts[$0].below) } == [whole * 50 / 10_000, whole * 250 / 10_000, whole * 5250 / 10_000, 0])
+        #expect(
+            (0..<parts.count).map { UInt64(parts[$0].below) } == [
+                whole * 50 / 10_000, whole * 250 / 10_000, whole * 5250 / 10_000, 0,
+            ])
     }
 
     @Test(
@@ -143,10 +149,13 @@ struct ValueTests {
         "conditions",
         arguments: [
             ("($uri)", "set $uri"), ("( $uri )", "set $uri"), ("($uri = /a)", "$uri = /a"), ("($uri != /a)", "$uri != /a"),
-            ("( $uri = \"a b\" )", "$uri = a b"), ("($uri = \"\")", "$uri = "), ("($uri ~ ^/a)", "$uri ~"), ("($uri ~* ^/a)", "$uri ~"),
-            ("($uri !~ ^/a)", "$uri !~"), ("($uri !~* ^/a)", "$uri !~"), ("(-f /x$uri)", "isFile /x$uri"), ("(!-f /x)", "!isFile /x"),
+            ("( $uri = \"a b\" )", "$uri = a b"), ("($uri = \"\")", "$uri = "), ("($uri ~ ^/a)", "$uri ~"),
+            ("($uri ~* ^/a)", "$uri ~"),
+            ("($uri !~ ^/a)", "$uri !~"), ("($uri !~* ^/a)", "$uri !~"), ("(-f /x$uri)", "isFile /x$uri"),
+            ("(!-f /x)", "!isFile /x"),
             ("(-d /x)", "isDirectory /x"), ("(!-d /x)", "!isDirectory /x"), ("(-e /x)", "exists /x"), ("(!-e /x)", "!exists /x"),
-            ("(-x /x)", "isExecutable /x"), ("(!-x /x)", "!isExecutable /x"), ("($arg_a$arg_b = xy)", "$argument:a$argument:b = xy"),
+            ("(-x /x)", "isExecutable /x"), ("(!-x /x)", "!isExecutable /x"),
+            ("($arg_a$arg_b = xy)", "$argument:a$argument:b = xy"),
         ])
     func conditions(written: String, wanted: String) throws {
         let built = try build(server: "if \(written) { return 204; }")
@@ -172,9 +181,15 @@ struct ValueTests {
         arguments: [
             ("if ($uri) { if ($uri) { } }", #""if" directive is not allowed here in 2:13; allowed in: server, location"#),
             ("if ($uri) { location / { } }", #""location" directive is not allowed here in 2:13; allowed in: server, location"#),
-            ("if ($uri) { root x; }", #""root" directive is not allowed here in 2:13; allowed in: http, server, location, if in location"#),
+            (
+                "if ($uri) { root x; }",
+                #""root" directive is not allowed here in 2:13; allowed in: http, server, location, if in location"#
+            ),
             ("location / { if ($uri) { root x; add_header a b; expires 1d; error_page 404 /x; } }", "accepted"),
-            ("location / { if ($uri) { send_timeout 1s; } }", #""send_timeout" directive is not allowed here in 2:26; allowed in: http, server, location"#),
+            (
+                "location / { if ($uri) { send_timeout 1s; } }",
+                #""send_timeout" directive is not allowed here in 2:26; allowed in: http, server, location"#
+            ),
             ("if ($uri ~ () { }", "pcre2_compile() failed: missing closing parenthesis at offset 1 in 2:12"),
             ("if ($uri) ;", #"directive "if" has no opening "{" in 2:1"#),
         ])
@@ -225,20 +240,25 @@ struct ValueTests {
 
     @Test(
         "expires",
-        arguments: [("off", "off"), ("epoch", "epoch"), ("max", "max"), ("1h", "after(3600)"), ("-1", "after(-1)"), ("+1d", "after(86400)")])
+        arguments: [
+            ("off", "off"), ("epoch", "epoch"), ("max", "max"), ("1h", "after(3600)"), ("-1", "after(-1)"),
+            ("+1d", "after(86400)"),
+        ])
     func expires(written: String, wanted: String) throws {
         #expect("\(try build("expires \(written); server { }").location("").expires)" == wanted)
     }
 
     @Test func pathsStartAtThePrefix() throws {
-        let built = try build(server: "root a/; location /b { root /c; } location /d { alias e/; } location /f { root $document_root; }")
+        let built = try build(
+            server: "root a/; location /b { root /c; } location /d { alias e/; } location /f { root $document_root; }")
         #expect(["", "/b", "/d"].map { text(built.location($0).root) } == ["/prefix/a", "/c", "/prefix/e/"])
         #expect(text(built.location("/f").root) == "$documentRoot")
         #expect(built.location("/d").isAlias && !built.location("/b").isAlias)
     }
 
     @Test func namedGroupsAreVariables() throws {
-        let built = try build(server: "server_name ~^(?<sub>.+)[.]x$; add_header A $sub; location ~ (?P<part>b) { add_header B $part; }")
+        let built = try build(
+            server: "server_name ~^(?<sub>.+)[.]x$; add_header A $sub; location ~ (?P<part>b) { add_header B $part; }")
         #expect(lines(built.location("").addHeaders) == ["A: $namedCapture"])
         #expect(lines(built.location("(?P<part>b)").addHeaders) == ["B: $namedCapture"])
     }

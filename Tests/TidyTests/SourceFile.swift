@@ -92,7 +92,10 @@ struct SourceFile {
 
     /// Functions and initialisers with the lines they span: from the line that begins one to the brace at the same depth.
     var functions: [Function] {
-        let pattern = #"^( *)(@[A-Za-z_()]+ )*((public|package|private|fileprivate|internal|static|final|mutating|nonmutating|override|convenience|borrowing|consuming|required|@inlinable|@discardableResult) )*(func [^ (<]+|init\??[(<]|deinit\b)"#
+        let words =
+            "public|package|private|fileprivate|internal|static|final|mutating|nonmutating|override|convenience"
+            + "|borrowing|consuming|required|@inlinable|@discardableResult"
+        let pattern = #"^( *)(@[A-Za-z_()]+ )*((\#(words)) )*(func [^ (<]+|init\??[(<]|deinit\b)"#
         var found: [Function] = []
         let code = code
         for (i, line) in code.enumerated() {
@@ -101,7 +104,9 @@ struct SourceFile {
             // The name is in the match; the body ends with the brace below its beginning.
             let name = line[match].split(separator: " ").last.map(String.init) ?? ""
             if line.hasSuffix("}") { continue }
-            guard let end = code[(i + 1)...].firstIndex(where: { $0 == indent + "}" || $0.hasPrefix(indent + "} ") }) else { continue }
+            guard let end = code[(i + 1)...].firstIndex(where: { $0 == indent + "}" || $0.hasPrefix(indent + "} ") }) else {
+                continue
+            }
             // A requirement of a protocol has no body: another declaration comes first.
             guard code[i...end].contains(where: { $0.hasSuffix("{") }) else { continue }
             found.append(Function(name: name, line: i + 1, count: end - i + 1))
