@@ -9,6 +9,8 @@ package enum Limits {
     package static let acceptsPerTurn = 64
     /// Bytes moved for one exchange before the others get their turn.
     static let bytesPerTurn = 1 << 20
+    /// Steps of reading requests of one connection (a read or a request each) before the others get their turn.
+    static let requestsPerTurn = 64
     /// How long accepting rests when the process has no file descriptors left.
     static let acceptRestMs: Int64 = 500
 

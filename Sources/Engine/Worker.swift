@@ -215,7 +215,7 @@ package final class Worker {
             case .client:
                 guard let c = clients.find(handle) else { continue }
                 c.isPosted = false
-                if c.exchange == nil { readRequests(c) }
+                resume(c)
             default: continue
             }
         }
@@ -258,11 +258,13 @@ package final class Worker {
     }
 
     private func stopGracefully() {
+        if isStopping { return }
         isStopping = true
         closeListeners()
         if let timeout = parameters.shutdownTimeoutMs { timers.set(timers.make(owner: TimerOwner.shutdown), at: nowMs + timeout) }
         for handle in clients.handles {
-            if let c = clients.find(handle), c.phase == .idle { closeClient(c) }
+            // What has been read already, or announced, is still answered.
+            if let c = clients.find(handle), c.phase == .idle, c.input.isEmpty, !c.stream.isReadable { closeClient(c) }
         }
     }
 

@@ -50,7 +50,14 @@ extension Worker {
 
     /// Parses requests out of what was read ahead and of the socket until an exchange goes on its own or input runs out.
     func readRequests(_ c: Ref<ClientConnection>) {
+        var requestsLeft = Limits.requestsPerTurn
         while c.phase == .idle || c.phase == .readingHead {
+            // A client that pipelines without end, or faster than it is read, does not keep the others waiting.
+            if requestsLeft == 0 {
+                postRead(c)
+                break
+            }
+            requestsLeft -= 1
             if !c.input.isEmpty, !c.needsMoreInput {
                 parseHead(c)
                 continue
@@ -67,7 +74,7 @@ extension Worker {
         let result: ReadResult
         if isFirst {
             result = read(&c.value.stream, into: scratch.data, Limits.readBytes)
-            if case .bytes(let n) = result { c.input = ByteView(scratch.data, n) }
+            if case .bytes(let n) = result { setInputFromScratch(c, n) }
         } else {
             let room = headBytesMax(c) - c.input.count
             if room <= 0 {
@@ -129,6 +136,13 @@ extension Worker {
         }
     }
 
+    /// What was just read is the input. A buffer that an earlier input has used up is let go, or `ownInput` would take it for its home.
+    @inline(__always)
+    func setInputFromScratch(_ c: Ref<ClientConnection>, _ count: Int) {
+        if !c.inputBuffer.isNone { dropInputBuffer(c) }
+        c.input = ByteView(scratch.data, count)
+    }
+
     func dropInputBuffer(_ c: Ref<ClientConnection>) {
         buffers.give(c.inputBuffer)
         c.inputBuffer = .none
@@ -154,10 +168,24 @@ extension Worker {
         }
     }
 
+    /// Goes on with a connection that was put off to this turn.
+    func resume(_ c: Ref<ClientConnection>) {
+        switch c.phase {
+        case .idle, .readingHead: readRequests(c)
+        case .discarding: discardBody(c)
+        case .lingering: linger(c)
+        case .exchange, .closed: break
+        }
+    }
+
     // MARK: After an answer
 
     /// The answer is with the stream and the exchange is over: what becomes of the connection.
-    func settle(_ c: Ref<ClientConnection>, keepAlive: Bool, body: BodyReader, location: Ref<LocationSettings>) {
+    ///
+    /// mayHaveMore: the client may still be sending whatever the framing says, as at the end of a tunnel.
+    func settle(
+        _ c: Ref<ClientConnection>, keepAlive: Bool, body: BodyReader, location: Ref<LocationSettings>, mayHaveMore: Bool = false
+    ) {
         c.exchange = nil
         c.lingeringTimeoutMs = location.lingeringTimeoutMs
         if keepAlive, !isStopping {
@@ -169,7 +197,7 @@ extension Worker {
             timers.set(c.timer, at: nowMs + location.lingeringTimeoutMs)
             return discardBody(c)
         }
-        let mayHaveMore = !body.isComplete || !c.input.isEmpty || (c.stream.isReadable && !c.stream.peerClosed)
+        let mayHaveMore = mayHaveMore || !body.isComplete || !c.input.isEmpty || (c.stream.isReadable && !c.stream.peerClosed)
         if c.stream.hasPending || location.lingeringClose == .always || (location.lingeringClose == .on && mayHaveMore) {
             c.phase = .lingering
             c.discardLimitMs = nowMs + location.lingeringTimeMs
@@ -196,7 +224,9 @@ extension Worker {
 
     /// What remains of the body of a request that has been answered is read and dropped; then the connection may serve on.
     private func discardBody(_ c: Ref<ClientConnection>) {
+        var budget = Limits.bytesPerTurn
         while c.phase == .discarding, let rest = discards.find(c.discard) {
+            if budget <= 0 { return postRead(c) }
             var offset = 0
             while offset < c.input.count || rest.isComplete {
                 switch rest.value.step(c.input, at: &offset) {
@@ -217,7 +247,10 @@ extension Worker {
             dropInputBuffer(c)
             if !c.stream.isReadable { return }
             switch read(&c.value.stream, into: scratch.data, Limits.readBytes) {
-            case .bytes(let n): c.input = ByteView(scratch.data, n)
+            case .bytes(let n):
+                if nowMs >= c.discardLimitMs { return closeClient(c) }
+                budget -= n
+                setInputFromScratch(c, n)
             case .wouldBlock: return
             case .end, .failed: return closeClient(c)
             }
@@ -235,9 +268,12 @@ extension Worker {
                 timers.set(c.timer, at: nowMs + c.lingeringTimeoutMs)
             }
         }
+        var budget = Limits.bytesPerTurn
         while c.stream.isReadable {
+            if budget <= 0 { return postRead(c) }
             switch read(&c.value.stream, into: scratch.data, Limits.readBytes) {
-            case .bytes:
+            case .bytes(let n):
+                budget -= n
                 if nowMs >= c.discardLimitMs { return closeClient(c) }
                 timers.set(c.timer, at: min(nowMs + c.lingeringTimeoutMs, c.discardLimitMs))
             case .wouldBlock: return

@@ -58,7 +58,6 @@ extension Worker {
             return answerError(x, 400)
         }
         decideKeepAlive(x)
-        counts.requests += 1
         runServerRewrite(x)
     }
 
@@ -87,6 +86,7 @@ extension Worker {
         x.handle = handle
         x.startedMs = nowMs
         current.pins += 1
+        counts.requests += 1
         c.exchange = x
         c.phase = .exchange
         c.requests += 1

@@ -38,17 +38,15 @@ extension Worker {
         let wasCut: Bool = if case .completed = outcome { false } else { true }
         exchanges.remove(x.handle)
         c.exchange = nil
-        if wasCut, x.framing == .untilClose, x.answerBegun, x.head.headBytes > 0 {
-            // An orderly end would tell this client that it has the whole answer.
+        if wasCut, x.framing == .untilClose || wasTunnel, x.answerBegun, x.head.headBytes > 0 {
+            // An orderly end would tell this client that it has all of it.
             kernel.resetOnClose(c.stream.fd)
             closeClient(c)
         } else if case .abortedByClient = outcome {
             if location.resetTimedOut { kernel.resetOnClose(c.stream.fd) }
             closeClient(c)
-        } else if wasTunnel {
-            closeClient(c)
         } else {
-            settle(c, keepAlive: keepsAlive, body: body, location: location)
+            settle(c, keepAlive: keepsAlive, body: body, location: location, mayHaveMore: wasTunnel)
         }
         unpin(x.pinned)
     }
@@ -66,7 +64,7 @@ extension Worker {
     }
 
     func clientGone(_ x: Ref<Exchange>, _ fault: Fault) {
-        if x.phase == .tunnel { return finish(x, .completed) }
+        if x.phase == .tunnel, let u = x.upstream { return tunnelBroke(x, u) }
         logExchange(fault.level, fault.words, x)
         finish(x, .abortedByClient(fault))
     }

@@ -41,7 +41,7 @@ extension Worker {
                 }
                 switch read(&c.value.stream, into: scratch.data, Limits.readBytes) {
                 case .bytes(let n):
-                    c.input = ByteView(scratch.data, n)
+                    setInputFromScratch(c, n)
                     budget -= n
                 case .wouldBlock: break
                 case .end:
@@ -61,14 +61,16 @@ extension Worker {
             if x.phase == .readingBody, !whileBeginning { return connect(x) }
             if x.streamsBody, x.phase == .sending { requestSentWhole(x) }
         } else if !c.stream.hasPending {
-            timers.set(c.timer, at: nowMs + x.location.clientBodyTimeoutMs)
+            // While the upstream holds things up nobody waits for the client.
+            if upstreamTakesBody(x) { timers.set(c.timer, at: nowMs + x.location.clientBodyTimeoutMs) } else { timers.cancel(c.timer) }
         }
     }
 
-    private func mayReadBody(_ x: Ref<Exchange>) -> Bool {
-        if !x.client.stream.isReadable { return false }
+    private func mayReadBody(_ x: Ref<Exchange>) -> Bool { x.client.stream.isReadable && upstreamTakesBody(x) }
+
+    /// Back-pressure is not reading: what the upstream has not taken stays with the client.
+    private func upstreamTakesBody(_ x: Ref<Exchange>) -> Bool {
         if !x.streamsBody { return x.phase == .readingBody }
-        // Back-pressure is not reading: what the upstream has not taken stays with the client.
         guard let u = x.upstream, x.requestHeadSent else { return false }
         return !u.stream.hasPending
     }
@@ -76,7 +78,7 @@ extension Worker {
     /// Uses up the input for the body; what lies behind the body stays for the next request.
     private func takeBody(_ x: Ref<Exchange>) {
         let c = x.client
-        if x.streamsBody, !(x.upstream.map { !$0.stream.hasPending && x.requestHeadSent } ?? false), c.input.count > 0 {
+        if x.streamsBody, !upstreamTakesBody(x), c.input.count > 0 {
             // Not yet: the upstream is not connected or is slow. The input waits in the connection's own memory.
             ownInput(c)
             x.bodyWaits = true

@@ -47,9 +47,9 @@ extension Worker {
             moved = false
             if budget <= 0 { return post(x) }
             guard carry(from: &c.value.stream, to: &u.value.stream, &budget, &moved), carry(from: &u.value.stream, to: &c.value.stream, &budget, &moved, x)
-            else { return finish(x, .completed) }
+            else { return tunnelBroke(x, u) }
         }
-        if c.stream.isBroken || u.stream.isBroken { return finish(x, .completed) }
+        if c.stream.isBroken || u.stream.isBroken { return tunnelBroke(x, u) }
         // A server that ends is done with the client, as in nginx; a client may end its side and still wait for the rest.
         if u.stream.sawEnd, !c.stream.hasPending { return finish(x, .completed) }
         if c.stream.sawEnd, !u.stream.hasPending, !x.clientHalfClosed {
@@ -57,6 +57,15 @@ extension Worker {
             _ = kernel.shutdownWrite(u.stream.fd)
         }
         timers.set(u.timer, at: nowMs + x.location.proxy.readTimeoutMs)
+    }
+
+    /// A reset of one end is a reset for the other: it must not look like an orderly end.
+    func tunnelBroke(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>) {
+        if x.client.stream.isBroken {
+            kernel.resetOnClose(u.stream.fd)
+            return finish(x, .abortedByClient(.clientReset))
+        }
+        finish(x, .failed(.upstreamReset))
     }
 
     /// One read in one direction, if the other side has taken what it has. False when a side is broken.

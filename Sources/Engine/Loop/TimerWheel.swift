@@ -29,6 +29,8 @@ package struct TimerWheel: ~Copyable {
     private var nodes: UnsafeMutablePointer<Node>
     private var capacity: Int
     private var firstFree = UInt32.max
+    /// Nodes from here on have never been used: their memory is not touched, so it costs nothing yet.
+    private var untouched = 0
     private let heads = UnsafeMutablePointer<UInt32>.allocate(capacity: 256)
     private var occupied: InlineArray<4, UInt64> = .init(repeating: 0)
     private var currentMs: Int64
@@ -52,11 +54,17 @@ package struct TimerWheel: ~Copyable {
 
     /// A timer that belongs to `owner`, not yet set.
     mutating func make(owner: UInt64) -> TimerID {
-        if firstFree == Self.none { grow() }
-        let i = firstFree
-        firstFree = nodes[Int(i)].next
+        let i: UInt32
+        if firstFree != Self.none {
+            i = firstFree
+            firstFree = nodes[Int(i)].next
+        } else {
+            if untouched == capacity { grow() }
+            i = UInt32(untouched)
+            untouched += 1
+        }
         count += 1
-        nodes[Int(i)] = Node()
+        (nodes + Int(i)).initialize(to: Node())
         nodes[Int(i)].owner = owner
         return TimerID(index: i)
     }
@@ -190,14 +198,9 @@ package struct TimerWheel: ~Copyable {
     private mutating func grow() {
         let larger = max(64, capacity * 2)
         let fresh = UnsafeMutablePointer<Node>.allocate(capacity: larger)
-        fresh.update(from: nodes, count: capacity)
-        for i in capacity..<larger {
-            (fresh + i).initialize(to: Node())
-            fresh[i].next = i + 1 < larger ? UInt32(i + 1) : Self.none
-        }
+        fresh.update(from: nodes, count: untouched)
         nodes.deallocate()
         nodes = fresh
-        firstFree = UInt32(capacity)
         capacity = larger
     }
 }

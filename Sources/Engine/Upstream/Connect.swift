@@ -145,11 +145,17 @@ extension Worker {
 
     /// Asks the kernel: an open idle connection has nothing to read.
     private func isStillOpen(_ u: Ref<UpstreamConnection>) -> Bool {
-        kernel.receive(u.stream.fd, scratch.data, 1, flags: Int32(MSG_PEEK)) == -Int(EAGAIN)
+        // Not into the scratch: the client's input may still lie there.
+        var byte: UInt8 = 0
+        return kernel.receive(u.stream.fd, &byte, 1, flags: Int32(MSG_PEEK)) == -Int(EAGAIN)
     }
 
     private func open(_ x: Ref<Exchange>, _ address: SocketAddress) {
-        let fd = kernel.socket(family: address.family, type: Int32(SOCK_STREAM.rawValue))
+        if upstreams.count == upstreams.limit { _ = closeOneIdle() }
+        var fd = kernel.socket(family: address.family, type: Int32(SOCK_STREAM.rawValue))
+        if fd == -EMFILE || fd == -ENFILE, closeOneIdle() {
+            fd = kernel.socket(family: address.family, type: Int32(SOCK_STREAM.rawValue))
+        }
         if fd < 0 { return cannotOpen(x, -fd) }
         guard let (u, handle) = upstreams.insert(UpstreamConnection()) else {
             kernel.close(fd)
@@ -176,6 +182,18 @@ extension Worker {
         if kernel.epollAdd(epoll, fd, events: bits, data: word) < 0 { return cannotOpen(x, ENOMEM) }
         if r == 0 { return connected(x, u) }
         timers.set(u.timer, at: nowMs + x.location.proxy.connectTimeoutMs)
+    }
+
+    /// Idle connections make way for a request that finds no room. False when there is none.
+    private func closeOneIdle() -> Bool {
+        for i in 0..<current.pools.count {
+            if let u = upstreams.find(current.pools[i].oldest) {
+                unpark(u)
+                closeUpstream(u)
+                return true
+            }
+        }
+        return false
     }
 
     private func attach(_ u: Ref<UpstreamConnection>, to x: Ref<Exchange>) {

@@ -205,6 +205,8 @@ extension Worker {
             case .needMore, .complete: break reading
             case .bad:
                 logExchange(.error, Fault.upstreamBadBody.words, x)
+                // The head has not gone out: there is still an answer to give.
+                if !head.isEmpty { x.answerBegun = false }
                 upstreamFailed(x, .upstreamBadBody, isLogged: true)
                 return false
             }

@@ -137,6 +137,7 @@ package final class HTTPClient: ConnectionScript {
     private var outstanding: [Int] = []
     private var thinkingIsPlanned = false
     private var heldBody: Int?
+    private var withholdsBody = false
 
     package init(_ world: World, name: String, to address: Address, requests: [PlannedRequest]) {
         self.world = world
@@ -176,6 +177,8 @@ package final class HTTPClient: ConnectionScript {
 
     private func sendNext() {
         guard let connection else { return }
+        // What follows a request to switch protocols would go into the tunnel.
+        if outstanding.contains(where: { requests[$0].tunnel != nil }) { return }
         while nextToSend < requests.count, outstanding.count < (closesEachTime ? 1 : pipelineDepth), heldBody == nil {
             let i = nextToSend
             if closesEachTime && records[..<i].contains(where: { $0.connection == connectionsOpened - 1 }) { return }
@@ -237,7 +240,11 @@ package final class HTTPClient: ConnectionScript {
                 if head.status == 100 { sendHeldBody(i) }
             } else {
                 records[i].head = head
-                if heldBody == i { heldBody = nil }
+                // A body that was announced and is not sent ends the connection (RFC 9110 10.1.1).
+                if heldBody == i {
+                    heldBody = nil
+                    withholdsBody = true
+                }
             }
         case .body(let piece): records[i].body += piece
         case .end: answered(i)
@@ -256,7 +263,8 @@ package final class HTTPClient: ConnectionScript {
         outstanding.removeFirst()
         finish(i, .whole)
         let head = records[i].head
-        let closes = head?.field("connection")?.lowercased() == "close" || head?.startLine.hasPrefix("HTTP/1.0") == true
+        let closes = withholdsBody || head?.field("connection")?.lowercased() == "close" || head?.startLine.hasPrefix("HTTP/1.0") == true
+        withholdsBody = false
         if closes || closesEachTime || nextToSend == requests.count && outstanding.isEmpty {
             // What was sent after an answer that announces the close is not served (RFC 9112 9.6).
             if !outstanding.isEmpty {
@@ -333,6 +341,7 @@ package final class HTTPClient: ConnectionScript {
         }
         outstanding = []
         heldBody = nil
+        withholdsBody = false
     }
 
     private func finish(_ i: Int, _ outcome: ClientRecord.Outcome) {

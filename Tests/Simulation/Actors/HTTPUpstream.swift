@@ -274,7 +274,7 @@ final class UpstreamConnection: ConnectionScript {
         case .resetAfter(let count): cut(count, .reset)
         case .closeAfter(let count):
             cut(count, .close)
-            if case .untilClose = plan.framing, let end = bytes.firstEnd(ofHead: count) {
+            if case .untilClose = plan.framing, let end = bytes.endOfHead(plan.informational.count, limit: count) {
                 // Without framing an early close is a whole answer with a shorter body: nobody can tell.
                 upstream.records[i].answerBody = Array(bytes[end..<min(count, bytes.count)])
                 upstream.records[i].outcome = .answered
@@ -326,9 +326,9 @@ final class UpstreamConnection: ConnectionScript {
 }
 
 extension [UInt8] {
-    /// Where the body begins, if the empty line is within the first `limit` bytes.
-    fileprivate func firstEnd(ofHead limit: Int) -> Int? {
+    /// Where the head that follows `skipped` others ends, if that is within the first `limit` bytes.
+    fileprivate func endOfHead(_ skipped: Int, limit: Int) -> Int? {
         guard limit >= 4 else { return nil }
-        return (4...Swift.max(4, Swift.min(limit, count))).first { Array(self[$0 - 4..<$0]) == [13, 10, 13, 10] }
+        return (4...Swift.max(4, Swift.min(limit, count))).filter { Array(self[$0 - 4..<$0]) == [13, 10, 13, 10] }.dropFirst(skipped).first
     }
 }

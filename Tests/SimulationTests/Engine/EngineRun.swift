@@ -15,6 +15,10 @@ final class EngineRun {
     var dice: SplitMix64
     /// When the graceful stop in mid-flight was asked for.
     private(set) var stoppedAtNs: UInt64?
+    /// When which upstreams became the peers of u.
+    private(set) var changes: [(atNs: UInt64, peers: Range<Int>)] = []
+    /// What tunnels are to carry, by request.
+    private(set) var tunnels: [String: [UInt8]] = [:]
     private let baseDescriptors: Int
 
     static func peer(_ i: Int) -> Address { .host(UInt8(2 + i), 3001) }
@@ -22,7 +26,8 @@ final class EngineRun {
     init(_ seed: UInt64, _ scenario: EngineScenario) throws {
         self.seed = seed
         self.scenario = scenario
-        world = World(seed: seed, network: scenario.network, traceLinesMax: 250)
+        // The whole story is told when a failure is replayed.
+        world = World(seed: seed, network: scenario.network, traceLinesMax: simulationSeeds(2).count == 1 ? 100_000 : 100)
         baseDescriptors = world.kernel.openDescriptors
         dice = SplitMix64(seed: seed ^ 0xE46)
         let peers = (0..<scenario.peerCount).map { Self.peer($0) }
@@ -46,6 +51,7 @@ final class EngineRun {
     private func addClient(_ c: Int) {
         var requests: [PlannedRequest] = []
         for r in 0..<scenario.requestsEach { requests.append(scenario.request("\(c).\(r)", &dice)) }
+        for request in requests { tunnels[request.id] = request.tunnel }
         let client = HTTPClient(world, name: "c\(c)", to: SimulatedProxy.address, requests: requests)
         client.thinkNs = 0...dice.pick(0...200_000_000)
         scenario.tuneClient(client, &dice)
@@ -54,9 +60,31 @@ final class EngineRun {
     }
 
     func stop(gracefully: Bool = true) {
-        if stoppedAtNs != nil { return }
-        stoppedAtNs = world.nowNs
+        if gracefully && stoppedAtNs != nil { return }
+        stoppedAtNs = stoppedAtNs ?? world.nowNs
         proxy.stop(gracefully: gracefully)
+    }
+
+    func stopAgain() {
+        if stoppedAtNs != nil { proxy.stop() }
+    }
+
+    /// A reload `atNs` from now: upstream u gets other peers, of which some may be those it had.
+    func publishNewPeers(atNs: UInt64) {
+        let count = dice.pick(1...3)
+        let keeps = dice.chance(0.3)
+        world.after(atNs) { [self] in
+            if stoppedAtNs != nil { return }
+            let first = keeps ? upstreams.count - 1 : upstreams.count
+            let peers = (first..<(first + count)).map { Self.peer($0) }
+            for (i, address) in peers.enumerated() where first + i >= upstreams.count { addUpstream("p\(first + i)", at: address) }
+            do {
+                try proxy.publish(scenario.configuration(peers: peers), peers: peers.map { ("u", $0.description) })
+                changes.append((world.nowNs, first..<(first + count)))
+            } catch {
+                problems.append("publishing: \(error)")
+            }
+        }
     }
 
     /// Runs to the end and checks everything.

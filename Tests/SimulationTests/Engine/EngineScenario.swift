@@ -6,17 +6,19 @@ import Simulation
 struct EngineScenario {
     var network = NetworkPlan.rough
     var faults = FaultPlan.harmless
-    /// Drawn anew once the workers have been made.
     var workers = 1
     var clientCount = 4
     var requestsEach = 6
     var peerCount = 1
     var connectionsMax = 512
 
-    /// Directives of `http`, of `upstream u`, and parameters of each of its servers.
+    /// Directives of the main level, of `http`, of `upstream u`, and parameters of each of its servers.
+    var main = ""
     var http = ""
     var upstream = ""
     var peerParameters = ""
+    /// Names of the usual timeouts that `http` sets itself.
+    var omits: [String] = []
 
     /// Request bodies and answers have at most so many bytes.
     var requestBytesMax = 6_000
@@ -37,16 +39,17 @@ struct EngineScenario {
     var isPerfect = false
     var attemptsMax = 1
     var attemptsWithBodyMax = 1
+    /// Every request gets an answer, of an upstream or of the proxy; only one that had begun may be cut.
+    var answersAll = false
     /// After a graceful stop in mid-flight, whatever had reached an upstream ends with its whole answer.
     var isPerfectWhenStopped = false
     /// Log lines may be lost: the disk is full.
     var mayLoseLines = false
 
-    static let timeouts = """
-        proxy_connect_timeout 2s; proxy_read_timeout 5s; proxy_send_timeout 5s;
-        client_header_timeout 6s; client_body_timeout 6s; send_timeout 6s; keepalive_timeout 20s;
-        lingering_time 10s; lingering_timeout 3s;
-        """
+    private static let timeouts = [
+        "proxy_connect_timeout 2s;", "proxy_read_timeout 5s;", "proxy_send_timeout 5s;", "client_header_timeout 6s;",
+        "client_body_timeout 6s;", "send_timeout 6s;", "keepalive_timeout 20s;", "lingering_time 10s;", "lingering_timeout 3s;",
+    ]
 
     static let locations = """
         location /whole/ { proxy_pass http://u; }
@@ -62,13 +65,14 @@ struct EngineScenario {
     func configuration(peers: [Address]) -> String {
         let servers = peers.map { "server \($0) \(peerParameters);" }.joined(separator: " ")
         return """
+            \(main)
             error_log /log/error.log info;
             events { worker_connections \(connectionsMax); }
             http {
                 log_format line '$http_x_id $status $request_method $upstream_addr';
                 access_log \(SimulatedProxy.accessLog) line;
                 client_body_temp_path /tmp; proxy_temp_path /tmp;
-                \(Self.timeouts)
+                \(Self.timeouts.filter { line in !omits.contains { line.hasPrefix($0) } }.joined(separator: " "))
                 \(http)
                 upstream u { \(upstream) \(servers) }
                 server { listen \(SimulatedProxy.address); \(Self.locations) }
@@ -109,5 +113,19 @@ struct EngineScenario {
         if dice.chance(0.05) { answer = Answer(dice.chance(0.5) ? 204 : 304) }
         changeAnswer(&answer, record, attempt, &dice)
         return answer
+    }
+
+    /// Turns a third of the requests into upgrades.
+    static func upgradeSome(_ request: inout PlannedRequest, _ dice: inout SplitMix64) {
+        if !dice.chance(0.3) { return }
+        request = .upgrade(id: request.id, target: "/tunnel/" + request.id, bytes: dice.bytes(dice.pick(0...15_000)))
+    }
+
+    /// A client that reads by and by.
+    static var slowPace: Pace {
+        var pace = Pace()
+        pace.readBytes = 1...2_000
+        pace.readGapNs = 0...5_000_000
+        return pace
     }
 }

@@ -26,4 +26,132 @@ import Testing
             return scenario
         }
     }
+
+    @Test func largeBodiesThroughBuffersAndFiles() throws {
+        try simulate { dice in
+            var scenario = EngineScenario()
+            scenario.clientCount = 3
+            scenario.requestsEach = 3
+            scenario.methods = ["POST", "PUT"]
+            scenario.requestBytesMax = 60_000
+            scenario.isPerfect = true
+            // An upstream that rests is no reason to lose patience with the client.
+            scenario.http = "client_body_timeout 2s; proxy_send_timeout 9s; proxy_read_timeout 9s;"
+            scenario.omits = ["client_body_timeout", "proxy_send_timeout", "proxy_read_timeout"]
+            scenario.tuneClient = { client, dice in
+                if dice.chance(0.3) {
+                    client.pace = { _ in
+                        var pace = Pace.dripping
+                        pace.writeBytes = 1...900
+                        return pace
+                    }
+                }
+            }
+            scenario.tuneUpstream = { upstream, dice in
+                let rests = dice.chance(0.4) ? dice.pick(1...20_000) : nil
+                let size = dice.pick(1...4_000)
+                upstream.pace = { n in
+                    var pace = Pace()
+                    pace.readBytes = 1...size
+                    pace.readGapNs = 0...1_000_000
+                    pace.stopAfterRead = rests
+                    pace.stop = .pause(ns: 4_000_000_000)
+                    return pace
+                }
+            }
+            return scenario
+        }
+    }
+
+    @Test func slowReaders() throws {
+        try simulate { dice in
+            var scenario = EngineScenario()
+            scenario.clientCount = 3
+            scenario.requestsEach = 3
+            scenario.methods = ["GET"]
+            scenario.answerBytesMax = 80_000
+            scenario.paths.append("/untold/")
+            scenario.isPerfect = true
+            scenario.tuneClient = { client, dice in
+                let size = dice.pick(20...3_000)
+                let rests = dice.chance(0.5) ? dice.pick(1...20_000) : nil
+                client.pace = { _ in
+                    var pace = Pace()
+                    pace.readBytes = 1...size
+                    pace.readGapNs = 0...5_000_000
+                    pace.stopAfterRead = rests
+                    pace.stop = .pause(ns: 4_000_000_000)
+                    return pace
+                }
+            }
+            return scenario
+        }
+    }
+
+    @Test func pipelinedRequests() throws {
+        try simulate { dice in
+            var scenario = EngineScenario()
+            scenario.peerCount = dice.pick(1...2)
+            scenario.requestsEach = 10
+            scenario.isPerfect = true
+            if dice.chance(0.3) { scenario.http = "keepalive_requests \(dice.pick(1...4));" }
+            scenario.tuneClient = { client, dice in
+                client.pipelineDepth = dice.pick(2...7)
+                if dice.chance(0.3) { client.pace = { _ in .dripping } }
+            }
+            return scenario
+        }
+    }
+
+    @Test func upstreamsThatCloseIdleConnections() throws {
+        try simulate { dice in
+            var scenario = EngineScenario()
+            scenario.methods = ["GET", "HEAD", "PUT", "DELETE"]
+            // What streams through has gone with the connection that turned out to be closed.
+            scenario.paths = ["/whole/", "/spooled/"]
+            scenario.requestsEach = 8
+            scenario.peerCount = dice.pick(1...2)
+            scenario.isPerfect = true
+            scenario.attemptsMax = 2
+            Self.closeIdle(&scenario, &dice)
+            return scenario
+        }
+    }
+
+    @Test func requestsThatMustNotBeRepeatedMeetClosedConnections() throws {
+        try simulate { dice in
+            var scenario = EngineScenario()
+            scenario.methods = ["POST", "POST", "GET"]
+            scenario.requestsEach = 8
+            scenario.peerCount = dice.pick(1...2)
+            scenario.attemptsMax = 2
+            scenario.answersAll = true
+            Self.closeIdle(&scenario, &dice)
+            return scenario
+        }
+    }
+
+    private static func closeIdle(_ scenario: inout EngineScenario, _ dice: inout SplitMix64) {
+        if dice.chance(0.3) { scenario.upstream = "keepalive \(dice.pick(0...2));" }
+        if dice.chance(0.2) { scenario.upstream += "keepalive_timeout 50ms;" }
+        if dice.chance(0.2) { scenario.upstream += "keepalive_requests \(dice.pick(1...3));" }
+        scenario.changeAnswer = { answer, _, _, dice in
+            if dice.chance(0.3) { answer.ending = .closeUnannounced(afterNs: dice.pick(0...3_000_000)) }
+        }
+        scenario.tuneUpstream = { upstream, dice in
+            if dice.chance(0.5) { upstream.idleCloseNs = dice.pick(20_000_000...200_000_000) }
+            if dice.chance(0.3) { upstream.requestsMax = dice.pick(1...4) }
+        }
+        scenario.tuneClient = { client, dice in client.thinkNs = 0...dice.pick(0...100_000_000) }
+    }
+
+    @Test func tunnels() throws {
+        try simulate { dice in
+            var scenario = EngineScenario()
+            scenario.requestsEach = 3
+            scenario.isPerfect = true
+            scenario.changeRequest = EngineScenario.upgradeSome
+            return scenario
+        }
+    }
 }
