@@ -10,6 +10,7 @@ extension Worker {
     func slice(_ range: ByteRange, _ bytes: ByteView) -> ByteView { bytes.slice(Int(range.start), Int(range.count)) }
 
     /// Fills in what the composer writes itself: type, length, and whether Server and Date are the upstream's.
+    @inline(__always)
     func describe(_ x: Ref<Exchange>, _ bytes: ByteView, _ answer: inout AnswerHead) {
         let summary = x.upstreamHead.fields
         let proxy = x.location.proxy
@@ -31,6 +32,7 @@ extension Worker {
     }
 
     /// All other fields, in the order they came.
+    @inline(__always)
     func appendUpstreamFields(_ w: Ref<ByteWriter>, _ x: Ref<Exchange>, _ bytes: ByteView) {
         let proxy = x.location.proxy
         let summary = x.upstreamHead.fields
@@ -88,6 +90,7 @@ extension Worker {
     }
 
     /// What `expires` writes in place of the upstream's own fields.
+    @inline(__always)
     private func replacedByExpires(_ x: Ref<Exchange>) -> UInt64 {
         if case .off = x.location.expires { return 0 }
         if case .off = effectiveExpires(x) { return 0 }
@@ -101,6 +104,7 @@ extension Worker {
         w.value.append("\r\n")
     }
 
+    @inline(__always)
     private func listedByConnection(_ index: Int, _ bytes: ByteView) -> ByteView? {
         if index < 0 { return nil }
         let value = slice(upstreamField(index).value, bytes)

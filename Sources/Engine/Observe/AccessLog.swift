@@ -61,6 +61,7 @@ extension Worker {
         }
     }
 
+    @inline(__always)
     private func appendLogLine(_ spec: Ref<AccessLogSpec>, _ x: Ref<Exchange>) {
         let parts = spec.format.parts
         let escaping = spec.escaping
@@ -94,6 +95,7 @@ extension Worker {
     }
 
     /// `escape=default`: quotes, backslashes, controls and bytes above 126 as \xXX.
+    @inline(__always)
     private func appendLogEscaped(_ text: ByteView) {
         if isPlain(text) { return out.value.append(text) }
         var run = 0
@@ -169,6 +171,7 @@ extension Worker {
 
     // MARK: Buffers
 
+    @inline(__always)
     private func queueLine(_ file: LogFile, _ spec: Ref<AccessLogSpec>, _ line: ByteView) {
         guard let buffer = logs.find(file) else { return writeLine(file, line) }
         if buffer.bytes.isNone {

@@ -121,6 +121,7 @@ extension Worker {
     }
 
     /// Sends what is left of a collected body; then waits for the answer.
+    @inline(__always)
     private func pumpRequest(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>) {
         if sendsBody(x) {
             while !x.bodySpool.isEmpty, !u.stream.hasPending {
@@ -144,12 +145,14 @@ extension Worker {
         timers.set(u.timer, at: nowMs + x.location.proxy.readTimeoutMs)
     }
 
+    @inline(__always)
     func sendsBody(_ x: Ref<Exchange>) -> Bool {
         x.location.proxy.passRequestBody && !x.location.proxy.hasSetBody && !x.streamsBody
     }
 
     // MARK: Its head
 
+    @inline(__always)
     private func composeRequest(_ x: Ref<Exchange>) {
         let w = out
         let proxy = x.location.proxy
@@ -178,6 +181,7 @@ extension Worker {
         if proxy.hasSetBody { append(proxy.setBody, for: x, to: w) }
     }
 
+    @inline(__always)
     private func appendTarget(_ x: Ref<Exchange>, _ w: Ref<ByteWriter>) {
         let target = x.proxyTarget
         if case .computed = x.location.proxy.target, target.hasURI { return w.value.append(target.uri) }
@@ -205,6 +209,7 @@ extension Worker {
         }
     }
 
+    @inline(__always)
     private func appendBodyFields(_ x: Ref<Exchange>, _ w: Ref<ByteWriter>) {
         let proxy = x.location.proxy
         if proxy.hasSetBody {
@@ -225,6 +230,7 @@ extension Worker {
     }
 
     /// The client's own fields, without those that concern its connection or that the configuration replaces.
+    @inline(__always)
     private func appendClientFields(_ x: Ref<Exchange>, _ w: Ref<ByteWriter>) {
         let proxy = x.location.proxy
         let replaced = proxy.replacedKnown | Self.ownRequestFields
@@ -250,6 +256,7 @@ extension Worker {
     private static var ownRequestFields: UInt64 { HeaderName.contentLength.bit | HeaderName.expect.bit }
 
     /// The names a Connection field lists besides the usual ones: those fields are hop-by-hop too (RFC 9110 7.6.1).
+    @inline(__always)
     private func connectionList(_ index: Int, _ x: Ref<Exchange>) -> ByteView? {
         if index < 0 { return nil }
         let value = x.bytes(x.fields[index].value.value)
