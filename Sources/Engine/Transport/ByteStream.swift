@@ -129,14 +129,16 @@ extension Worker {
     }
 
     /// Writes what waits. `.queued` when some still does.
-    func flush(_ s: inout ByteStream) -> WriteResult {
+    func flush(_ s: inout ByteStream, atMost most: Int = .max) -> WriteResult {
+        var left = most
         while s.hasPending {
             if s.isBroken { return .failed(ECONNRESET) }
-            if !s.isWritable { return .queued }
-            let view = s.pendingView
+            if !s.isWritable || left <= 0 { return .queued }
+            let view = s.pendingView.slice(0, left)
             let n = kernel.send(s.fd, view.start, view.count, flags: 0)
             if n >= 0 {
                 if n < view.count { s.isWritable = false }
+                left -= n
                 s.dropPending(n, pool: &buffers)
             } else if n == -Int(EAGAIN) {
                 s.isWritable = false
