@@ -3,6 +3,7 @@
 // Called by Answer.swift, StaticFile.swift and ResponseReader.swift. Nothing here runs for an answer without a rate.
 
 import Bytes
+import CLinux
 import HTTPMessage
 
 /// A size of a directive that takes variables.
@@ -72,7 +73,8 @@ extension Worker {
         // They count as gone already.
         let allowance = c.stream.hasPending ? 0 : max(0, min(paceAllowance(x) + Int64(bytes.count), Int64(bytes.count)))
         if allowance > 0, case .failed(let errno) = write(&c.value.stream, bytes.slice(0, Int(allowance))) { return .failed(errno) }
-        if Int(allowance) < bytes.count { c.value.stream.queue(bytes.slice(Int(allowance)), pool: &buffers) }
+        let rest = bytes.slice(Int(allowance))
+        if !rest.isEmpty, !c.value.stream.queue(rest, pool: &buffers) { return .failed(ENOBUFS) }
         return c.stream.hasPending ? .queued : .sent
     }
 
