@@ -19,7 +19,7 @@ public enum HeaderName: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     @inlinable @inline(__always)
     public var bit: UInt64 {
         // The raw values are those of the cases' order; `rawValue` itself is a call from another module.
-        let place = unsafe unsafeBitCast(self, to: UInt8.self)
+        let place = unsafe withUnsafeBytes(of: self) { unsafe $0[0] }
         return place &- 1 < 63 ? 1 &<< UInt64(place) : 0
     }
 

@@ -110,6 +110,8 @@ func steps(_ list: Frozen<RewriteStep>) -> [String] {
     (0..<list.count).map { i in
         switch list[i].value {
         case .set(_, let value): "set \(text(value))"
+        case .setArguments(let value): "set $args \(text(value))"
+        case .setRate(let value): "set $limit_rate \(text(value))"
         case .unless(_, let target): "unless>\(target)"
         case .enter: "enter"
         case .rewrite(_, let replacement, let flags): "rewrite \(text(replacement)) \(flags.after)"

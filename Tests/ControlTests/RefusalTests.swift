@@ -49,8 +49,8 @@ struct RefusalTests {
                 #"invalid number of arguments in "access_log" directive in 2:1; expected one argument with "off""#
             ),
             (
-                "access_log a combined gzip;",
-                #"invalid value "gzip" in "access_log" directive, it must be buffer=SIZE, flush=TIME or if=CONDITION (gzip is not supported yet) in 2:23"#
+                "access_log a combined zip;",
+                #"invalid value "zip" in "access_log" directive, it must be buffer=SIZE, flush=TIME, gzip[=LEVEL] or if=CONDITION in 2:23"#
             ),
             (
                 "access_log syslog:server=x;",

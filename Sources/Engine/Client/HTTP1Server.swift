@@ -34,10 +34,10 @@ extension Worker {
         }
     }
 
-    private func clientWritable(_ c: Ref<ClientConnection>, _ x: Ref<Exchange>) {
-        switch flush(&c.value.stream) {
+    func clientWritable(_ c: Ref<ClientConnection>, _ x: Ref<Exchange>) {
+        switch flushToClient(x) {
         case .failed: clientGone(x, .clientReset)
-        case .queued: timers.set(c.timer, at: nowMs + x.location.sendTimeoutMs)
+        case .queued: waitForClient(x)
         case .sent: clientDrained(x)
         }
     }

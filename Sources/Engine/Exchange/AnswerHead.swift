@@ -64,6 +64,7 @@ extension Worker {
             x.keptSentHead = x.value.region.copy(w.view, from: &buffers, limit: Limits.regionBytesMax) ?? .empty
         }
         x.isComposing = false
+        beginPacing(x)
     }
 
     /// Length when it is known, else chunks, else the end of the connection (RFC 9112 6.3).

@@ -71,6 +71,7 @@ extension Worker {
 
     /// A timer of the client's connection fired while an exchange is under way.
     func exchangeTimedOut(_ x: Ref<Exchange>) {
+        if x.isDelayed { return paceDue(x) }
         if x.client.stream.hasPending || x.phase == .answering {
             logExchange(.info, Fault.sendTimeout.words, x)
             return finish(x, .abortedByClient(.sendTimeout))

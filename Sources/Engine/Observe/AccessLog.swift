@@ -3,6 +3,7 @@
 
 import Bytes
 import CLinux
+import CZlib
 import HTTPMessage
 
 /// Lines that wait for the end of the turn, or for `buffer=` and `flush=`.
@@ -14,6 +15,7 @@ struct LogBuffer: BitwiseCopyable {
     var dueMs: Int64 = 0
     var isHeld = false
     var capacity = 0
+    var gzipLevel: Int32 = 0
 }
 
 /// A worker's log buffers: one for each file it writes.
@@ -173,17 +175,18 @@ extension Worker {
 
     @inline(__always)
     private func queueLine(_ file: LogFile, _ spec: Ref<AccessLogSpec>, _ line: ByteView) {
-        guard let buffer = logs.find(file) else { return writeLine(file, line) }
+        guard let buffer = logs.find(file) else { return writeLines(file, line, gzipLevel: spec.gzipLevel) }
         if buffer.bytes.isNone {
             buffer.isHeld = spec.bufferBytes > 0
             buffer.capacity = buffer.isHeld ? min(spec.bufferBytes, BufferPool.largest) : Limits.logBufferBytes
             buffer.bytes = buffers.take(buffer.capacity)
             buffer.count = 0
+            buffer.gzipLevel = spec.gzipLevel
             buffer.dueMs = spec.flushMs > 0 ? nowMs + spec.flushMs : 0
         }
         if buffer.count + line.count > buffer.capacity {
             flushLog(buffer)
-            if line.count > buffer.capacity { return writeLine(file, line) }
+            if line.count > buffer.capacity { return writeLines(file, line, gzipLevel: spec.gzipLevel) }
         }
         (buffer.bytes.start + buffer.count).update(from: line.start, count: line.count)
         buffer.count += line.count
@@ -191,11 +194,20 @@ extension Worker {
     }
 
     private func flushLog(_ buffer: Ref<LogBuffer>) {
-        if buffer.count > 0 { writeLine(buffer.file, ByteView(buffer.bytes.start, buffer.count)) }
+        if buffer.count > 0 { writeLines(buffer.file, ByteView(buffer.bytes.start, buffer.count), gzipLevel: buffer.gzipLevel) }
         buffer.count = 0
     }
 
-    private func writeLine(_ file: LogFile, _ bytes: ByteView) {
+    /// Lines that leave together: as they are, or as one gzip member, which may follow others in a file (RFC 1952 section 2.2).
+    private func writeLines(_ file: LogFile, _ lines: ByteView, gzipLevel: Int32) {
+        if gzipLevel == 0 { return write(lines, to: file) }
+        let memory = buffers.take(min(czlib_gzip_bound(lines.count), BufferPool.largest))
+        let count = czlib_gzip(lines.start, lines.count, memory.start, memory.capacity, gzipLevel)
+        if count > 0 { write(ByteView(memory.start, count), to: file) } else { file.countLost() }
+        buffers.give(memory)
+    }
+
+    private func write(_ bytes: ByteView, to file: LogFile) {
         let fd = file.descriptor
         if fd < 0 { return file.countLost() }
         if kernel.write(fd, bytes.start, bytes.count) != bytes.count { file.countLost() }

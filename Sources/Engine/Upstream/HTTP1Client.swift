@@ -57,6 +57,7 @@ extension Worker {
         case .busy:
             guard let x = u.exchange else { return closeUpstream(u) }
             if x.phase == .tunnel { return finish(x, .completed) }
+            if x.isUpstreamDelayed { return pumpResponse(x) }
             upstreamFailed(x, u.stream.hasPending ? .upstreamSendTimeout : .upstreamTimeout)
         case .closed: break
         }

@@ -24,7 +24,9 @@ extension Worker {
             var view: ByteView
             let result: ReadResult
             if x.headBuffered == 0 {
-                result = read(&u.value.stream, into: scratch.data, Limits.readBytes)
+                // Of a response whose rate is limited, no more than nginx's first buffer comes with the head.
+                let most = x.location.proxy.limitRate.isZero ? Limits.readBytes : x.location.proxy.bufferBytes
+                result = read(&u.value.stream, into: scratch.data, most)
                 guard case .bytes(let n) = result else { return responseCut(x, result) }
                 view = ByteView(scratch.data, n)
             } else {
@@ -117,11 +119,13 @@ extension Worker {
         x.upstreamKeepsAlive = !saidClose && (x.upstreamHead.versionMinor > 0 || x.upstreamHead.fields.wantsKeepAlive)
         if framing == .untilClose || x.askedToClose { x.upstreamKeepsAlive = false }
         if x.root.keepsUpstreamHead { keepUpstreamHead(x, bytes) }
-        if redirectByUpstream(x, bytes) { return }
+        if followAccelFields(x, bytes) { return }
         if x.location.proxy.interceptErrors, status >= 300, intercept(x, bytes) { return }
         var answer = AnswerHead(status: status)
         describe(x, bytes, &answer)
         composeHead(x, answer, upstream: bytes)
+        x.upstreamRate = byteCount(x.location.proxy.limitRate, x)
+        x.upstreamPaceStartMs = nowMs
         if out.overflowed {
             logExchange(.error, Fault.headTooLarge.words, x)
             return upstreamFailed(x, .upstreamHeadTooLarge, isLogged: true)
@@ -153,10 +157,15 @@ extension Worker {
     /// Reads on while there is something to read and the client's side has room.
     func pumpResponse(_ x: Ref<Exchange>) {
         var budget = Limits.bytesPerTurn
+        x.isUpstreamDelayed = false
         while let u = x.upstream, x.phase == .receiving, u.stream.isReadable {
             if !clientHasRoom(x) { return timers.cancel(u.timer) }
             if budget <= 0 { return post(x) }
-            let most = x.clientIsSlow ? Limits.readBytesWhileSlow : Limits.readBytes
+            var most = x.clientIsSlow ? Limits.readBytesWhileSlow : Limits.readBytes
+            if x.upstreamRate > 0 {
+                most = min(most, upstreamAllowance(x, u))
+                if most <= 0 { return }
+            }
             switch read(&u.value.stream, into: scratch.data, most) {
             case .bytes(let n):
                 budget -= n
