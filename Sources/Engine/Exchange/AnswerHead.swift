@@ -159,6 +159,7 @@ extension Worker {
     }
 
     func appendTemplateField(_ w: Ref<ByteWriter>, _ line: Ref<HeaderTemplate>, _ x: Ref<Exchange>) {
+        if line.value.value.isEmpty { return }
         let mark = w.count
         w.value.append(line.name)
         w.value.append(": ")
