@@ -33,12 +33,19 @@ struct VariableNames {
         }
     }
 
+    /// Built-in names that nginx lets a configuration define anew.
+    private static let changeable: Set<String> = ["args", "limit_rate", "proxy_host", "proxy_port"]
+
     /// The name behind "$".
     static func name(_ word: Word, of d: Directive) throws(Diagnostic) -> String {
         let text = word.text
         let rest = text.dropFirst()
         if text.hasPrefix("$"), !rest.isEmpty, rest.utf8.allSatisfy({ $0 == 0x5F || asciiLower($0) &- 0x61 < 26 || $0 &- 0x30 < 10 }) {
-            return rest.lowercased()
+            let name = rest.lowercased()
+            if Variable.builtIn[name] == nil || changeable.contains(name) { return name }
+            throw Diagnostic(
+                at: word.position, directive: d.name.text, "the duplicate \"\(name)\" variable", found: word.shown,
+                expected: "a name that is not built in")
         }
         throw Diagnostic(
             at: word.position, directive: d.name.text, "invalid variable name \"\(word.shown)\"", found: word.shown,

@@ -202,7 +202,8 @@ extension Worker {
             timers.set(c.timer, at: nowMs + location.lingeringTimeoutMs)
             return discardBody(c)
         }
-        let mayHaveMore = mayHaveMore || !body.isComplete || !c.input.isEmpty || (c.stream.isReadable && !c.stream.peerClosed)
+        let mayHaveMore =
+            mayHaveMore || !body.isComplete || !c.input.isEmpty || c.pipelines || (c.stream.isReadable && !c.stream.peerClosed)
         if c.stream.hasPending || location.lingeringClose == .always || (location.lingeringClose == .on && mayHaveMore) {
             c.phase = .lingering
             c.discardLimitMs = nowMs + location.lingeringTimeMs
@@ -223,6 +224,7 @@ extension Worker {
             // Data that arrived during the exchange has had its edge already.
             if c.stream.isReadable { postRead(c) }
         } else {
+            c.pipelines = true
             c.hasNextRequest = true
             postRead(c)
         }
@@ -242,11 +244,13 @@ extension Worker {
                 case .complete:
                     c.input = c.input.slice(offset)
                     discards.remove(c.discard)
+                    if isStopping { return closeClient(c) }
                     c.hasNextRequest = !c.input.isEmpty
                     c.phase = .idle
                     timers.set(c.timer, at: nowMs + 75_000)
-                    readRequests(c)
-                    return
+                    // Put off rather than called: this may run inside the exchange before, or inside ten thousand pipelined ones.
+                    ownInput(c)
+                    return postRead(c)
                 }
                 break
             }

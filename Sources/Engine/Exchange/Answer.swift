@@ -132,7 +132,7 @@ extension Worker {
         case .receiving: pumpResponse(x)
         case .tunnel: pumpTunnel(x)
         case .readingBody, .sending, .waiting, .connecting:
-            if !x.body.isComplete, x.client.stream.isReadable { pumpRequestBody(x) }
+            if !x.body.isComplete, !x.dropsBody { pumpRequestBody(x) }
         case .routing, .finished: break
         }
     }

@@ -56,6 +56,8 @@ extension Worker {
     }
 
     func acceptClients(_ i: Int) {
+        // The event may be of the very turn in which the listener was let go.
+        if listeners[i].socket == nil { return }
         let appetite = listeners[i].appetite
         for _ in 0..<appetite {
             var storage = sockaddr_storage()
@@ -92,8 +94,9 @@ extension Worker {
     }
 
     func closeListeners() {
-        for i in listeners.indices where listeners[i].isRegistered {
-            _ = kernel.epollRemove(epoll, listeners[i].descriptor)
+        // One that rests for want of descriptors is not registered, and must go as well.
+        for i in listeners.indices {
+            if listeners[i].isRegistered { _ = kernel.epollRemove(epoll, listeners[i].descriptor) }
             listeners[i].isRegistered = false
             listeners[i].socket = nil
         }
