@@ -122,8 +122,11 @@ private func scanName(_ bytes: Span<UInt8>, _ start: Int, _ w: UInt64) -> NameSc
             let count = 8 &+ place(nextColon)
             let last = wordInside(bytes, start &+ count &- 8)
             let known = mediumName(lower, last | everyCaseBit, count)
-            let inNames = everyByte &* 0x40
-            if known != .other, (w | w &<< 1) & (last | last &<< 1) & inNames == inNames { return NameScan(end: start &+ count, known: known) }
+            // A control has neither of the bits of which each character of a name has one.
+            let either = everyByte &* 0x40
+            if known != .other, (w | w &<< 1) & (last | last &<< 1) & either == either {
+                return NameScan(end: start &+ count, known: known)
+            }
         }
     }
     return scanLetters(bytes, start, w)

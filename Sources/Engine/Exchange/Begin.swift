@@ -125,7 +125,8 @@ extension Worker {
         if !x.head.authority.isEmpty, x.head.method != .connect {
             // The authority of an absolute target stands for the Host field (RFC 9112 3.2.2).
             if !setHost(x, x.bytes(x.head.authority)) { return .bad(.badHost) }
-            if x.head.fields.hostIndex >= 0, case .bad = validateHost(x.bytes(x.fields[x.head.fields.hostIndex].value.value).buffer.span) {
+            let index = x.head.fields.hostIndex
+            if index >= 0, case .bad = validateHost(x.bytes(x.fields[index].value.value).buffer.span) {
                 return .bad(.badHost)
             }
         } else if x.head.fields.hostIndex >= 0 {
