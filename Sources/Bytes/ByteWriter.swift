@@ -91,6 +91,25 @@
 
     /// `minimumDigits` pads with zeros on the left.
     public mutating func append(decimal value: UInt64, minimumDigits: Int = 1) {
+        if value < 1000, room >= 3, minimumDigits <= 3 {
+            // Statuses and small sizes.
+            let n = UInt32(truncatingIfNeeded: value)
+            let place = unsafe start + used
+            if n >= 100 || minimumDigits == 3 {
+                let hundreds = n / 100
+                let rest = n &- hundreds &* 100
+                unsafe place[0] = 0x30 &+ UInt8(truncatingIfNeeded: hundreds)
+                unsafe place[1] = 0x30 &+ UInt8(truncatingIfNeeded: rest / 10)
+                unsafe place[2] = 0x30 &+ UInt8(truncatingIfNeeded: rest % 10)
+                used &+= 3
+                return
+            }
+            if n < 10, minimumDigits <= 1 {
+                unsafe place[0] = 0x30 &+ UInt8(truncatingIfNeeded: n)
+                used &+= 1
+                return
+            }
+        }
         var digits = value < 10 ? 1 : value < 100 ? 2 : value < 1000 ? 3 : value < 10_000 ? 4 : Self.digits(ofLarge: value)
         digits = max(digits, min(minimumDigits, 20))
         if digits > room {

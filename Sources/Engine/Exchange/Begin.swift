@@ -38,8 +38,12 @@ extension Worker {
         x.method = head.method
         x.requestLine = x.bytes(head.lineRange)
         x.target = x.bytes(head.target)
-        let framing = requestFraming(head.value, x.fields.buffer.span, x.headBytes.buffer.span)
-        x.body = BodyReader(framing)
+        var framing = BodyFraming.none
+        // The blank exchange has no body.
+        if head.fields.contentLengthIndex >= 0 || head.fields.transferEncodingIndex >= 0 {
+            framing = requestFraming(head.value, x.fields.buffer.span, x.headBytes.buffer.span)
+            x.body = BodyReader(framing)
+        }
         if let refusal = refusal(of: x, framing) {
             x.keepsAlive = false
             x.body = BodyReader()
@@ -115,25 +119,25 @@ extension Worker {
     @inline(__always)
     private func refusal(of x: Ref<Exchange>, _ framing: BodyFraming) -> HeadRefusal? {
         if case .bad(let reason) = framing { return .bad(reason) }
-        let head = x.head
-        if head.fields.isHostRepeated { return .bad(.repeatedHost) }
-        if head.fields.isSingleFieldRepeated { return .bad(.repeatedField) }
-        if head.fields.hostIndex < 0, head.versionMinor > 0 { return .bad(.missingHost) }
-        if !head.authority.isEmpty, head.method != .connect {
+        if x.head.fields.isHostRepeated { return .bad(.repeatedHost) }
+        if x.head.fields.isSingleFieldRepeated { return .bad(.repeatedField) }
+        if x.head.fields.hostIndex < 0, x.head.versionMinor > 0 { return .bad(.missingHost) }
+        if !x.head.authority.isEmpty, x.head.method != .connect {
             // The authority of an absolute target stands for the Host field (RFC 9112 3.2.2).
-            if !setHost(x, x.bytes(head.authority)) { return .bad(.badHost) }
-            if head.fields.hostIndex >= 0, case .bad = validateHost(x.bytes(x.fields[head.fields.hostIndex].value.value).buffer.span) {
+            if !setHost(x, x.bytes(x.head.authority)) { return .bad(.badHost) }
+            let index = x.head.fields.hostIndex
+            if index >= 0, case .bad = validateHost(x.bytes(x.fields[index].value.value).buffer.span) {
                 return .bad(.badHost)
             }
-        } else if head.fields.hostIndex >= 0 {
-            let value = x.bytes(x.fields[head.fields.hostIndex].value.value)
+        } else if x.head.fields.hostIndex >= 0 {
+            let value = x.bytes(x.fields[x.head.fields.hostIndex].value.value)
             if !setHost(x, value) { return .bad(.badHost) }
         }
-        if Int(head.lineRange.count) + 2 > x.server.largeHeaderBytes { return .lineTooLarge }
-        if head.fields.fieldCount > x.server.maxHeaders { return .fieldsTooLarge }
-        if head.headBytes > headBytesMax(x.server) { return .fieldsTooLarge }
-        if head.headBytes > x.server.largeHeaderBytes {
-            for i in 0..<head.fields.fieldCount {
+        if Int(x.head.lineRange.count) + 2 > x.server.largeHeaderBytes { return .lineTooLarge }
+        if x.head.fields.fieldCount > x.server.maxHeaders { return .fieldsTooLarge }
+        if x.head.headBytes > headBytesMax(x.server) { return .fieldsTooLarge }
+        if x.head.headBytes > x.server.largeHeaderBytes {
+            for i in 0..<x.head.fields.fieldCount {
                 let f = x.fields[i].value
                 if Int(f.name.count) + Int(f.value.count) + 4 > x.server.largeHeaderBytes { return .fieldsTooLarge }
             }
@@ -202,8 +206,7 @@ extension Worker {
 
     @inline(__always)
     private func decideKeepAlive(_ x: Ref<Exchange>) {
-        let head = x.head
-        x.keepsAlive = head.versionMinor > 0 ? !head.fields.wantsClose : head.fields.wantsKeepAlive && !head.fields.wantsClose
+        x.keepsAlive = !x.head.fields.wantsClose && (x.head.versionMinor > 0 || x.head.fields.wantsKeepAlive)
     }
 
     /// What the location has to say about the connection once it is known.

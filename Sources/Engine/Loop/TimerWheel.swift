@@ -91,6 +91,7 @@ package struct TimerWheel: ~Copyable {
     mutating func cancel(_ id: TimerID) { nodes[Int(id.index)].deadlineMs = .max }
 
     /// How long the loop may sleep: until the next slot that holds a node, which may find nothing to fire. -1: for ever.
+    @inline(__always)
     mutating func sleepMs(nowMs: Int64) -> Int32 {
         let due = dueMs()
         if due == .max { return -1 }
@@ -98,7 +99,15 @@ package struct TimerWheel: ~Copyable {
     }
 
     /// The owner of a timer that is due at `nowMs`, or nil when none is (left).
+    @inline(__always)
     mutating func nextDue(nowMs: Int64) -> UInt64? {
+        if dueMs() <= nowMs { return nextOfDueSlots(nowMs) }
+        currentMs = max(currentMs, nowMs)
+        return nil
+    }
+
+    @inline(never)
+    private mutating func nextOfDueSlots(_ nowMs: Int64) -> UInt64? {
         while true {
             let due = dueMs()
             if due > nowMs {

@@ -214,8 +214,10 @@ extension Worker {
     }
 
     /// Writes what is not held back by `buffer=`. Returns when held lines are due, if they are.
-    func flushTurnLogs() -> Int64? {
-        if !logs.hasLines { return nil }
+    @inline(__always)
+    func flushTurnLogs() -> Int64? { logs.hasLines ? flushLines() : nil }
+
+    private func flushLines() -> Int64? {
         logs.hasLines = false
         var due: Int64?
         for i in 0..<logs.count {
