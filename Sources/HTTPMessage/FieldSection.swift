@@ -15,16 +15,22 @@ func parseFieldSection(
 ) -> FieldSectionEnd {
     var at = start
     var count = 0
+    // Kept in registers and stored once, at the end of the section: nobody asks for them when there is none.
+    var present: UInt64 = 0
+    var repeated: UInt64 = 0
     while at < bytes.count {
-        let c = inside(bytes, at)
+        let beginning = word(bytes, at)
+        let c = UInt8(truncatingIfNeeded: beginning)
         if c <= 0x20 {
             summary.fieldCount = count
+            summary.presentNames = present
+            summary.repeatedNames = repeated
             if c == 0x0D, at &+ 1 < bytes.count, inside(bytes, at &+ 1) == 0x0A { return .end(at &+ 2) }
             return endOfSection(bytes, at, c)
         }
         if count >= fields.count { return .bad(.tooManyFields) }
 
-        let name = scanName(bytes, at)
+        let name = scanName(bytes, at, beginning)
         if name.end <= at { return name.verdict }
         // The blanks before the value are scanned with it: a space is no control.
         let leading = word(bytes, name.end &+ 1)
@@ -43,15 +49,14 @@ func parseFieldSection(
         var last = stop
         while last > first, isBlank(inside(bytes, last &- 1)) { last &-= 1 }
 
-        let field = HeaderField(
-            name: ByteRange(at, name.end), value: ByteRange(first, last), known: name.known, flags: name.flags)
-        unsafe fields[unchecked: count] = field
+        let value = ByteRange(first, last)
+        unsafe fields[unchecked: count] = HeaderField(
+            name: ByteRange(at, name.end), value: value, known: name.known, flags: name.flags)
         if name.flags.rawValue != 0 { summary.hasFlaggedFields = true }
-        if name.known == .host, summary.hostIndex < 0 {
-            summary.hostIndex = count
-        } else if name.known.rawValue &- 1 < HeaderName.authorization.rawValue {
-            note(field, count, bytes, &summary)
-        }
+        let bit: UInt64 = 1 &<< UInt64(truncatingIfNeeded: name.known.rawValue)
+        repeated |= present & bit
+        present |= bit
+        if bit & indexedBits != 0 { note(name.known, value, count, bytes, &summary) }
         count &+= 1
         at = inside(bytes, stop) == 0x0D ? stop &+ 2 : stop &+ 1
     }
@@ -95,15 +100,14 @@ private func notLetters(_ w: UInt64, _ lower: UInt64) -> UInt64 {
     return (notDash & ~letters | w) & everyHighBit
 }
 
-/// Finds the colon behind the name at `start` and recognises the name, letters and "-" eight at a time.
+/// Finds the colon behind the name at `start`, where the word `w` is, and recognises the name, letters and "-" eight at a time.
 @inline(__always)
-private func scanName(_ bytes: Span<UInt8>, _ start: Int) -> NameScan {
-    let w = word(bytes, start)
+private func scanName(_ bytes: Span<UInt8>, _ start: Int, _ w: UInt64) -> NameScan {
     let lower = w | everyCaseBit
     let stops = notLetters(w, lower)
     if stops != 0 {
         if byte(w, stops) != 0x3A || stops & 0x80 != 0 { return scanRareName(bytes, start) }
-        return NameScan(end: start &+ place(stops), known: shortName(lower & below(stops)))
+        return NameScan(end: start &+ place(stops), known: shortName(lower & below(stops), place(stops)))
     }
     let next = word(bytes, start &+ 8)
     let nextStops = notLetters(next, next | everyCaseBit)
@@ -140,7 +144,7 @@ private func scanRareName(_ bytes: Span<UInt8>, _ start: Int) -> NameScan {
         let count = i &- start
         let lower = word(bytes, start) | everyCaseBit
         if count < 8 {
-            known = shortName(lower & ((1 &<< UInt64(truncatingIfNeeded: 8 &* count)) &- 1))
+            known = shortName(lower & ((1 &<< UInt64(truncatingIfNeeded: 8 &* count)) &- 1), count)
         } else {
             let last = wordInside(bytes, i &- 8) | everyCaseBit
             known =
@@ -190,43 +194,33 @@ func scanText(_ bytes: Span<UInt8>, from start: Int, _ beginning: UInt64) -> Sca
     }
 }
 
-@inline(never)
-private func note(_ field: HeaderField, _ index: Int, _ bytes: Span<UInt8>, _ summary: inout FieldSummary) {
-    switch field.known {
-    case .host:
-        if summary.hostIndex >= 0 { summary.isHostRepeated = true } else { summary.hostIndex = index }
-    case .contentLength:
-        if summary.contentLengthIndex >= 0 {
-            summary.isContentLengthRepeated = true
-        } else {
-            summary.contentLengthIndex = index
-        }
-    case .transferEncoding:
-        if summary.transferEncodingIndex >= 0 {
-            summary.isTransferEncodingRepeated = true
-        } else {
-            summary.transferEncodingIndex = index
-        }
+/// The names of which the summary keeps more than their presence.
+@inline(__always)
+private var indexedBits: UInt64 {
+    1 &<< UInt64(HeaderName.host.rawValue) | 1 &<< UInt64(HeaderName.connection.rawValue)
+        | 1 &<< UInt64(HeaderName.contentLength.rawValue) | 1 &<< UInt64(HeaderName.transferEncoding.rawValue)
+        | 1 &<< UInt64(HeaderName.expect.rawValue) | 1 &<< UInt64(HeaderName.upgrade.rawValue)
+}
+
+@inline(__always)
+private func note(_ known: HeaderName, _ value: ByteRange, _ index: Int, _ bytes: Span<UInt8>, _ summary: inout FieldSummary) {
+    switch known {
+    case .host: if summary.hostIndex < 0 { summary.hostIndex = index }
+    case .contentLength: if summary.contentLengthIndex < 0 { summary.contentLengthIndex = index }
+    case .transferEncoding: if summary.transferEncodingIndex < 0 { summary.transferEncodingIndex = index }
     case .connection:
         if summary.connectionIndex < 0 { summary.connectionIndex = index }
-        noteConnection(bytes, field.value, &summary)
+        noteConnection(bytes, value, &summary)
     case .expect:
-        noteSingle(field.known, &summary)
         if summary.expectIndex < 0 { summary.expectIndex = index }
-        if matches(bytes, field.value, "100-continue") { summary.expectsContinue = true }
-    case .upgrade:
-        if summary.upgradeIndex < 0 { summary.upgradeIndex = index }
-    default: noteSingle(field.known, &summary)
+        if matches(bytes, value, "100-continue") { summary.expectsContinue = true }
+    case .upgrade: if summary.upgradeIndex < 0 { summary.upgradeIndex = index }
+    default: break
     }
 }
 
-private func noteSingle(_ name: HeaderName, _ summary: inout FieldSummary) {
-    let bit: UInt32 = 1 << UInt32(name.rawValue)
-    if summary.singleFields & bit != 0 { summary.isSingleFieldRepeated = true }
-    summary.singleFields |= bit
-}
-
 /// Reads the list of a `Connection` field (RFC 9110 section 7.6.1).
+@inline(never)
 private func noteConnection(_ bytes: Span<UInt8>, _ value: ByteRange, _ summary: inout FieldSummary) {
     if value.count == 10, wordInside(bytes, value.first) | everyCaseBit == packed("keep-ali"),
         wordInside(bytes, value.end &- 8) | everyCaseBit == packed("ep-alive")

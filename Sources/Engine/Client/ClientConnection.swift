@@ -42,6 +42,8 @@ package struct ClientConnection: BitwiseCopyable {
     var inputBuffer = Buffer.none
     var exchange: Ref<Exchange>?
     var isPosted = false
+    /// A request came before the answer to the one before it: more may be on the way when the connection closes.
+    var pipelines = false
     /// The input holds bytes of the next request already, behind one that has just been answered.
     var hasNextRequest = false
     /// For what is read after the answer.

@@ -25,6 +25,7 @@ extension Worker {
     }
 
     /// The client sent something, or its end, while an exchange is under way.
+    @inline(__always)
     private func clientReadable(_ c: Ref<ClientConnection>, _ x: Ref<Exchange>) {
         if x.phase == .tunnel { return pumpTunnel(x) }
         if !x.body.isComplete, !x.dropsBody, c.stream.isReadable { return pumpRequestBody(x) }
@@ -69,6 +70,7 @@ extension Worker {
     }
 
     /// One read behind what is there. False when the connection is gone.
+    @inline(__always)
     private func readMoreInput(_ c: Ref<ClientConnection>) -> Bool {
         let isFirst = c.input.isEmpty
         let result: ReadResult
@@ -125,6 +127,7 @@ extension Worker {
     }
 
     /// Input that lies in the scratch is moved to memory of the connection before anyone else reads there.
+    @inline(__always)
     func ownInput(_ c: Ref<ClientConnection>) {
         if c.input.isEmpty {
             dropInputBuffer(c)
@@ -143,16 +146,18 @@ extension Worker {
         c.input = ByteView(scratch.data, count)
     }
 
+    @inline(__always)
     func dropInputBuffer(_ c: Ref<ClientConnection>) {
         buffers.give(c.inputBuffer)
         c.inputBuffer = .none
         c.input = .empty
     }
 
+    @inline(__always)
     private func parseHead(_ c: Ref<ClientConnection>) {
-        var head = RequestHead()
+        let head = headScratch
         var fields = fieldScratch.mutableSpan
-        let result = parseRequestHead(c.input.buffer.span, seen: c.seenInput, fields: &fields, head: &head)
+        let result = parseRequestHead(c.input.buffer.span, seen: c.seenInput, fields: &fields, head: &head.value)
         switch result {
         case .needMore(let lineComplete):
             c.needsMoreInput = true
@@ -197,7 +202,8 @@ extension Worker {
             timers.set(c.timer, at: nowMs + location.lingeringTimeoutMs)
             return discardBody(c)
         }
-        let mayHaveMore = mayHaveMore || !body.isComplete || !c.input.isEmpty || (c.stream.isReadable && !c.stream.peerClosed)
+        let mayHaveMore =
+            mayHaveMore || !body.isComplete || !c.input.isEmpty || c.pipelines || (c.stream.isReadable && !c.stream.peerClosed)
         if c.stream.hasPending || location.lingeringClose == .always || (location.lingeringClose == .on && mayHaveMore) {
             c.phase = .lingering
             c.discardLimitMs = nowMs + location.lingeringTimeMs
@@ -209,6 +215,7 @@ extension Worker {
         closeClient(c)
     }
 
+    @inline(__always)
     private func becomeIdle(_ c: Ref<ClientConnection>, _ location: Ref<LocationSettings>) {
         c.phase = .idle
         if c.input.isEmpty {
@@ -217,6 +224,7 @@ extension Worker {
             // Data that arrived during the exchange has had its edge already.
             if c.stream.isReadable { postRead(c) }
         } else {
+            c.pipelines = true
             c.hasNextRequest = true
             postRead(c)
         }
@@ -236,11 +244,13 @@ extension Worker {
                 case .complete:
                     c.input = c.input.slice(offset)
                     discards.remove(c.discard)
+                    if isStopping { return closeClient(c) }
                     c.hasNextRequest = !c.input.isEmpty
                     c.phase = .idle
                     timers.set(c.timer, at: nowMs + 75_000)
-                    readRequests(c)
-                    return
+                    // Put off rather than called: this may run inside the exchange before, or inside ten thousand pipelined ones.
+                    ownInput(c)
+                    return postRead(c)
                 }
                 break
             }

@@ -69,6 +69,7 @@ extension Worker {
     }
 
     /// With buffering on, what a slow client cannot take yet waits in memory, then in a file, so that the upstream is free early.
+    @inline(__always)
     private func mustSpool(_ x: Ref<Exchange>, _ count: Int) -> Bool {
         guard x.client.stream.hasPending, x.upstream != nil, x.phase == .receiving else { return false }
         let proxy = x.location.proxy
@@ -131,7 +132,7 @@ extension Worker {
         case .receiving: pumpResponse(x)
         case .tunnel: pumpTunnel(x)
         case .readingBody, .sending, .waiting, .connecting:
-            if !x.body.isComplete, x.client.stream.isReadable { pumpRequestBody(x) }
+            if !x.body.isComplete, !x.dropsBody { pumpRequestBody(x) }
         case .routing, .finished: break
         }
     }

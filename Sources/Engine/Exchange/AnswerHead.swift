@@ -42,11 +42,7 @@ extension Worker {
         w.value.reset()
         appendStatusLine(w, answer)
         if !answer.hasServer { w.value.append(serverLine(x)) }
-        if !answer.hasDate {
-            w.value.append("Date: ")
-            w.value.append(dates.http(realtimeNs))
-            w.value.append("\r\n")
-        }
+        if !answer.hasDate { w.value.append(dates.httpLine(realtimeNs)) }
         if !answer.contentType.isEmpty, answer.status != 204 { appendField(w, "Content-Type: ", answer.contentType) }
         if x.contentLength >= 0 {
             w.value.append("Content-Length: ")
@@ -71,6 +67,7 @@ extension Worker {
     }
 
     /// Length when it is known, else chunks, else the end of the connection (RFC 9112 6.3).
+    @inline(__always)
     private func decideFraming(_ x: Ref<Exchange>) {
         let status = x.status
         x.headOnly = x.method == .head || x.head.method == .head || status == 204 || status == 304 || status < 200
@@ -89,6 +86,7 @@ extension Worker {
         }
     }
 
+    @inline(__always)
     private func appendStatusLine(_ w: Ref<ByteWriter>, _ answer: AnswerHead) {
         let isOK = answer.reason.isEmpty || (answer.reason.count == 2 && answer.reason[0] == 0x4F && answer.reason[1] == 0x4B)
         if answer.status == 200, isOK { return w.value.append("HTTP/1.1 200 OK\r\n") }
@@ -136,6 +134,7 @@ extension Worker {
         w.value.append("\r\n")
     }
 
+    @inline(__always)
     private func appendConnection(_ w: Ref<ByteWriter>, _ x: Ref<Exchange>) {
         if x.status == 101 { return w.value.append("Connection: upgrade\r\n") }
         if isStopping { x.keepsAlive = false }
@@ -149,6 +148,7 @@ extension Worker {
     }
 
     /// `add_header`: for answers that say yes or elsewhere, unless `always`. Empty values are left out.
+    @inline(__always)
     private func appendAddedHeaders(_ w: Ref<ByteWriter>, _ x: Ref<Exchange>) {
         let added = x.location.addHeaders
         for i in 0..<added.count {

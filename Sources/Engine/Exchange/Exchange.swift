@@ -171,6 +171,7 @@ package struct Exchange: BitwiseCopyable {
     /// The client's slow: reads are small until it has caught up.
     var clientIsSlow = false
 
+    /// A worker makes one and copies it for each exchange, which costs less than making one; whoever copies it sets the four.
     init(
         client: Ref<ClientConnection>, pinned: Ref<PinnedSnapshot>, server: Ref<ServerSettings>, location: Ref<LocationSettings>
     ) {
@@ -180,7 +181,6 @@ package struct Exchange: BitwiseCopyable {
         self.location = location
         fields = .empty
     }
-
 }
 
 extension Ref where T == Exchange {

@@ -84,6 +84,7 @@ extension Worker {
         }
     }
 
+    @inline(__always)
     private func releaseMemory(_ x: Ref<Exchange>) {
         x.value.region.release(to: &buffers)
         buffers.give(x.bodyBuffer)

@@ -16,7 +16,8 @@ extension Worker {
         if x.phase == .finished || x.answerBegun { return false }
         if x.body.isComplete { return true }
         sendContinue(x)
-        if x.phase != .finished, x.client.stream.isReadable { pumpRequestBody(x, whileBeginning: true) }
+        // Even with nothing to read: the time that the client has for its body begins.
+        if x.phase != .finished { pumpRequestBody(x, whileBeginning: true) }
         return x.phase == .readingBody && x.body.isComplete
     }
 
@@ -24,7 +25,11 @@ extension Worker {
     func sendContinue(_ x: Ref<Exchange>) {
         guard x.head.expectsContinue, !x.sentContinue, x.head.versionMinor > 0, x.body.received == 0 else { return }
         x.sentContinue = true
-        if case .failed = write(&x.client.value.stream, ByteView("HTTP/1.1 100 Continue\r\n\r\n")) { clientGone(x, .clientReset) }
+        switch write(&x.client.value.stream, ByteView("HTTP/1.1 100 Continue\r\n\r\n")) {
+        case .sent: break
+        case .queued: timers.set(x.client.timer, at: nowMs + x.location.sendTimeoutMs)
+        case .failed: clientGone(x, .clientReset)
+        }
     }
 
     /// Takes what has come of the body. `whileBeginning`: the caller connects when it is whole.

@@ -7,7 +7,7 @@ import HTTPMessage
 extension Worker {
     /// X-Accel-Redirect: the answer comes from another location. True when the exchange goes on there.
     func redirectByUpstream(_ x: Ref<Exchange>, _ bytes: ByteView) -> Bool {
-        if x.location.proxy.ignoreAccelRedirect { return false }
+        if x.upstreamHead.fields.presentNames & HeaderName.xAccelRedirect.bit == 0 || x.location.proxy.ignoreAccelRedirect { return false }
         for i in 0..<x.upstreamHead.fieldCount where fieldScratch[i].known == .xAccelRedirect {
             let value = slice(fieldScratch[i].value, bytes)
             guard let target = x.value.region.copy(value, from: &buffers, limit: Limits.regionBytesMax) else { return false }

@@ -61,16 +61,19 @@ extension Worker {
         }
     }
 
+    @inline(__always)
     private func appendLogLine(_ spec: Ref<AccessLogSpec>, _ x: Ref<Exchange>) {
         let parts = spec.format.parts
+        let escaping = spec.escaping
         for i in 0..<parts.count {
             let part = parts[i]
             if part.variable.kind == .none {
                 out.value.append(part.literal)
                 continue
             }
+            if appendPlainValue(part.variable.kind, x) { continue }
             let value = value(of: part.variable, for: x)
-            switch spec.escaping {
+            switch escaping {
             case .none: if let value { out.value.append(value) }
             case .log: if let value { appendLogEscaped(value) } else { out.value.append(0x2D) }
             case .json: if let value { appendJSONEscaped(value) }
@@ -78,25 +81,56 @@ extension Worker {
         }
     }
 
+    /// The values nearly every line has that are never absent and need no escape in any format: written in place.
+    @inline(__always)
+    private func appendPlainValue(_ kind: VariableKind, _ x: Ref<Exchange>) -> Bool {
+        switch kind {
+        case .remoteAddr: x.client.address.append(to: out)
+        case .timeLocal: out.value.append(dates.local(realtimeNs, parameters.utcOffsetMinutes))
+        case .status: out.value.append(decimal: UInt64(x.status), minimumDigits: 3)
+        case .bodyBytesSent: out.value.append(decimal: x.bodySentToClient)
+        default: return false
+        }
+        return true
+    }
+
     /// `escape=default`: quotes, backslashes, controls and bytes above 126 as \xXX.
+    @inline(__always)
     private func appendLogEscaped(_ text: ByteView) {
+        if isPlain(text) { return out.value.append(text) }
         var run = 0
-        var i = 0
-        while i < text.count {
-            if i + 8 <= text.count, isPlain(text.word(i)) {
-                i += 8
-                continue
-            }
+        for i in 0..<text.count {
             let c = text[i]
-            i += 1
             if c >= 0x20, c < 0x7F, c != 0x22, c != 0x5C { continue }
-            out.value.append(text.slice(run, i - 1 - run))
-            run = i
+            out.value.append(text.slice(run, i - run))
+            run = i + 1
             out.value.append("\\x")
             out.value.append(upperHex(c >> 4))
             out.value.append(upperHex(c & 15))
         }
         out.value.append(text.slice(run))
+    }
+
+    /// Whether none of the bytes needs an escape. What the last whole word leaves over is looked at together with bytes before it.
+    @inline(__always)
+    private func isPlain(_ text: ByteView) -> Bool {
+        let count = text.count
+        if count >= 8 {
+            var i = 0
+            while i &+ 8 < count {
+                if !isPlain(text.word(i)) { return false }
+                i &+= 8
+            }
+            return isPlain(text.word(count &- 8))
+        }
+        let bytes = UnsafeRawPointer(text.start)
+        if count >= 4 {
+            let last = bytes.loadUnaligned(fromByteOffset: count &- 4, as: UInt32.self)
+            return isPlain(UInt64(bytes.loadUnaligned(as: UInt32.self)) | UInt64(last) &<< 32)
+        }
+        if count == 0 { return true }
+        let ends = UInt64(text[0]) | UInt64(text[count &- 1]) &<< 8
+        return isPlain(ends | UInt64(text[count &>> 1]) &<< 16 | 0x2020_2020_2000_0000)
     }
 
     /// Whether none of eight bytes needs an escape. The sums cannot carry from one byte into the next while no byte has its top bit.
@@ -137,6 +171,7 @@ extension Worker {
 
     // MARK: Buffers
 
+    @inline(__always)
     private func queueLine(_ file: LogFile, _ spec: Ref<AccessLogSpec>, _ line: ByteView) {
         guard let buffer = logs.find(file) else { return writeLine(file, line) }
         if buffer.bytes.isNone {

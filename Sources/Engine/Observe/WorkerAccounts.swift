@@ -5,6 +5,8 @@ package struct WorkerAccounts: Equatable, Sendable {
     package var clients = 0
     package var upstreams = 0
     package var exchanges = 0
+    /// Bodies that are being dropped.
+    package var discards = 0
     /// Timers made and not freed, the worker's own two left out.
     package var timers = 0
     /// Bytes of buffers and regions lent out.
@@ -22,6 +24,7 @@ extension Worker {
         accounts.clients = clients.count
         accounts.upstreams = upstreams.count
         accounts.exchanges = exchanges.count
+        accounts.discards = discards.count
         accounts.timers = timers.count - 2
         accounts.lentBytes = buffers.lentBytes
         accounts.pins = current.pins

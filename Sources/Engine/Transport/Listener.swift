@@ -94,8 +94,9 @@ extension Worker {
     }
 
     func closeListeners() {
-        for i in listeners.indices where listeners[i].isRegistered {
-            _ = kernel.epollRemove(epoll, listeners[i].descriptor)
+        // One that rests for want of descriptors is not registered, and must go as well.
+        for i in listeners.indices {
+            if listeners[i].isRegistered { _ = kernel.epollRemove(epoll, listeners[i].descriptor) }
             listeners[i].isRegistered = false
             listeners[i].socket = nil
         }

@@ -107,7 +107,6 @@ final class EngineRun {
         let story = problems.isEmpty ? "" : world.story + "\n--- error log\n" + (world.files.text("/log/error.log") ?? "")
         let log = proxy.accessLines.joined(separator: "\n")
         world.end()
-        if world.bufferedBytes != 0 { problems.append("\(world.bufferedBytes) bytes are left in the network") }
         return problems.isEmpty ? [] : problems + [story, "--- access log", log]
     }
 }

@@ -94,13 +94,34 @@ import Testing
             scenario.peerCount = dice.pick(1...2)
             scenario.requestsEach = 10
             scenario.isPerfect = true
-            if dice.chance(0.3) { scenario.http = "keepalive_requests \(dice.pick(1...4));" }
+            if dice.chance(0.3) { 
+                // A request that crosses the last answer would reset it.
+                scenario.http = "keepalive_requests \(dice.pick(1...4)); lingering_close always;"
+            }
             scenario.tuneClient = { client, dice in
                 client.pipelineDepth = dice.pick(2...7)
                 if dice.chance(0.3) { client.pace = { _ in .dripping } }
             }
             return scenario
         }
+    }
+
+    /// A whole read full of requests with bodies, each answered at once: they must not nest.
+    @Test func thousandsOfPipelinedRequestsThatTheProxyAnswers() throws {
+        var scenario = EngineScenario()
+        scenario.network = NetworkPlan()
+        scenario.network.receiveBufferBytes = 300_000...300_000
+        scenario.network.sendBufferBytes = 300_000...300_000
+        scenario.faults = FaultPlan()
+        scenario.clientCount = 1
+        scenario.requestsEach = 4_000
+        scenario.http = "keepalive_requests 10000;"
+        scenario.methods = ["POST"]
+        scenario.changeRequest = { request, _ in
+            request = PlannedRequest(id: request.id, method: "POST", target: "/said/", body: [65])
+        }
+        scenario.tuneClient = { client, _ in client.pipelineDepth = 4_000 }
+        #expect(try EngineRun(1, scenario).go() == [])
     }
 
     @Test func upstreamsThatCloseIdleConnections() throws {
