@@ -199,6 +199,8 @@ extension Worker {
     private func attach(_ u: Ref<UpstreamConnection>, to x: Ref<Exchange>) {
         u.exchange = x
         u.peer = x.proxyTarget.peer
+        // In the snapshot that the exchange holds: that of the pool it came from may be gone before the exchange.
+        u.address = x.proxyTarget.address
         u.tag = x.location.tag
         u.requests += 1
         x.upstream = u
