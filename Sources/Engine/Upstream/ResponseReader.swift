@@ -125,7 +125,11 @@ extension Worker {
         }
         x.phase = .receiving
         x.answerBegun = true
-        if x.headOnly, !x.response.isComplete { x.response = BodyReader() }
+        if x.headOnly, !x.response.isComplete {
+            // The body that nobody wants would come as the answer to the connection's next request.
+            x.response = BodyReader()
+            x.upstreamKeepsAlive = false
+        }
         forwardFirst(x, u, rest)
     }
 
