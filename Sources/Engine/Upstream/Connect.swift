@@ -144,7 +144,7 @@ extension Worker {
     }
 
     /// Asks the kernel: an open idle connection has nothing to read.
-    private func isStillOpen(_ u: Ref<UpstreamConnection>) -> Bool {
+    func isStillOpen(_ u: Ref<UpstreamConnection>) -> Bool {
         // Not into the scratch: the client's input may still lie there.
         var byte: UInt8 = 0
         return kernel.receive(u.stream.fd, &byte, 1, flags: Int32(MSG_PEEK)) == -Int(EAGAIN)

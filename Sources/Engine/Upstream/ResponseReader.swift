@@ -293,6 +293,8 @@ extension Worker {
         guard x.upstreamKeepsAlive, x.requestWhole, index >= 0, !u.stream.peerClosed, !u.stream.isBroken, !u.stream.hasPending, !isStopping,
             let pool = poolToParkIn(x, u)
         else { return closeUpstream(u) }
+        // A read that came back full may have left bytes that nobody asked for.
+        if u.stream.isReadable, !isStillOpen(u) { return closeUpstream(u) }
         let settings = pool.settings
         if settings.keepalive == 0 || u.requests >= settings.keepaliveRequests || nowMs - u.openedMs > settings.keepaliveTimeMs {
             return closeUpstream(u)
