@@ -148,7 +148,7 @@ extension Worker {
     }
 
     /// Asks the kernel: an open idle connection has nothing to read.
-    private func isStillOpen(_ u: Ref<UpstreamConnection>) -> Bool {
+    func isStillOpen(_ u: Ref<UpstreamConnection>) -> Bool {
         // Not into the scratch: the client's input may still lie there.
         var byte: UInt8 = 0
         return kernel.receive(u.stream.fd, &byte, 1, flags: Int32(MSG_PEEK)) == -Int(EAGAIN)
@@ -204,6 +204,8 @@ extension Worker {
     private func attach(_ u: Ref<UpstreamConnection>, to x: Ref<Exchange>) {
         u.exchange = x
         u.peer = x.proxyTarget.peer
+        // In the snapshot that the exchange holds: that of the pool it came from may be gone before the exchange.
+        u.address = x.proxyTarget.address
         u.tag = x.location.tag
         u.requests += 1
         x.upstream = u

@@ -10,9 +10,11 @@ extension Worker {
         u.value.stream.note(bits)
         switch u.phase {
         case .idle:
-            // Nothing may come on an idle connection: its end, or bytes nobody asked for.
+            // Nothing may come on an idle connection: its end, or bytes nobody asked for. A writable edge says nothing.
+            if bits & (Readiness.readable | Readiness.peerClosed | Readiness.error | Readiness.hangUp) == 0 { return }
             unpark(u)
-            return closeIfSpoken(u, bits)
+            counts.idleUpstreamsClosed += 1
+            closeUpstream(u)
         case .connecting:
             guard let x = u.exchange, bits & (Readiness.writable | Readiness.error | Readiness.hangUp) != 0 else { return }
             let error = kernel.getOption(u.stream.fd, level: SOL_SOCKET, name: SO_ERROR)
@@ -30,22 +32,6 @@ extension Worker {
             if u.phase == .busy, u.exchange == x, u.stream.isReadable { upstreamReadable(u) }
         case .closed: break
         }
-    }
-
-    private func closeIfSpoken(_ u: Ref<UpstreamConnection>, _ bits: UInt32) {
-        if bits & (Readiness.readable | Readiness.peerClosed | Readiness.error | Readiness.hangUp) != 0 {
-            counts.idleUpstreamsClosed += 1
-            return closeUpstream(u)
-        }
-        // Only a writable edge: it goes back where it was.
-        guard let pool = (0..<current.pools.count).lazy.map({ self.current.pools[$0] }).first(where: { self.holds($0, u) }) else {
-            return closeUpstream(u)
-        }
-        park(u, in: pool)
-    }
-
-    private func holds(_ pool: Ref<UpstreamPool>, _ u: Ref<UpstreamConnection>) -> Bool {
-        Int(u.peer) < pool.settings.peers.count && pool.settings.peers[Int(u.peer)].address.bytes == u.address.bytes
     }
 
     func upstreamTimedOut(_ u: Ref<UpstreamConnection>) {

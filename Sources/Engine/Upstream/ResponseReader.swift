@@ -132,7 +132,11 @@ extension Worker {
         }
         x.phase = .receiving
         x.answerBegun = true
-        if x.headOnly, !x.response.isComplete { x.response = BodyReader() }
+        if x.headOnly, !x.response.isComplete {
+            // The body that nobody wants would come as the answer to the connection's next request.
+            x.response = BodyReader()
+            x.upstreamKeepsAlive = false
+        }
         forwardFirst(x, u, rest)
     }
 
@@ -302,6 +306,8 @@ extension Worker {
         guard x.upstreamKeepsAlive, x.requestWhole, index >= 0, !u.stream.peerClosed, !u.stream.isBroken, !u.stream.hasPending, !isStopping,
             let pool = poolToParkIn(x, u)
         else { return closeUpstream(u) }
+        // A read that came back full may have left bytes that nobody asked for.
+        if u.stream.isReadable, !isStillOpen(u) { return closeUpstream(u) }
         let settings = pool.settings
         if settings.keepalive == 0 || u.requests >= settings.keepaliveRequests || nowMs - u.openedMs > settings.keepaliveTimeMs {
             return closeUpstream(u)

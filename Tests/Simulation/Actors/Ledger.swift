@@ -54,6 +54,8 @@ package struct Ledger {
                 let (into, back) = (answerer.tunnelBytes.count, record.tunnelBytes.count)
                 problems.append("\(who): \(into) bytes into the tunnel's far end, \(back) back")
             }
+        } else if record.method == "HEAD" {
+            if !record.body.isEmpty { problems.append("\(who): \(record.body.count) body bytes in an answer to HEAD") }
         } else if !seen.contains(where: { $0.answerBody == record.body }) {
             problems.append("\(who): \(record.body.count) body bytes taken as whole, \(answerer.answerBody.count) were meant")
         }

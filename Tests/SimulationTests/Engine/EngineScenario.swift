@@ -57,6 +57,7 @@ struct EngineScenario {
         location /mixed/ { proxy_pass http://u; proxy_request_buffering off; proxy_buffers 2 1k; proxy_max_temp_file_size 4k; }
         location /spooled/ { proxy_pass http://u; client_body_buffer_size 1k; proxy_buffers 2 512; }
         location /untold/ { proxy_pass http://u; proxy_http_version 1.0; proxy_buffers 2 1k; proxy_max_temp_file_size 0; }
+        location /gotten/ { proxy_pass http://u; proxy_method GET; }
         location /said/ { return 200 said; }
         location /tunnel/ {
             proxy_pass http://u; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;

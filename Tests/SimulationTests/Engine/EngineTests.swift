@@ -139,6 +139,16 @@ import Testing
         }
     }
 
+    @Test func bodiesThatNobodyWantsStayOffTheNextRequest() throws {
+        try simulate { dice in
+            var scenario = EngineScenario()
+            scenario.methods = ["HEAD", "GET"]
+            scenario.paths = ["/gotten/", "/whole/"]
+            scenario.isPerfect = true
+            return scenario
+        }
+    }
+
     @Test func requestsThatMustNotBeRepeatedMeetClosedConnections() throws {
         try simulate { dice in
             var scenario = EngineScenario()
