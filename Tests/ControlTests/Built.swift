@@ -4,6 +4,7 @@
 import Bytes
 import ConfigurationFile
 import Engine
+import Synchronization
 
 @testable import Control
 
@@ -52,8 +53,13 @@ func build(whole text: String, on system: PlayedSystem = PlayedSystem()) throws(
     let logs = LogFiles(system: system, prefix: options.prefix, defaultErrorLog: options.errorLog)
     let parsed = try options.parse(with: system)
     let builder = SnapshotBuilder(system: system, logs: logs, counters: PeerCounterRegistry(), revision: 1)
-    return Built(result: try builder.build(parsed.directives), system: system)
+    let result = try builder.build(parsed.directives)
+    kept.withLock { $0.append(result.snapshot) }
+    return Built(result: result, system: system)
 }
+
+/// A test reads through references into a snapshot's arena, often after its last use of the snapshot itself: all live to the end.
+private let kept = Mutex<[Snapshot]>([])
 
 /// Builds what stands inside `http { }`.
 func build(_ http: String, on system: PlayedSystem = PlayedSystem()) throws(Diagnostic) -> Built {
