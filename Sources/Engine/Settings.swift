@@ -97,7 +97,8 @@ package struct LocationSettings: BitwiseCopyable {
     package var expires = Expires.off
     package var errorPages = Frozen<ErrorPage>.empty
     package var recursiveErrorPages = false
-    package var earlyHints = Template.empty
+    /// 103 goes on when any of these is neither empty nor "0".
+    package var earlyHints = Frozen<Template>.empty
     package var accessLogs = Frozen<AccessLogSpec>.empty
     package var logSubrequest = false
     package var errorLog = ErrorLogTarget()

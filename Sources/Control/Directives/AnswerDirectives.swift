@@ -17,8 +17,9 @@ enum AnswerDirectives {
         DirectiveRule("expires", .httpLevelsAndIf, 1...2) { (scope, d) throws(Diagnostic) in try expires(scope, d) },
         DirectiveRule("error_page", .httpLevelsAndIf, 2...(.max), isUnique: false) { (scope, d) throws(Diagnostic) in try errorPage(scope, d) },
         DirectiveRule("early_hints", .httpLevels, 1...(.max)) { (scope, d) throws(Diagnostic) in
-            // Passed when any of the values is neither empty nor "0"; one is what is used in practice.
-            scope.location.settings.earlyHints = try scope.builder.template(d.arguments[0], of: "early_hints")
+            var conditions: [Template] = []
+            for word in d.arguments { conditions.append(try scope.builder.template(word, of: "early_hints")) }
+            scope.location.settings.earlyHints = scope.builder.arena.freeze(conditions)
         },
         DirectiveRule("server_tokens", .httpLevels, 1...1) { (scope, d) throws(Diagnostic) in
             guard let value: ServerTokens = ["on": .on, "off": .off, "build": .build][d.arguments[0].text] else {

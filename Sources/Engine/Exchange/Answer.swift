@@ -72,7 +72,7 @@ extension Worker {
     private func mustSpool(_ x: Ref<Exchange>, _ count: Int) -> Bool {
         guard x.client.stream.hasPending, x.upstream != nil, x.phase == .receiving else { return false }
         let proxy = x.location.proxy
-        return proxy.buffering && proxy.maxTempFileBytes > 0 && x.client.stream.pendingCount + count > proxy.buffersBytes
+        return x.buffersResponse && proxy.maxTempFileBytes > 0 && x.client.stream.pendingCount + count > proxy.buffersBytes
     }
 
     func appendLastChunk(_ w: Ref<ByteWriter>, _ x: Ref<Exchange>) {

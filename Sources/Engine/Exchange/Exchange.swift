@@ -126,6 +126,8 @@ package struct Exchange: BitwiseCopyable {
     var keptUpstreamHead = ByteView.empty
     var keptUpstreamFields = Frozen<HeaderField>.empty
     var upstreamKeepsAlive = false
+    /// `proxy_buffering`, or what the upstream's X-Accel-Buffering says of this response.
+    var buffersResponse = true
     /// The request said `Connection: close`.
     var askedToClose = false
     /// The upstream's trailer section, once it is whole.

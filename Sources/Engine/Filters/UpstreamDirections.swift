@@ -7,7 +7,8 @@ import HTTPMessage
 extension Worker {
     /// What the upstream tells the proxy in X-Accel fields. True when the answer comes from another location (X-Accel-Redirect).
     func followAccelFields(_ x: Ref<Exchange>, _ bytes: ByteView) -> Bool {
-        let mayDirect = HeaderName.xAccelRedirect.bit | HeaderName.xAccelLimitRate.bit
+        let mayDirect = HeaderName.xAccelRedirect.bit | HeaderName.xAccelLimitRate.bit | HeaderName.xAccelBuffering.bit
+        x.buffersResponse = x.location.proxy.buffering
         if x.upstreamHead.fields.presentNames & mayDirect == 0 { return false }
         var redirect = -1
         var hasRate = x.location.proxy.ignoreAccelLimitRate
@@ -17,6 +18,7 @@ extension Worker {
             case .xAccelLimitRate:
                 if !hasRate, let rate = slice(fieldScratch[i].value, bytes).decimal { setRate(x, rate) }
                 hasRate = true
+            case .xAccelBuffering: if !x.location.proxy.ignoreAccelBuffering { setBuffering(x, slice(fieldScratch[i].value, bytes)) }
             default: break
             }
         }
@@ -37,6 +39,12 @@ extension Worker {
         }
         redirectInternally(x, path: path, arguments: question.map { target.slice($0 + 1) } ?? .empty)
         return true
+    }
+
+    /// `X-Accel-Buffering`: "yes" or "no" for this response.
+    private func setBuffering(_ x: Ref<Exchange>, _ value: ByteView) {
+        if value.equalsIgnoringCase(ByteView("no")) { x.buffersResponse = false }
+        if value.equalsIgnoringCase(ByteView("yes")) { x.buffersResponse = true }
     }
 
     private func unescaped(_ text: ByteView, _ x: Ref<Exchange>) -> ByteView? {
@@ -79,12 +87,17 @@ extension Worker {
         x.response = BodyReader()
     }
 
+    private func passesEarlyHints(_ x: Ref<Exchange>) -> Bool {
+        let conditions = x.location.earlyHints
+        return (0..<conditions.count).contains { i in
+            let value = expand(conditions[i].value, for: x, keep: false)
+            return !value.isEmpty && !(value == ByteView("0"))
+        }
+    }
+
     /// 103 goes on to clients that speak HTTP/1.1, where `early_hints` says so (RFC 8297).
     func forwardEarlyHints(_ x: Ref<Exchange>, _ bytes: ByteView) {
-        let condition = x.location.earlyHints
-        guard x.head.versionMinor > 0, !condition.isEmpty else { return }
-        let value = expand(condition, for: x, keep: false)
-        if value.isEmpty || value == ByteView("0") { return }
+        guard x.head.versionMinor > 0, passesEarlyHints(x) else { return }
         let w = out
         w.value.reset()
         w.value.append("HTTP/1.1 103 Early Hints\r\n")

@@ -191,7 +191,7 @@ extension Worker {
         let stream = x.client.stream
         if !stream.hasPending { return true }
         let proxy = x.location.proxy
-        if !proxy.buffering { return false }
+        if !x.buffersResponse { return false }
         if stream.pendingCount < proxy.buffersBytes { return true }
         return x.responseSpool.written < proxy.maxTempFileBytes
     }

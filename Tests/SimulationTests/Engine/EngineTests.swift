@@ -27,6 +27,19 @@ import Testing
         }
     }
 
+    @Test func pacedAnswers() throws {
+        try simulate { dice in
+            var scenario = EngineScenario()
+            scenario.clientCount = 2
+            scenario.requestsEach = 3
+            scenario.isPerfect = true
+            // A paced answer takes its time: only patience for a client that takes nothing at all may run out.
+            let rates = ["limit_rate 8k;", "limit_rate 8k; limit_rate_after 2k;", "proxy_limit_rate 16k;", "limit_rate 8k; proxy_limit_rate 4k;"]
+            scenario.http = rates[dice.pick(0...3)] + (dice.chance(0.5) ? " proxy_buffering off;" : "")
+            return scenario
+        }
+    }
+
     @Test func largeBodiesThroughBuffersAndFiles() throws {
         try simulate { dice in
             var scenario = EngineScenario()
