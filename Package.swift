@@ -14,6 +14,7 @@ let package = Package(
         // Floor 0: the kernel and C libraries.
         .target(name: "CLinux"),
         .systemLibrary(name: "CPCRE2", pkgConfig: "libpcre2-8", providers: [.apt(["libpcre2-dev"])]),
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
 
         // Floor 1: pure code. No system call, clock, random number or Foundation.
         .target(name: "Bytes", swiftSettings: pure),
@@ -22,7 +23,7 @@ let package = Package(
         .target(name: "Balancing", dependencies: ["Bytes"], swiftSettings: pure),
 
         // Floor 2: the data path.
-        .target(name: "Engine", dependencies: ["CLinux", "CPCRE2", "Bytes", "HTTPMessage", "Balancing"]),
+        .target(name: "Engine", dependencies: ["CLinux", "CPCRE2", "CZlib", "Bytes", "HTTPMessage", "Balancing"]),
 
         // Floor 3: what the operator touches.
         .target(name: "Control", dependencies: ["CLinux", "Bytes", "HTTPMessage", "ConfigurationFile", "Balancing", "Engine"]),

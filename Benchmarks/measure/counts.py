@@ -4,6 +4,7 @@ Each is the difference between a long and a short lockstep run, so that start-up
 import glob
 import os
 import re
+import subprocess
 
 from .lab import Failure, children, wait_until
 from .load import read_strace
@@ -41,6 +42,7 @@ def _callgrind(server_with_upstream, requests):
         raise Failure("valgrind is needed to count instructions")
     lockstep = Lockstep()
     server = server_with_upstream(lockstep.port)
+    server.argv[0] = loadable(server.argv[0], server.directory)
     out = os.path.join(server.directory, "callgrind.out")
     prefix = [valgrind, "--tool=callgrind", f"--callgrind-out-file={out}.%p"]
     # Hash seeds differ from run to run otherwise, and instruction counts with them.
@@ -57,6 +59,16 @@ def _callgrind(server_with_upstream, requests):
     if not alive or not files:
         raise Failure(f"{server.name} left no profile: {server.output()}")
     return read_callgrind(files)
+
+
+def loadable(binary, folder):
+    """A copy without debugging sections, which valgrind's reader may not understand. The names of functions stay."""
+    strip = find("strip")
+    if not strip:
+        return binary
+    copy = os.path.join(folder, os.path.basename(binary))
+    subprocess.run([strip, "--strip-debug", "-o", copy, binary], check=True)
+    return copy
 
 
 def read_callgrind(paths):

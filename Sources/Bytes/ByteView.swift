@@ -39,9 +39,13 @@
     public static func == (a: ByteView, b: ByteView) -> Bool {
         if a.count != b.count { return false }
         var i = 0
+        while i &+ 8 <= a.count {
+            if a.word(i) != b.word(i) { return false }
+            i &+= 8
+        }
         while i < a.count {
             if unsafe a.start[i] != b.start[i] { return false }
-            i += 1
+            i &+= 1
         }
         return true
     }
@@ -54,9 +58,12 @@
     public func equalsIgnoringCase(_ other: ByteView) -> Bool {
         if count != other.count { return false }
         var i = 0
+        // Words that are equal as they are need no lowering, and most are.
+        while i &+ 8 <= count, word(i) == other.word(i) { i &+= 8 }
+        if count >= 8, i &+ 8 > count, word(count &- 8) == other.word(count &- 8) { return true }
         while i < count {
             if unsafe asciiLower(start[i]) != asciiLower(other.start[i]) { return false }
-            i += 1
+            i &+= 1
         }
         return true
     }
@@ -141,6 +148,33 @@
 
     /// A copy as a string, for logs and messages: never on the hot path.
     public var string: String { unsafe String(decoding: buffer, as: UTF8.self) }
+}
+
+/// Copies `count` bytes between places that do not overlap. Most texts of a head are short, and for those a call costs more than
+/// the copy: two loads that may overlap take the place of a loop.
+@inlinable @inline(__always)
+@unsafe public func copyBytes(_ from: UnsafePointer<UInt8>, to: UnsafeMutablePointer<UInt8>, _ count: Int) {
+    if count > 16 {
+        unsafe to.update(from: from, count: count)
+        return
+    }
+    let source = unsafe UnsafeRawPointer(from)
+    let target = UnsafeMutableRawPointer(to)
+    if count >= 8 {
+        let last = unsafe source.loadUnaligned(fromByteOffset: count &- 8, as: UInt64.self)
+        unsafe target.storeBytes(of: source.loadUnaligned(as: UInt64.self), as: UInt64.self)
+        unsafe target.storeBytes(of: last, toByteOffset: count &- 8, as: UInt64.self)
+    } else if count >= 4 {
+        let last = unsafe source.loadUnaligned(fromByteOffset: count &- 4, as: UInt32.self)
+        unsafe target.storeBytes(of: source.loadUnaligned(as: UInt32.self), as: UInt32.self)
+        unsafe target.storeBytes(of: last, toByteOffset: count &- 4, as: UInt32.self)
+    } else if count > 0 {
+        let middle = unsafe from[count &>> 1]
+        let last = unsafe from[count &- 1]
+        unsafe to[0] = from[0]
+        unsafe to[count &>> 1] = middle
+        unsafe to[count &- 1] = last
+    }
 }
 
 @inlinable @inline(__always)

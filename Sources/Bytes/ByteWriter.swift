@@ -56,12 +56,21 @@
             hasOverflowed = true
             return
         }
-        unsafe (start + used).update(from: bytes.start, count: bytes.count)
-        used += bytes.count
+        unsafe copyBytes(bytes.start, to: start + used, bytes.count)
+        used &+= bytes.count
     }
 
+    /// The count of a literal is known to the compiler, which turns the copy into a few stores.
     @inlinable @inline(__always)
-    public mutating func append(_ literal: StaticString) { append(ByteView(literal)) }
+    public mutating func append(_ literal: StaticString) {
+        let count = literal.utf8CodeUnitCount
+        if count > room {
+            hasOverflowed = true
+            return
+        }
+        unsafe (start + used).update(from: literal.utf8Start, count: count)
+        used &+= count
+    }
 
     public mutating func append(lowercasing bytes: ByteView) {
         if bytes.count > room {
@@ -82,28 +91,53 @@
 
     /// `minimumDigits` pads with zeros on the left.
     public mutating func append(decimal value: UInt64, minimumDigits: Int = 1) {
-        if value < 10, minimumDigits <= 1 { return append(0x30 + UInt8(truncatingIfNeeded: value)) }
-        var digits = 1
-        var bound: UInt64 = 10
-        while digits < 20, value >= bound {
-            digits += 1
-            let (next, overflow) = bound.multipliedReportingOverflow(by: 10)
-            if overflow { break }
-            bound = next
+        if value < 1000, room >= 3, minimumDigits <= 3 {
+            // Statuses and small sizes.
+            let n = UInt32(truncatingIfNeeded: value)
+            let place = unsafe start + used
+            if n >= 100 || minimumDigits == 3 {
+                let hundreds = n / 100
+                let rest = n &- hundreds &* 100
+                unsafe place[0] = 0x30 &+ UInt8(truncatingIfNeeded: hundreds)
+                unsafe place[1] = 0x30 &+ UInt8(truncatingIfNeeded: rest / 10)
+                unsafe place[2] = 0x30 &+ UInt8(truncatingIfNeeded: rest % 10)
+                used &+= 3
+                return
+            }
+            if n < 10, minimumDigits <= 1 {
+                unsafe place[0] = 0x30 &+ UInt8(truncatingIfNeeded: n)
+                used &+= 1
+                return
+            }
         }
+        var digits = value < 10 ? 1 : value < 100 ? 2 : value < 1000 ? 3 : value < 10_000 ? 4 : Self.digits(ofLarge: value)
         digits = max(digits, min(minimumDigits, 20))
         if digits > room {
             hasOverflowed = true
             return
         }
         var n = value
-        var place = used + digits
-        while place > used {
-            place -= 1
-            unsafe start[place] = 0x30 + UInt8(truncatingIfNeeded: n % 10)
-            n /= 10
+        var place = unsafe start + (used &+ digits)
+        used &+= digits
+        while digits > 0 {
+            digits &-= 1
+            unsafe place -= 1
+            let rest = n / 10
+            unsafe place.pointee = 0x30 &+ UInt8(truncatingIfNeeded: n &- rest &* 10)
+            n = rest
         }
-        used += digits
+    }
+
+    private static func digits(ofLarge value: UInt64) -> Int {
+        var digits = 5
+        var bound: UInt64 = 100_000
+        while digits < 20, value >= bound {
+            digits += 1
+            let (next, overflow) = bound.multipliedReportingOverflow(by: 10)
+            if overflow { break }
+            bound = next
+        }
+        return digits
     }
 
     /// Lower-case hexadecimal, as chunk sizes are written.

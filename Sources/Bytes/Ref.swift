@@ -12,6 +12,11 @@
     @inlinable @inline(__always)
     public init(_ pointer: UnsafeMutablePointer<T>) { unsafe self.pointer = pointer }
 
+    /// Leads to no value and must not be read: what a field holds before it is set.
+    @inlinable public static var nowhere: Ref {
+        unsafe Ref(UnsafeMutablePointer(bitPattern: MemoryLayout<T>.alignment).unsafelyUnwrapped)
+    }
+
     /// The whole value.
     @inlinable @inline(__always)
     public var value: T {

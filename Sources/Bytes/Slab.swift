@@ -55,16 +55,29 @@ public struct Handle: Equatable, Hashable, Sendable, BitwiseCopyable {
     /// Stores `value` and returns where and under what handle, or nil when `limit` values are held.
     @inlinable
     public mutating func insert(_ value: T) -> (ref: Ref<T>, handle: Handle)? {
+        guard let (place, handle) = unsafe occupy() else { return nil }
+        unsafe place.initialize(to: value)
+        return (unsafe Ref(place), handle)
+    }
+
+    /// As `insert`, with a copy of the value at `model`: for large values, which would be built on the stack first.
+    @inlinable
+    public mutating func insert(copying model: Ref<T>) -> (ref: Ref<T>, handle: Handle)? {
+        guard let (place, handle) = unsafe occupy() else { return nil }
+        unsafe place.update(from: model.pointer, count: 1)
+        return (unsafe Ref(place), handle)
+    }
+
+    @inlinable @inline(__always)
+    mutating func occupy() -> (UnsafeMutablePointer<T>, Handle)? {
         if held == limit { return nil }
         if firstFree == .max { grow() }
         let index = firstFree
         let slot = unsafe slot(index)
         firstFree = unsafe slot.pointee.nextFree
         unsafe slot.pointee.occupied = true
-        let place = unsafe place(index)
-        unsafe place.initialize(to: value)
         held += 1
-        return (unsafe Ref(place), unsafe Handle(index: index, generation: slot.pointee.generation))
+        return unsafe (place(index), Handle(index: index, generation: slot.pointee.generation))
     }
 
     /// The value under `handle`, or nil when it has been removed.

@@ -21,9 +21,9 @@ struct VariableNames {
     mutating func declare(_ directives: [Directive]) throws(Diagnostic) {
         for d in directives {
             switch d.name.text {
-            case "set": if let name = d.arguments.first { declareSlot(try Self.name(name, of: d), .set) }
+            case "set": if let word = d.arguments.first, let name = try Self.settable(word, of: d) { declareSlot(name, .set) }
             case "map", "split_clients":
-                if d.arguments.count > 1 { declareTable(try Self.name(d.arguments[1], of: d), isMap: d.name.text == "map") }
+                if d.arguments.count > 1, let name = try Self.settable(d.arguments[1], of: d) { declareTable(name, isMap: d.name.text == "map") }
                 // The block's entries are no directives.
                 for entry in d.block ?? [] { declareGroups(of: [entry.name]) }
                 continue
@@ -31,6 +31,18 @@ struct VariableNames {
             }
             if let block = d.block { try declare(block) }
         }
+    }
+
+    /// The name that `set` or `map` gives a value; nil for the built-in ones that `set` changes in the exchange itself.
+    private static func settable(_ word: Word, of d: Directive) throws(Diagnostic) -> String? {
+        let name = try Self.name(word, of: d)
+        guard let kind = Variable.builtIn[name] else { return name }
+        if d.name.text == "set", name == "args" || kind == .limitRate { return nil }
+        // nginx lets these be replaced.
+        if kind == .proxyHost || kind == .proxyPort || name.hasPrefix("ssl_") { return name }
+        throw Diagnostic(
+            at: word.position, directive: d.name.text, "the duplicate \"\(name)\" variable", found: word.shown,
+            expected: "a name that no variable of nginx has")
     }
 
     /// The name behind "$".

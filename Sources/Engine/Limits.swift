@@ -48,6 +48,10 @@ package enum Limits {
     static let internalRedirectsMax = 10
     /// Tries of one exchange whatever the size of the upstream.
     static let triesMax = 64
+    /// Bytes a second: a higher rate counts as this one.
+    static let rateMax: Int64 = 1 << 32
+    /// The longest time a rate is reckoned over; its product with `rateMax` is far from overflow.
+    static let paceMsMax: Int64 = 1_000_000_000
     /// Interim (1xx) responses taken from an upstream for one request.
     static let interimResponsesMax = 32
 

@@ -78,7 +78,9 @@ package struct LocationSettings: BitwiseCopyable {
     package var serverNameInRedirect = false
     package var logNotFound = true
     package var clientBodyTempPath = ByteView.empty
-    package var limitRate: Int64 = 0
+    /// Bytes a second to the client; 0: no limit. The first `limitRateAfter` bytes go free.
+    package var limitRate = ByteCount.fixed(0)
+    package var limitRateAfter = ByteCount.fixed(0)
 
     // MARK: Answers
     package var root = Template.empty
@@ -193,7 +195,8 @@ package struct ProxySettings: BitwiseCopyable {
     package var buffersBytes = 32 << 10
     package var maxTempFileBytes: Int64 = 1 << 30
     package var tempPath = ByteView.empty
-    package var limitRate = Template.empty
+    /// Bytes a second taken from the upstream; 0: no limit.
+    package var limitRate = ByteCount.fixed(0)
     /// The local address to connect from.
     package var bind = Template.empty
     package var socketKeepalive = false

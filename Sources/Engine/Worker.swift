@@ -89,6 +89,10 @@ package final class Worker {
     let errorText: Ref<ByteWriter>
     /// Fields of the head that is being parsed, before they are copied into its exchange.
     let fieldScratch: UnsafeMutableBufferPointer<HeaderField>
+    /// The head itself, likewise.
+    let headScratch: Ref<RequestHead>
+    /// What every exchange begins as; its references lead nowhere.
+    let blankExchange: Ref<Exchange>
     private let writerMemory: [UnsafeMutableRawPointer]
 
     var current: Ref<PinnedSnapshot>
@@ -134,6 +138,13 @@ package final class Worker {
         scratchText = writer(64 << 10)
         valueText = writer(64 << 10)
         errorText = writer(16 << 10)
+        let blank = UnsafeMutablePointer<Exchange>.allocate(capacity: 1)
+        blank.initialize(to: Exchange(client: .nowhere, pinned: .nowhere, server: .nowhere, location: .nowhere))
+        let head = UnsafeMutablePointer<RequestHead>.allocate(capacity: 1)
+        head.initialize(to: RequestHead())
+        headScratch = Ref(head)
+        memory += [UnsafeMutableRawPointer(blank), UnsafeMutableRawPointer(head)]
+        blankExchange = Ref(blank)
         writerMemory = memory
         fieldScratch = .allocate(capacity: Limits.headerFieldsMax)
         fieldScratch.initialize(repeating: HeaderField())

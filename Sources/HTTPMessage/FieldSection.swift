@@ -15,17 +15,23 @@ func parseFieldSection(
 ) -> FieldSectionEnd {
     var at = start
     var count = 0
+    // Kept in registers and stored once, at the end of the section: nobody asks for them when there is none.
+    var present: UInt64 = 0
+    var repeated: UInt64 = 0
     while at < bytes.count {
-        let c = inside(bytes, at)
+        let beginning = word(bytes, at)
+        let c = UInt8(truncatingIfNeeded: beginning)
         if c <= 0x20 {
             summary.fieldCount = count
+            summary.presentNames = present
+            summary.repeatedNames = repeated
             if c == 0x0D, at &+ 1 < bytes.count, inside(bytes, at &+ 1) == 0x0A { return .end(at &+ 2) }
             return endOfSection(bytes, at, c)
         }
         if count >= fields.count { return .bad(.tooManyFields) }
 
-        let name = scanName(bytes, at)
-        if name.end <= at { return name.verdict }
+        let name = scanName(bytes, at, beginning)
+        if name.end <= at { return nameFault(bytes, at) }
         // The blanks before the value are scanned with it: a space is no control.
         let leading = word(bytes, name.end &+ 1)
         let stop: Int
@@ -43,14 +49,15 @@ func parseFieldSection(
         var last = stop
         while last > first, isBlank(inside(bytes, last &- 1)) { last &-= 1 }
 
-        let field = HeaderField(
-            name: ByteRange(at, name.end), value: ByteRange(first, last), known: name.known, flags: name.flags)
-        unsafe fields[unchecked: count] = field
+        let value = ByteRange(first, last)
+        unsafe fields[unchecked: count] = HeaderField(
+            name: ByteRange(at, name.end), value: value, known: name.known, flags: name.flags)
         if name.flags.rawValue != 0 { summary.hasFlaggedFields = true }
-        if name.known == .host, summary.hostIndex < 0 {
-            summary.hostIndex = count
-        } else if name.known.rawValue &- 1 < HeaderName.authorization.rawValue {
-            note(field, count, bytes, &summary)
+        let bit: UInt64 = 1 &<< UInt64(truncatingIfNeeded: name.known.rawValue)
+        repeated |= present & bit
+        present |= bit
+        if bit & indexedBits != 0 {
+            note(name.known, value, count, bytes, &summary)
         }
         count &+= 1
         at = inside(bytes, stop) == 0x0D ? stop &+ 2 : stop &+ 1
@@ -77,12 +84,11 @@ enum ScanEnd {
     case bad(BadHead)
 }
 
-/// A name that ends at its colon, or `end` -1 and the verdict.
+/// A name that ends at its colon, or `end` -1: then `nameFault` says why.
 private struct NameScan {
     var end: Int
     var known = HeaderName.other
     var flags = FieldFlags.none
-    var verdict = FieldSectionEnd.needMore
 }
 
 /// Marks the first byte that is neither letter nor "-", and possibly some behind it. `lower` is `w` with case bits.
@@ -95,22 +101,62 @@ private func notLetters(_ w: UInt64, _ lower: UInt64) -> UInt64 {
     return (notDash & ~letters | w) & everyHighBit
 }
 
-/// Finds the colon behind the name at `start` and recognises the name, letters and "-" eight at a time.
+/// Finds the colon behind the name at `start`, where the word `w` is, and recognises the name, letters and "-" eight at a time.
+///
+/// Known names are looked for first: what is one needs no look at its characters. Case bits make the letters of a known name out
+/// of letters alone, but its "-" also out of a CR.
 @inline(__always)
-private func scanName(_ bytes: Span<UInt8>, _ start: Int) -> NameScan {
-    let w = word(bytes, start)
+private func scanName(_ bytes: Span<UInt8>, _ start: Int, _ w: UInt64) -> NameScan {
     let lower = w | everyCaseBit
-    let stops = notLetters(w, lower)
+    let colon = firstEqual(w, 0x3A)
+    if colon != 0 {
+        let count = place(colon)
+        // None of the short ones has a "-".
+        let known = shortName(lower & below(colon), count)
+        if known == .other { return scanLetters(bytes, start, w) }
+        return NameScan(end: start &+ count, known: known)
+    }
+    if start &+ 16 <= bytes.count {
+        let nextColon = firstEqual(wordInside(bytes, start &+ 8), 0x3A)
+        if nextColon != 0 {
+            let count = 8 &+ place(nextColon)
+            let last = wordInside(bytes, start &+ count &- 8)
+            let known = mediumName(lower, last | everyCaseBit, count)
+            // A control has neither of the bits of which each character of a name has one.
+            let either = everyByte &* 0x40
+            if known != .other, (w | w &<< 1) & (last | last &<< 1) & either == either {
+                return NameScan(end: start &+ count, known: known)
+            }
+        }
+    }
+    return scanLetters(bytes, start, w)
+}
+
+/// A name that is not known or not short.
+@inline(never)
+private func scanLetters(_ bytes: Span<UInt8>, _ start: Int, _ w: UInt64) -> NameScan {
+    let stops = notLetters(w, w | everyCaseBit)
     if stops != 0 {
         if byte(w, stops) != 0x3A || stops & 0x80 != 0 { return scanRareName(bytes, start) }
-        return NameScan(end: start &+ place(stops), known: shortName(lower & below(stops)))
+        return NameScan(end: start &+ place(stops))
     }
     let next = word(bytes, start &+ 8)
     let nextStops = notLetters(next, next | everyCaseBit)
     if nextStops == 0 || byte(next, nextStops) != 0x3A { return scanRareName(bytes, start) }
     let count = 8 &+ place(nextStops)
     let last = wordInside(bytes, start &+ count &- 8) | everyCaseBit
-    return NameScan(end: start &+ count, known: mediumName(lower, last, count))
+    return NameScan(end: start &+ count, known: mediumName(w | everyCaseBit, last, count))
+}
+
+/// Why there is no name at `start`.
+@inline(never)
+private func nameFault(_ bytes: Span<UInt8>, _ start: Int) -> FieldSectionEnd {
+    var i = start
+    while i < bytes.count, bytes[i] != 0x3A {
+        if !isToken(bytes[i]) { return .bad(badName(bytes[i])) }
+        i &+= 1
+    }
+    return i == bytes.count ? .needMore : .bad(.emptyFieldName)
 }
 
 /// Any name: long ones, other token characters, faults.
@@ -125,7 +171,7 @@ private func scanRareName(_ bytes: Span<UInt8>, _ start: Int) -> NameScan {
     }
     while i < bytes.count, bytes[i] != 0x3A {
         let c = bytes[i]
-        if !isToken(c) { return NameScan(end: -1, verdict: .bad(badName(c))) }
+        if !isToken(c) { return NameScan(end: -1) }
         if c == 0x5F {
             flags.insert(.underscore)
         } else if !isDigit(c) && c != 0x2D && !isLetter(c) {
@@ -133,14 +179,13 @@ private func scanRareName(_ bytes: Span<UInt8>, _ start: Int) -> NameScan {
         }
         i &+= 1
     }
-    if i == bytes.count { return NameScan(end: -1) }
-    if i == start { return NameScan(end: -1, verdict: .bad(.emptyFieldName)) }
+    if i == bytes.count || i == start { return NameScan(end: -1) }
     var known = HeaderName.other
     if flags.rawValue == 0 {
         let count = i &- start
         let lower = word(bytes, start) | everyCaseBit
         if count < 8 {
-            known = shortName(lower & ((1 &<< UInt64(truncatingIfNeeded: 8 &* count)) &- 1))
+            known = shortName(lower & ((1 &<< UInt64(truncatingIfNeeded: 8 &* count)) &- 1), count)
         } else {
             let last = wordInside(bytes, i &- 8) | everyCaseBit
             known =
@@ -190,43 +235,33 @@ func scanText(_ bytes: Span<UInt8>, from start: Int, _ beginning: UInt64) -> Sca
     }
 }
 
+/// The names of which the summary keeps more than their presence.
+@inline(__always)
+private var indexedBits: UInt64 {
+    1 &<< UInt64(HeaderName.host.rawValue) | 1 &<< UInt64(HeaderName.connection.rawValue)
+        | 1 &<< UInt64(HeaderName.contentLength.rawValue) | 1 &<< UInt64(HeaderName.transferEncoding.rawValue)
+        | 1 &<< UInt64(HeaderName.expect.rawValue) | 1 &<< UInt64(HeaderName.upgrade.rawValue)
+}
+
 @inline(never)
-private func note(_ field: HeaderField, _ index: Int, _ bytes: Span<UInt8>, _ summary: inout FieldSummary) {
-    switch field.known {
-    case .host:
-        if summary.hostIndex >= 0 { summary.isHostRepeated = true } else { summary.hostIndex = index }
-    case .contentLength:
-        if summary.contentLengthIndex >= 0 {
-            summary.isContentLengthRepeated = true
-        } else {
-            summary.contentLengthIndex = index
-        }
-    case .transferEncoding:
-        if summary.transferEncodingIndex >= 0 {
-            summary.isTransferEncodingRepeated = true
-        } else {
-            summary.transferEncodingIndex = index
-        }
+private func note(_ known: HeaderName, _ value: ByteRange, _ index: Int, _ bytes: Span<UInt8>, _ summary: inout FieldSummary) {
+    switch known {
+    case .host: if summary.hostIndex < 0 { summary.hostIndex = index }
+    case .contentLength: if summary.contentLengthIndex < 0 { summary.contentLengthIndex = index }
+    case .transferEncoding: if summary.transferEncodingIndex < 0 { summary.transferEncodingIndex = index }
     case .connection:
         if summary.connectionIndex < 0 { summary.connectionIndex = index }
-        noteConnection(bytes, field.value, &summary)
+        noteConnection(bytes, value, &summary)
     case .expect:
-        noteSingle(field.known, &summary)
         if summary.expectIndex < 0 { summary.expectIndex = index }
-        if matches(bytes, field.value, "100-continue") { summary.expectsContinue = true }
-    case .upgrade:
-        if summary.upgradeIndex < 0 { summary.upgradeIndex = index }
-    default: noteSingle(field.known, &summary)
+        if matches(bytes, value, "100-continue") { summary.expectsContinue = true }
+    case .upgrade: if summary.upgradeIndex < 0 { summary.upgradeIndex = index }
+    default: break
     }
 }
 
-private func noteSingle(_ name: HeaderName, _ summary: inout FieldSummary) {
-    let bit: UInt32 = 1 << UInt32(name.rawValue)
-    if summary.singleFields & bit != 0 { summary.isSingleFieldRepeated = true }
-    summary.singleFields |= bit
-}
-
 /// Reads the list of a `Connection` field (RFC 9110 section 7.6.1).
+@inline(__always)
 private func noteConnection(_ bytes: Span<UInt8>, _ value: ByteRange, _ summary: inout FieldSummary) {
     if value.count == 10, wordInside(bytes, value.first) | everyCaseBit == packed("keep-ali"),
         wordInside(bytes, value.end &- 8) | everyCaseBit == packed("ep-alive")

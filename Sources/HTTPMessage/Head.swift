@@ -66,12 +66,15 @@ public struct FieldSummary: Sendable, BitwiseCopyable {
     public var connectionIndex = -1
     public var expectIndex = -1
     public var upgradeIndex = -1
-    public var isHostRepeated = false
-    public var isContentLengthRepeated = false
-    public var isTransferEncodingRepeated = false
+    /// A bit for each known name that some field has, and for each that several have (`HeaderName.bit`).
+    public var presentNames: UInt64 = 0
+    public var repeatedNames: UInt64 = 0
+    @inlinable public var isHostRepeated: Bool { repeatedNames & HeaderName.host.bit != 0 }
+    @inlinable public var isContentLengthRepeated: Bool { repeatedNames & HeaderName.contentLength.bit != 0 }
+    @inlinable public var isTransferEncodingRepeated: Bool { repeatedNames & HeaderName.transferEncoding.bit != 0 }
     /// One of the other fields that a request must not repeat is repeated: Expect, Authorization, Content-Range, If-Match and
     /// the other conditions. Their values are no lists (RFC 9110 section 5.3); nginx refuses such requests too.
-    public var isSingleFieldRepeated = false
+    @inlinable public var isSingleFieldRepeated: Bool { repeatedNames & HeaderName.singleBits != 0 }
     /// `Connection` lists `close`, in any of its lines.
     public var wantsClose = false
     /// `Connection` lists `keep-alive`.
@@ -82,10 +85,8 @@ public struct FieldSummary: Sendable, BitwiseCopyable {
     public var expectsContinue = false
     /// Some field has flags: the engine may have to drop fields.
     public var hasFlaggedFields = false
-    /// A bit for each of those fields that is there.
-    var singleFields: UInt32 = 0
 
-    @inlinable public init() {}
+    @inlinable @inline(__always) public init() {}
 }
 
 /// The head of a request (RFC 9112 section 3). The members of `FieldSummary` are its own: `head.hostIndex`.
@@ -123,6 +124,11 @@ public struct RequestHead: Sendable, BitwiseCopyable {
         @inline(__always) get { fields[keyPath: path] }
         @inline(__always) set { fields[keyPath: path] = newValue }
     }
+
+    @inlinable @inline(__always)
+    public subscript<V>(dynamicMember path: KeyPath<FieldSummary, V>) -> V {
+        @inline(__always) get { fields[keyPath: path] }
+    }
 }
 
 /// The head of a response (RFC 9112 section 4). The members of `FieldSummary` are its own: `head.contentLengthIndex`.
@@ -144,6 +150,11 @@ public struct ResponseHead: Sendable, BitwiseCopyable {
     public subscript<V>(dynamicMember path: WritableKeyPath<FieldSummary, V>) -> V {
         @inline(__always) get { fields[keyPath: path] }
         @inline(__always) set { fields[keyPath: path] = newValue }
+    }
+
+    @inlinable @inline(__always)
+    public subscript<V>(dynamicMember path: KeyPath<FieldSummary, V>) -> V {
+        @inline(__always) get { fields[keyPath: path] }
     }
 }
 

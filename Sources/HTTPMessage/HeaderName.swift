@@ -15,6 +15,21 @@ public enum HeaderName: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     case proxyAuthorization
     case age, pragma, status, retryAfter, secWebsocketKey, secWebsocketVersion, http2Settings, earlyData
 
+    /// Its place in a mask of known names. `other` and a name beyond the 64th have none: nothing is asked of them.
+    @inlinable @inline(__always)
+    public var bit: UInt64 {
+        // The raw values are those of the cases' order; `rawValue` itself is a call from another module.
+        let place = unsafe withUnsafeBytes(of: self) { unsafe $0[0] }
+        return place &- 1 < 63 ? 1 &<< UInt64(place) : 0
+    }
+
+    /// The fields a request must not repeat, besides those that frame it or name its host.
+    @inlinable
+    static var singleBits: UInt64 {
+        HeaderName.expect.bit | HeaderName.ifModifiedSince.bit | HeaderName.ifUnmodifiedSince.bit | HeaderName.ifMatch.bit
+            | HeaderName.ifNoneMatch.bit | HeaderName.ifRange.bit | HeaderName.contentRange.bit | HeaderName.authorization.bit
+    }
+
     /// The name in lower case; empty for `.other`.
     public var lowercased: StaticString {
         switch self {
@@ -101,31 +116,36 @@ public enum HeaderName: UInt8, CaseIterable, Sendable, BitwiseCopyable {
 /// Names are token characters (`isToken`), and setting the case bit of a token character makes no character of a known name out
 /// of one that is not; so comparing words is enough, here and in the functions below.
 @inline(__always)
-func shortName(_ name: UInt64) -> HeaderName {
-    switch name {
-    case packed("te"): return .te
-    case packed("via"): return .via
-    case packed("age"): return .age
-    case packed("host"): return .host
-    case packed("date"): return .date
-    case packed("etag"): return .etag
-    case packed("vary"): return .vary
-    case packed("link"): return .link
-    case packed("range"): return .range
-    case packed("expect"): return .expect
-    case packed("server"): return .server
-    case packed("origin"): return .origin
-    case packed("cookie"): return .cookie
-    case packed("accept"): return .accept
-    case packed("pragma"): return .pragma
-    case packed("status"): return .status
-    case packed("upgrade"): return .upgrade
-    case packed("trailer"): return .trailer
-    case packed("refresh"): return .refresh
-    case packed("expires"): return .expires
-    case packed("referer"): return .referer
-    default: return .other
+func shortName(_ name: UInt64, _ count: Int) -> HeaderName {
+    switch count {
+    case 4:
+        if name == packed("host") { return .host }
+        if name == packed("date") { return .date }
+        if name == packed("etag") { return .etag }
+        if name == packed("vary") { return .vary }
+        if name == packed("link") { return .link }
+    case 6:
+        if name == packed("accept") { return .accept }
+        if name == packed("server") { return .server }
+        if name == packed("cookie") { return .cookie }
+        if name == packed("origin") { return .origin }
+        if name == packed("pragma") { return .pragma }
+        if name == packed("expect") { return .expect }
+        if name == packed("status") { return .status }
+    case 7:
+        if name == packed("referer") { return .referer }
+        if name == packed("upgrade") { return .upgrade }
+        if name == packed("expires") { return .expires }
+        if name == packed("trailer") { return .trailer }
+        if name == packed("refresh") { return .refresh }
+    case 5: if name == packed("range") { return .range }
+    case 3:
+        if name == packed("via") { return .via }
+        if name == packed("age") { return .age }
+    case 2: if name == packed("te") { return .te }
+    default: break
     }
+    return .other
 }
 
 /// The known name of `count` bytes, 8 to 16: `a` is the word it begins with, `z` the one it ends with, case bits set.

@@ -12,22 +12,31 @@ public enum HostResult: Equatable, Sendable, BitwiseCopyable {
 @inline(__always)
 func isHostCharacter(_ c: UInt8) -> Bool { inSet(c, 0x2BFF_7FD2_0000_0000, 0x47FF_FFFE_87FF_FFFE) }
 
+/// Letters in lower case, digits and "-".
+@inline(__always)
+private func isPlain(_ c: UInt8) -> Bool { c &- 0x61 < 26 || isDigit(c) || c == 0x2D }
+
 /// Judges a host with an optional port, e.g. `Example.com:8080` or `[::1]`.
 public func validateHost(_ value: Span<UInt8>) -> HostResult {
     let isLiteral = value.count > 0 && value[0] == 0x5B
     var i = isLiteral ? 1 : 0
     var hasUppercase = false
     while i < value.count {
-        let c = value[i]
+        let c = inside(value, i)
+        if isPlain(c) {
+            // What nearly all hosts are made of.
+            i &+= 1
+            continue
+        }
         if c == (isLiteral ? 0x5D : 0x3A) { break }
         if c &- 0x41 < 26 {
             hasUppercase = true
         } else if c == 0x2E {
-            if i > 0, value[i - 1] == 0x2E { return .bad }
+            if i > 0, inside(value, i &- 1) == 0x2E { return .bad }
         } else if !isHostCharacter(c), c != (isLiteral ? 0x3A : 0x25) {
             return .bad
         }
-        i += 1
+        i &+= 1
     }
     var hostEnd = i
     if isLiteral {
@@ -51,7 +60,7 @@ private func portNumber(_ value: Span<UInt8>, from start: Int) -> UInt16? {
     var n = 0
     for i in start..<value.count {
         if !isDigit(value[i]) { return nil }
-        n = n * 10 + Int(value[i] - 0x30)
+        n = n &* 10 &+ Int(value[i] &- 0x30)
         if n > 65535 { return nil }
     }
     return UInt16(n)

@@ -29,7 +29,9 @@ struct ReadmeTests {
                 } else if line.hasPrefix("$ ") {
                     blocks[blocks.count - 1].commands.append((String(line.dropFirst(2)), []))
                 } else {
-                    guard let last = blocks.last?.commands.indices.last else { throw TestFailure("line \(i + 1): output before a command") }
+                    guard let last = blocks.last?.commands.indices.last else {
+                        throw TestFailure("line \(i + 1): output before a command")
+                    }
                     blocks[blocks.count - 1].commands[last].output.append(line)
                 }
             } else if line.hasPrefix("```") {
@@ -106,7 +108,9 @@ struct ReadmeTests {
 
         /// Starts a server, and returns when its pid file says that it listens.
         func start(_ command: String) throws {
-            guard let name = command.firstMatch(of: /-c (conf\/[a-z-]+\.conf)/)?.1 else { throw TestFailure("no server: \(command)") }
+            guard let name = command.firstMatch(of: /-c (conf\/[a-z-]+\.conf)/)?.1 else {
+                throw TestFailure("no server: \(command)")
+            }
             let text = try String(contentsOfFile: directory + "/" + name, encoding: .utf8)
             guard let pid = text.firstMatch(of: /\npid ([a-z.-]+);/)?.1 else { throw TestFailure("\(name) names no pid file") }
             let path = directory + "/log-\(running.count)"
@@ -114,7 +118,9 @@ struct ReadmeTests {
             try process.run()
             running.append(process)
             try Harness.wait(for: "\(command) to start: \((try? String(contentsOfFile: path, encoding: .utf8)) ?? "")") {
-                if !process.isRunning { throw TestFailure("\(command) ended: \(try String(contentsOfFile: path, encoding: .utf8))") }
+                if !process.isRunning {
+                    throw TestFailure("\(command) ended: \(try String(contentsOfFile: path, encoding: .utf8))")
+                }
                 return FileManager.default.fileExists(atPath: directory + "/" + pid)
             }
         }
@@ -136,7 +142,9 @@ struct ReadmeTests {
                 let wanted = try step.output.map { try desk.replacingPorts($0) }
                 var printed = try desk.run(step.command)
                 let deadline = Deadline(ms: 5000)
-                while printed != wanted, step.command.hasPrefix("curl "), !deadline.hasPassed { printed = try desk.run(step.command) }
+                while printed != wanted, step.command.hasPrefix("curl "), !deadline.hasPassed {
+                    printed = try desk.run(step.command)
+                }
                 #expect(printed == wanted, "README.md, the block at line \(block.line): \(step.command)")
             }
         }

@@ -131,6 +131,8 @@ private let cases: [(input: String, expected: String)] = [
     ("GET / HTTP/1.1\r\nHo\u{0}st: a\r\n\r\n", "bad nulByte"),
     ("GET / HTTP/1.1\r\nHo\u{2}st: a\r\n\r\n", "bad controlCharacter"),
     ("GET / HTTP/1.1\r\nHo\u{7f}st: a\r\n\r\n", "bad controlCharacter"),
+    ("GET / HTTP/1.1\r\nContent\rType: a\r\n\r\n", "bad missingColon"),
+    ("GET / HTTP/1.1\r\nHTTP\u{12}-Settings: a\r\n\r\n", "bad controlCharacter"),
     ("GET / HTTP/1.1\r\nHo(st: a\r\n\r\n", "bad badFieldName"),
     ("GET / HTTP/1.1\r\nHö: a\r\n\r\n", "bad badFieldName"),
     ("GET / HTTP/1.1\r\nContent\rLength: a\r\n\r\n", "bad missingColon"),

@@ -2,12 +2,11 @@
 // The code between the README marks is the README's, word for word; a test holds the two together.
 
 import Foundation
+import Switchback
 import TestSupport
 import Testing
 
 // README begins
-import Switchback
-
 func serve(port: Int, service: Int) throws(ProxyServerError) -> ProxyServer {
     let server = try ProxyServer(
         configuration: """
@@ -40,7 +39,7 @@ struct EmbeddingTests {
         let source = try String(contentsOfFile: #filePath, encoding: .utf8)
         let shown = try #require(source.firstMatch(of: /README begins\n(?s)(.*?)\/\/ README ends/)?.1)
         let readme = try String(contentsOfFile: Harness.packageDirectory + "/README.md", encoding: .utf8)
-        #expect(readme.contains("```swift\n\(shown)```"))
+        #expect(readme.contains("```swift\nimport Switchback\n\n\(shown)```"))
     }
 
     @Test func aProgramProxiesReloadsAndShutsDownInItsOwnProcess() throws {
@@ -94,7 +93,9 @@ struct EmbeddingTests {
     }
 
     @Test func aBadConfigurationIsThrownWithItsPlaceAndChangesNothing() throws {
-        let first = #expect(throws: ProxyServerError.self) { _ = try ProxyServer(configuration: "events { }\nhttp { nonsense on; }\n") }
+        let first = #expect(throws: ProxyServerError.self) {
+            _ = try ProxyServer(configuration: "events { }\nhttp { nonsense on; }\n")
+        }
         #expect(first?.place == "configuration:2:8")
         #expect(first?.description == "unknown directive \"nonsense\" in configuration:2:8")
 

@@ -25,6 +25,7 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/un.h>
 #include <time.h>
@@ -46,8 +47,14 @@ static inline int clinux_epoll_remove(int epoll, int fd) {
     struct epoll_event e = { 0 };
     CLINUX_RESULT(int, epoll_ctl(epoll, EPOLL_CTL_DEL, fd, &e));
 }
+// Waiting, receiving, sending and writing go to the kernel directly: glibc's functions are cancellation points, which costs a
+// program with threads more than all the rest of the call on this side, and no thread here is ever cancelled.
 static inline int clinux_epoll_wait(int epoll, struct epoll_event *events, int count, int timeout_ms) {
-    CLINUX_RESULT(int, epoll_wait(epoll, events, count, timeout_ms));
+#ifdef SYS_epoll_wait
+    CLINUX_RESULT(int, syscall(SYS_epoll_wait, epoll, events, count, timeout_ms));
+#else
+    CLINUX_RESULT(int, syscall(SYS_epoll_pwait, epoll, events, count, timeout_ms, NULL, (size_t)8));
+#endif
 }
 
 static inline int clinux_socket(int family, int type) {
@@ -63,10 +70,10 @@ static inline int clinux_connect(int fd, const void *address, uint32_t length) {
 // Fills `address` with up to *length bytes. accept4 is declared only under _GNU_SOURCE, which clashes with SwiftGlibc.
 int clinux_accept(int fd, void *address, uint32_t *length);
 static inline ssize_t clinux_recv(int fd, void *buffer, size_t count, int flags) {
-    CLINUX_RESULT(ssize_t, recv(fd, buffer, count, flags));
+    CLINUX_RESULT(ssize_t, syscall(SYS_recvfrom, fd, buffer, count, flags, NULL, NULL));
 }
 static inline ssize_t clinux_send(int fd, const void *buffer, size_t count, int flags) {
-    CLINUX_RESULT(ssize_t, send(fd, buffer, count, flags | MSG_NOSIGNAL));
+    CLINUX_RESULT(ssize_t, syscall(SYS_sendto, fd, buffer, count, flags | MSG_NOSIGNAL, NULL, 0));
 }
 static inline int clinux_shutdown(int fd, int how) { CLINUX_RESULT(int, shutdown(fd, how)); }
 static inline int clinux_close(int fd) { CLINUX_RESULT(int, close(fd)); }
@@ -92,7 +99,7 @@ static inline int clinux_eventfd(void) { CLINUX_RESULT(int, eventfd(0, EFD_NONBL
 
 static inline int clinux_open(const char *path, int flags, mode_t mode) { CLINUX_RESULT(int, open(path, flags | O_CLOEXEC, mode)); }
 static inline ssize_t clinux_read(int fd, void *buffer, size_t count) { CLINUX_RESULT(ssize_t, read(fd, buffer, count)); }
-static inline ssize_t clinux_write(int fd, const void *buffer, size_t count) { CLINUX_RESULT(ssize_t, write(fd, buffer, count)); }
+static inline ssize_t clinux_write(int fd, const void *buffer, size_t count) { CLINUX_RESULT(ssize_t, syscall(SYS_write, fd, buffer, count)); }
 static inline ssize_t clinux_pread(int fd, void *buffer, size_t count, int64_t offset) {
     CLINUX_RESULT(ssize_t, pread(fd, buffer, count, (off_t)offset));
 }

@@ -50,7 +50,7 @@ enum CoreDirectives {
         .accepted("connection_pool_size", .httpAndServer, 1...1, why: "memory is pooled by the worker"),
         .accepted("request_pool_size", .httpAndServer, 1...1, why: "memory is pooled by the worker"),
         .acceptedFlag("sendfile", .httpLevelsAndIf, why: "large files always go by sendfile"),
-        .accepted("sendfile_max_chunk", .httpLevelsAndIf, 1...1, why: "a turn's share is bounded in any case"),
+        .accepted("sendfile_max_chunk", .httpLevels, 1...1, why: "a turn's share is bounded in any case"),
         .acceptedFlag("tcp_nopush", .httpLevels, why: "head and first data leave in one send"),
         .acceptedFlag("tcp_nodelay", .httpLevels, why: "always on"),
         .accepted("open_file_cache", .httpLevels, 1...2, why: "files are opened for each answer"),

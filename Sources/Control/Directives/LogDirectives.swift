@@ -91,20 +91,32 @@ enum LogDirectives {
             spec.file = try builder.accessLogFile(path)
         }
         for word in rest { try parameter(word, &spec, builder) }
+        if spec.gzipLevel > 0, spec.bufferBytes == 0 { spec.bufferBytes = 64 << 10 }
+        if spec.flushMs > 0, spec.bufferBytes == 0 {
+            throw .invalidValue(path, of: "access_log", expected: "buffer=SIZE beside flush=TIME: no buffer is defined")
+        }
+        if spec.file < 0, spec.bufferBytes > 0 {
+            throw .invalidValue(path, of: "access_log", expected: "a path without variables: buffered logs cannot have variables in name")
+        }
         scope.location.accessLogs?.append(spec)
     }
 
+    private static let parameters = "buffer=SIZE, flush=TIME, gzip[=LEVEL] or if=CONDITION"
+
     private static func parameter(_ word: Word, _ spec: inout AccessLogSpec, _ builder: SnapshotBuilder) throws(Diagnostic) {
-        guard let (name, value) = word.parameter else {
-            throw .invalidValue(word, of: "access_log", expected: "buffer=SIZE, flush=TIME or if=CONDITION (gzip is not supported yet)")
+        if word == "gzip" {
+            spec.gzipLevel = 1
+            return
         }
+        guard let (name, value) = word.parameter else { throw .invalidValue(word, of: "access_log", expected: parameters) }
         switch name {
         case "buffer": spec.bufferBytes = try value.size(in: 1...(1 << 20), of: "access_log")
+        case "gzip": spec.gzipLevel = Int32(try value.integer(in: 1...9, of: "access_log"))
         case "flush": spec.flushMs = Int64(try value.milliseconds(of: "access_log"))
         case "if":
             spec.condition = try builder.template(value, of: "access_log")
             spec.hasCondition = true
-        default: throw .invalidValue(word, of: "access_log", expected: "buffer=SIZE, flush=TIME or if=CONDITION (gzip is not supported yet)")
+        default: throw .invalidValue(word, of: "access_log", expected: parameters)
         }
     }
 }

@@ -10,10 +10,16 @@ enum RewriteDirectives {
     static let all: [DirectiveRule] = [
         DirectiveRule("set", places, 2...2, isRewriteStep: true, isUnique: false) { (scope, d) throws(Diagnostic) in
             let name = try VariableNames.name(d.arguments[0], of: d)
+            let value = try scope.builder.template(d.arguments[1], of: "set")
+            switch Variable.builtIn[name] {
+            case .args where name == "args": return scope.location.steps.append(.setArguments(value))
+            case .limitRate: return scope.location.steps.append(.setRate(value))
+            default: break
+            }
             guard let variable = scope.builder.variables.find(name), variable.kind == .set || variable.kind == .namedCapture else {
                 throw .invalidValue(d.arguments[0], of: "set", expected: "a variable that nothing else defines")
             }
-            scope.location.steps.append(.set(slot: variable.index, try scope.builder.template(d.arguments[1], of: "set")))
+            scope.location.steps.append(.set(slot: variable.index, value))
         },
         DirectiveRule("return", places, 1...2, isRewriteStep: true, isUnique: false) { (scope, d) throws(Diagnostic) in
             scope.location.steps.append(try answer(scope, d))

@@ -25,6 +25,7 @@ extension Worker {
     }
 
     /// The client sent something, or its end, while an exchange is under way.
+    @inline(__always)
     private func clientReadable(_ c: Ref<ClientConnection>, _ x: Ref<Exchange>) {
         if x.phase == .tunnel { return pumpTunnel(x) }
         if !x.body.isComplete, !x.dropsBody, c.stream.isReadable { return pumpRequestBody(x) }
@@ -33,10 +34,10 @@ extension Worker {
         }
     }
 
-    private func clientWritable(_ c: Ref<ClientConnection>, _ x: Ref<Exchange>) {
-        switch flush(&c.value.stream) {
+    func clientWritable(_ c: Ref<ClientConnection>, _ x: Ref<Exchange>) {
+        switch flushToClient(x) {
         case .failed: clientGone(x, .clientReset)
-        case .queued: timers.set(c.timer, at: nowMs + x.location.sendTimeoutMs)
+        case .queued: waitForClient(x)
         case .sent: clientDrained(x)
         }
     }
@@ -69,6 +70,7 @@ extension Worker {
     }
 
     /// One read behind what is there. False when the connection is gone.
+    @inline(__always)
     private func readMoreInput(_ c: Ref<ClientConnection>) -> Bool {
         let isFirst = c.input.isEmpty
         let result: ReadResult
@@ -125,6 +127,7 @@ extension Worker {
     }
 
     /// Input that lies in the scratch is moved to memory of the connection before anyone else reads there.
+    @inline(__always)
     func ownInput(_ c: Ref<ClientConnection>) {
         if c.input.isEmpty {
             dropInputBuffer(c)
@@ -143,16 +146,18 @@ extension Worker {
         c.input = ByteView(scratch.data, count)
     }
 
+    @inline(__always)
     func dropInputBuffer(_ c: Ref<ClientConnection>) {
         buffers.give(c.inputBuffer)
         c.inputBuffer = .none
         c.input = .empty
     }
 
+    @inline(__always)
     private func parseHead(_ c: Ref<ClientConnection>) {
-        var head = RequestHead()
+        let head = headScratch
         var fields = fieldScratch.mutableSpan
-        let result = parseRequestHead(c.input.buffer.span, seen: c.seenInput, fields: &fields, head: &head)
+        let result = parseRequestHead(c.input.buffer.span, seen: c.seenInput, fields: &fields, head: &head.value)
         switch result {
         case .needMore(let lineComplete):
             c.needsMoreInput = true
@@ -210,6 +215,7 @@ extension Worker {
         closeClient(c)
     }
 
+    @inline(__always)
     private func becomeIdle(_ c: Ref<ClientConnection>, _ location: Ref<LocationSettings>) {
         c.phase = .idle
         if c.input.isEmpty {

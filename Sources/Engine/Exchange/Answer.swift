@@ -47,7 +47,6 @@ extension Worker {
 
     /// Hands bytes to the client's stream; false when the exchange has ended because the client is gone.
     func emit(_ x: Ref<Exchange>, _ bytes: ByteView) -> Bool {
-        let c = x.client
         x.bytesSentToClient += Int64(bytes.count)
         counts.bytesToClients += UInt64(bytes.count)
         if !x.responseSpool.isEmpty || mustSpool(x, bytes.count) {
@@ -56,11 +55,11 @@ extension Worker {
             fail(x, .spoolFailed)
             return false
         }
-        switch write(&c.value.stream, bytes) {
+        switch writeToClient(x, bytes) {
         case .sent: return true
         case .queued:
             x.clientIsSlow = true
-            timers.set(c.timer, at: nowMs + x.location.sendTimeoutMs)
+            waitForClient(x)
             return true
         case .failed:
             clientGone(x, .clientReset)
@@ -69,6 +68,7 @@ extension Worker {
     }
 
     /// With buffering on, what a slow client cannot take yet waits in memory, then in a file, so that the upstream is free early.
+    @inline(__always)
     private func mustSpool(_ x: Ref<Exchange>, _ count: Int) -> Bool {
         guard x.client.stream.hasPending, x.upstream != nil, x.phase == .receiving else { return false }
         let proxy = x.location.proxy
@@ -108,10 +108,10 @@ extension Worker {
                 return fail(x, .spoolFailed)
             }
             if x.responseSpool.isEmpty { x.value.responseSpool.rewind() }
-            switch write(&x.client.value.stream, ByteView(scratch.data, n)) {
+            switch writeToClient(x, ByteView(scratch.data, n)) {
             case .sent: continue
             case .queued:
-                timers.set(x.client.timer, at: nowMs + x.location.sendTimeoutMs)
+                waitForClient(x)
                 // A file that shrinks makes room for the upstream to go on.
                 return resumeUpstream(x)
             case .failed: return clientGone(x, .clientReset)

@@ -27,27 +27,20 @@ struct AnswerHead: BitwiseCopyable {
 extension Worker {
     /// Leaves the head in `out`, without the empty line at its end if `isOpen`; sets the exchange's framing.
     func composeHead(_ x: Ref<Exchange>, _ answer: AnswerHead, upstream: ByteView? = nil) {
-        var answer = answer
-        if x.errorStatus != 0 {
-            // The status that led here stands, unless `error_page ... =` let the answer keep its own.
-            answer.status = x.errorStatus
-            answer.reason = .empty
-        }
+        // The status that led here stands, unless `error_page ... =` let the answer keep its own.
+        let isReplaced = x.errorStatus != 0
+        let status = isReplaced ? x.errorStatus : answer.status
         x.isComposing = true
         x.trailerMark = -1
-        x.status = answer.status
+        x.status = status
         x.contentLength = answer.contentLength
         decideFraming(x)
         let w = out
         w.value.reset()
-        appendStatusLine(w, answer)
+        appendStatusLine(w, status, isReplaced ? .empty : answer.reason)
         if !answer.hasServer { w.value.append(serverLine(x)) }
-        if !answer.hasDate {
-            w.value.append("Date: ")
-            w.value.append(dates.http(realtimeNs))
-            w.value.append("\r\n")
-        }
-        if !answer.contentType.isEmpty, answer.status != 204 { appendField(w, "Content-Type: ", answer.contentType) }
+        if !answer.hasDate { w.value.append(dates.httpLine(realtimeNs)) }
+        if !answer.contentType.isEmpty, status != 204 { appendField(w, "Content-Type: ", answer.contentType) }
         if x.contentLength >= 0 {
             w.value.append("Content-Length: ")
             w.value.append(decimal: x.contentLength)
@@ -68,9 +61,11 @@ extension Worker {
             x.keptSentHead = x.value.region.copy(w.view, from: &buffers, limit: Limits.regionBytesMax) ?? .empty
         }
         x.isComposing = false
+        beginPacing(x)
     }
 
     /// Length when it is known, else chunks, else the end of the connection (RFC 9112 6.3).
+    @inline(__always)
     private func decideFraming(_ x: Ref<Exchange>) {
         let status = x.status
         x.headOnly = x.method == .head || x.head.method == .head || status == 204 || status == 304 || status < 200
@@ -89,13 +84,14 @@ extension Worker {
         }
     }
 
-    private func appendStatusLine(_ w: Ref<ByteWriter>, _ answer: AnswerHead) {
-        let isOK = answer.reason.isEmpty || (answer.reason.count == 2 && answer.reason[0] == 0x4F && answer.reason[1] == 0x4B)
-        if answer.status == 200, isOK { return w.value.append("HTTP/1.1 200 OK\r\n") }
+    @inline(__always)
+    private func appendStatusLine(_ w: Ref<ByteWriter>, _ status: UInt16, _ reason: ByteView) {
+        let isOK = reason.isEmpty || (reason.count == 2 && reason[0] == 0x4F && reason[1] == 0x4B)
+        if status == 200, isOK { return w.value.append("HTTP/1.1 200 OK\r\n") }
         w.value.append("HTTP/1.1 ")
-        w.value.append(decimal: UInt64(answer.status), minimumDigits: 3)
+        w.value.append(decimal: UInt64(status), minimumDigits: 3)
         w.value.append(" ")
-        if answer.reason.isEmpty { w.value.append(reasonPhrase(answer.status)) } else { w.value.append(answer.reason) }
+        if reason.isEmpty { w.value.append(reasonPhrase(status)) } else { w.value.append(reason) }
         w.value.append("\r\n")
     }
 
@@ -136,6 +132,7 @@ extension Worker {
         w.value.append("\r\n")
     }
 
+    @inline(__always)
     private func appendConnection(_ w: Ref<ByteWriter>, _ x: Ref<Exchange>) {
         if x.status == 101 { return w.value.append("Connection: upgrade\r\n") }
         if isStopping { x.keepsAlive = false }
@@ -149,6 +146,7 @@ extension Worker {
     }
 
     /// `add_header`: for answers that say yes or elsewhere, unless `always`. Empty values are left out.
+    @inline(__always)
     private func appendAddedHeaders(_ w: Ref<ByteWriter>, _ x: Ref<Exchange>) {
         let added = x.location.addHeaders
         for i in 0..<added.count {
@@ -159,6 +157,7 @@ extension Worker {
     }
 
     func appendTemplateField(_ w: Ref<ByteWriter>, _ line: Ref<HeaderTemplate>, _ x: Ref<Exchange>) {
+        if line.value.value.isEmpty { return }
         let mark = w.count
         w.value.append(line.name)
         w.value.append(": ")

@@ -31,15 +31,19 @@ enum HeadRefusal {
 
 extension Worker {
     /// `bytes` are the head's, in the client's input.
-    func beginExchange(_ c: Ref<ClientConnection>, _ head: RequestHead, _ bytes: ByteView) {
+    func beginExchange(_ c: Ref<ClientConnection>, _ head: Ref<RequestHead>, _ bytes: ByteView) {
         guard let x = makeExchange(c) else { return closeClient(c) }
-        x.head = head
-        guard keepHead(x, bytes, fieldCount: head.fieldCount) else { return answerError(x, 500) }
+        x.head = head.value
+        guard keepHead(x, bytes, fieldCount: head.fields.fieldCount) else { return answerError(x, 500) }
         x.method = head.method
         x.requestLine = x.bytes(head.lineRange)
         x.target = x.bytes(head.target)
-        let framing = requestFraming(head, x.fields.buffer.span, x.headBytes.buffer.span)
-        x.body = BodyReader(framing)
+        var framing = BodyFraming.none
+        // The blank exchange has no body.
+        if head.fields.contentLengthIndex >= 0 || head.fields.transferEncodingIndex >= 0 {
+            framing = requestFraming(head.value, x.fields.buffer.span, x.headBytes.buffer.span)
+            x.body = BodyReader(framing)
+        }
         if let refusal = refusal(of: x, framing) {
             x.keepsAlive = false
             x.body = BodyReader()
@@ -78,12 +82,17 @@ extension Worker {
         answerError(x, refusal.status)
     }
 
+    @inline(__always)
     private func makeExchange(_ c: Ref<ClientConnection>) -> Ref<Exchange>? {
         adoptIfPublished()
         guard let server = c.defaultServer(in: self),
-            let (x, handle) = exchanges.insert(Exchange(client: c, pinned: current, server: server, location: server.settings))
+            let (x, handle) = exchanges.insert(copying: blankExchange)
         else { return nil }
         x.handle = handle
+        x.client = c
+        x.pinned = current
+        x.server = server
+        x.location = server.settings
         x.startedMs = nowMs
         current.pins += 1
         counts.requests += 1
@@ -97,6 +106,7 @@ extension Worker {
     }
 
     /// The head and its field table move into memory of the exchange: retries, variables and the log need them to the end.
+    @inline(__always)
     private func keepHead(_ x: Ref<Exchange>, _ bytes: ByteView, fieldCount: Int) -> Bool {
         guard let copy = x.value.region.copy(bytes, from: &buffers, limit: Limits.regionBytesMax) else { return false }
         x.headBytes = copy
@@ -106,27 +116,28 @@ extension Worker {
         return true
     }
 
+    @inline(__always)
     private func refusal(of x: Ref<Exchange>, _ framing: BodyFraming) -> HeadRefusal? {
         if case .bad(let reason) = framing { return .bad(reason) }
-        let head = x.head
-        if head.isHostRepeated { return .bad(.repeatedHost) }
-        if head.isSingleFieldRepeated { return .bad(.repeatedField) }
-        if head.hostIndex < 0, head.versionMinor > 0 { return .bad(.missingHost) }
-        if !head.authority.isEmpty, head.method != .connect {
+        if x.head.fields.isHostRepeated { return .bad(.repeatedHost) }
+        if x.head.fields.isSingleFieldRepeated { return .bad(.repeatedField) }
+        if x.head.fields.hostIndex < 0, x.head.versionMinor > 0 { return .bad(.missingHost) }
+        if !x.head.authority.isEmpty, x.head.method != .connect {
             // The authority of an absolute target stands for the Host field (RFC 9112 3.2.2).
-            if !setHost(x, x.bytes(head.authority)) { return .bad(.badHost) }
-            if head.hostIndex >= 0, case .bad = validateHost(x.bytes(x.fields[head.hostIndex].value.value).buffer.span) {
+            if !setHost(x, x.bytes(x.head.authority)) { return .bad(.badHost) }
+            let index = x.head.fields.hostIndex
+            if index >= 0, case .bad = validateHost(x.bytes(x.fields[index].value.value).buffer.span) {
                 return .bad(.badHost)
             }
-        } else if head.hostIndex >= 0 {
-            let value = x.bytes(x.fields[head.hostIndex].value.value)
+        } else if x.head.fields.hostIndex >= 0 {
+            let value = x.bytes(x.fields[x.head.fields.hostIndex].value.value)
             if !setHost(x, value) { return .bad(.badHost) }
         }
-        if Int(head.lineRange.count) + 2 > x.server.largeHeaderBytes { return .lineTooLarge }
-        if head.fieldCount > x.server.maxHeaders { return .fieldsTooLarge }
-        if head.headBytes > headBytesMax(x.server) { return .fieldsTooLarge }
-        if head.headBytes > x.server.largeHeaderBytes {
-            for i in 0..<head.fieldCount {
+        if Int(x.head.lineRange.count) + 2 > x.server.largeHeaderBytes { return .lineTooLarge }
+        if x.head.fields.fieldCount > x.server.maxHeaders { return .fieldsTooLarge }
+        if x.head.headBytes > headBytesMax(x.server) { return .fieldsTooLarge }
+        if x.head.headBytes > x.server.largeHeaderBytes {
+            for i in 0..<x.head.fields.fieldCount {
                 let f = x.fields[i].value
                 if Int(f.name.count) + Int(f.value.count) + 4 > x.server.largeHeaderBytes { return .fieldsTooLarge }
             }
@@ -134,6 +145,7 @@ extension Worker {
         return nil
     }
 
+    @inline(__always)
     private func setHost(_ x: Ref<Exchange>, _ value: ByteView) -> Bool {
         guard case .valid(let range, let port, let needsLowering) = validateHost(value.buffer.span) else { return false }
         let name = value.slice(Int(range.start), Int(range.count))
@@ -151,6 +163,7 @@ extension Worker {
 
     /// By listening address and host; the address's default server when no name matches. A request without a host belongs to the
     /// server that is called "".
+    @inline(__always)
     private func chooseServer(_ x: Ref<Exchange>) {
         guard let listen = listeners[Int(x.client.listener)].settings else { return }
         var chosen = listen.defaultServer
@@ -171,6 +184,7 @@ extension Worker {
     }
 
     /// The decoded, normalised path. False when it leaves the root or cannot be decoded.
+    @inline(__always)
     private func setPath(_ x: Ref<Exchange>) -> Bool {
         let raw = x.bytes(x.head.path)
         if let query = x.head.query { x.arguments = x.bytes(query) }
@@ -190,9 +204,9 @@ extension Worker {
         return true
     }
 
+    @inline(__always)
     private func decideKeepAlive(_ x: Ref<Exchange>) {
-        let head = x.head
-        x.keepsAlive = head.versionMinor > 0 ? !head.wantsClose : head.wantsKeepAlive && !head.wantsClose
+        x.keepsAlive = !x.head.fields.wantsClose && (x.head.versionMinor > 0 || x.head.fields.wantsKeepAlive)
     }
 
     /// What the location has to say about the connection once it is known.

@@ -130,6 +130,11 @@ package struct Exchange: BitwiseCopyable {
     var askedToClose = false
     /// The upstream's trailer section, once it is whole.
     var keptTrailers = ByteView.empty
+    /// Bytes a second taken from the upstream; 0: as fast as they come.
+    var upstreamRate: Int64 = 0
+    var upstreamPaceStartMs: Int64 = 0
+    /// The upstream's timer stands for the rate.
+    var isUpstreamDelayed = false
     /// Whole lines of an intercepted response that go with the page made instead.
     var keptLines = ByteView.empty
 
@@ -145,6 +150,14 @@ package struct Exchange: BitwiseCopyable {
     var bodySentToClient: Int64 = 0
     var bytesSentToClient: Int64 = 0
     var keptSentHead = ByteView.empty
+    /// Bytes a second to the client; 0: as fast as it takes them.
+    var paceRate: Int64 = 0
+    var paceAfter: Int64 = 0
+    var paceStartMs: Int64 = 0
+    /// The rate was set for this exchange alone.
+    var hasOwnRate = false
+    /// The client's timer stands for the rate, not for a client that takes nothing.
+    var isDelayed = false
     var file: Int32 = -1
     var fileOffset: Int64 = 0
     var fileEnd: Int64 = 0
@@ -171,6 +184,7 @@ package struct Exchange: BitwiseCopyable {
     /// The client's slow: reads are small until it has caught up.
     var clientIsSlow = false
 
+    /// A worker makes one and copies it for each exchange, which costs less than making one; whoever copies it sets the four.
     init(
         client: Ref<ClientConnection>, pinned: Ref<PinnedSnapshot>, server: Ref<ServerSettings>, location: Ref<LocationSettings>
     ) {
@@ -180,7 +194,6 @@ package struct Exchange: BitwiseCopyable {
         self.location = location
         fields = .empty
     }
-
 }
 
 extension Ref where T == Exchange {

@@ -71,6 +71,7 @@ extension Worker {
 
     /// A timer of the client's connection fired while an exchange is under way.
     func exchangeTimedOut(_ x: Ref<Exchange>) {
+        if x.isDelayed { return paceDue(x) }
         if x.client.stream.hasPending || x.phase == .answering {
             logExchange(.info, Fault.sendTimeout.words, x)
             return finish(x, .abortedByClient(.sendTimeout))
@@ -84,6 +85,7 @@ extension Worker {
         }
     }
 
+    @inline(__always)
     private func releaseMemory(_ x: Ref<Exchange>) {
         x.value.region.release(to: &buffers)
         buffers.give(x.bodyBuffer)

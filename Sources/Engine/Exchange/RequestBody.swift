@@ -115,12 +115,13 @@ extension Worker {
             return false
         }
         if x.streamsBody { return forwardBodyPiece(x, piece) }
-        let size = x.location.clientBodyBufferBytes
+        // A larger body waits in a file whatever the directive says: what is in memory must fit one buffer and one stream's queue.
+        let size = min(x.location.clientBodyBufferBytes, Limits.pendingBytesMax)
         if x.bodySpool.isOpen || x.bodyBuffered + piece.count > max(size, 1024) { return spoolBodyPiece(x, piece) }
         if x.bodyBuffered + piece.count > x.bodyBuffer.capacity {
             var want = x.bodyBuffered + piece.count
             if case .length(let n) = x.body.framing { want = max(want, Int(min(n, Int64(size)))) }
-            let larger = buffers.take(min(want, BufferPool.largest))
+            let larger = buffers.take(want)
             larger.start.update(from: x.bodyBuffer.start, count: x.bodyBuffered)
             buffers.give(x.bodyBuffer)
             x.bodyBuffer = larger

@@ -123,17 +123,18 @@ extension Worker {
         let c = x.client
         var budget = Limits.bytesPerTurn
         while x.fileOffset < x.fileEnd {
-            if c.stream.hasPending || !c.stream.isWritable {
-                timers.set(c.timer, at: nowMs + x.location.sendTimeoutMs)
-                return
-            }
+            if c.stream.hasPending || !c.stream.isWritable { return waitForClient(x) }
             if budget <= 0 { return post(x) }
             if x.framing != .length {
                 guard pumpChunkOfFile(x) else { return }
                 budget -= Limits.readBytesWhileSlow
                 continue
             }
-            let want = Int(min(x.fileEnd - x.fileOffset, Int64(budget)))
+            var want = Int(min(x.fileEnd - x.fileOffset, Int64(budget)))
+            if x.paceRate > 0 {
+                want = min(want, Int(paceAllowance(x)))
+                if want <= 0 { return waitForClient(x) }
+            }
             let n = kernel.sendFile(c.stream.fd, file: x.file, offset: &x.fileOffset, want)
             if n > 0 {
                 x.bodySentToClient += Int64(n)
@@ -159,7 +160,7 @@ extension Worker {
         }
         kernel.close(x.file)
         x.file = -1
-        timers.cancel(c.timer)
+        if !c.stream.hasPending { timers.cancel(c.timer) }
         answerDone(x)
     }
 

@@ -5,28 +5,38 @@ import Bytes
 import HTTPMessage
 
 extension Worker {
-    /// X-Accel-Redirect: the answer comes from another location. True when the exchange goes on there.
-    func redirectByUpstream(_ x: Ref<Exchange>, _ bytes: ByteView) -> Bool {
-        if x.location.proxy.ignoreAccelRedirect { return false }
-        for i in 0..<x.upstreamHead.fieldCount where fieldScratch[i].known == .xAccelRedirect {
-            let value = slice(fieldScratch[i].value, bytes)
-            guard let target = x.value.region.copy(value, from: &buffers, limit: Limits.regionBytesMax) else { return false }
-            dropResponse(x)
-            if x.method != .head { x.method = .get }
-            if target.hasPrefix(ByteView("@")) {
-                redirectToNamed(x, target)
-                return true
+    /// What the upstream tells the proxy in X-Accel fields. True when the answer comes from another location (X-Accel-Redirect).
+    func followAccelFields(_ x: Ref<Exchange>, _ bytes: ByteView) -> Bool {
+        let mayDirect = HeaderName.xAccelRedirect.bit | HeaderName.xAccelLimitRate.bit
+        if x.upstreamHead.fields.presentNames & mayDirect == 0 { return false }
+        var redirect = -1
+        var hasRate = x.location.proxy.ignoreAccelLimitRate
+        for i in 0..<x.upstreamHead.fieldCount {
+            switch fieldScratch[i].known {
+            case .xAccelRedirect: if redirect < 0 { redirect = i }
+            case .xAccelLimitRate:
+                if !hasRate, let rate = slice(fieldScratch[i].value, bytes).decimal { setRate(x, rate) }
+                hasRate = true
+            default: break
             }
-            let question = target.firstIndex(of: 0x3F)
-            let raw = question.map { target.slice(0, $0) } ?? target
-            guard let path = unescaped(raw, x) else {
-                answerError(x, 404)
-                return true
-            }
-            redirectInternally(x, path: path, arguments: question.map { target.slice($0 + 1) } ?? .empty)
+        }
+        if redirect < 0 || x.location.proxy.ignoreAccelRedirect { return false }
+        let value = slice(fieldScratch[redirect].value, bytes)
+        guard let target = x.value.region.copy(value, from: &buffers, limit: Limits.regionBytesMax) else { return false }
+        dropResponse(x)
+        if x.method != .head { x.method = .get }
+        if target.hasPrefix(ByteView("@")) {
+            redirectToNamed(x, target)
             return true
         }
-        return false
+        let question = target.firstIndex(of: 0x3F)
+        let raw = question.map { target.slice(0, $0) } ?? target
+        guard let path = unescaped(raw, x) else {
+            answerError(x, 404)
+            return true
+        }
+        redirectInternally(x, path: path, arguments: question.map { target.slice($0 + 1) } ?? .empty)
+        return true
     }
 
     private func unescaped(_ text: ByteView, _ x: Ref<Exchange>) -> ByteView? {

@@ -10,69 +10,87 @@ extension Worker {
     func slice(_ range: ByteRange, _ bytes: ByteView) -> ByteView { bytes.slice(Int(range.start), Int(range.count)) }
 
     /// Fills in what the composer writes itself: type, length, and whether Server and Date are the upstream's.
+    @inline(__always)
     func describe(_ x: Ref<Exchange>, _ bytes: ByteView, _ answer: inout AnswerHead) {
-        let head = x.upstreamHead
+        let summary = x.upstreamHead.fields
         let proxy = x.location.proxy
-        answer.reason = slice(head.reason, bytes)
+        answer.reason = slice(x.upstreamHead.reason, bytes)
         if case .length(let n) = x.response.framing {
             answer.contentLength = n
-        } else if case .none = x.response.framing, head.fields.contentLengthIndex >= 0 {
+        } else if case .none = x.response.framing, summary.contentLengthIndex >= 0 {
             // HEAD and 304 tell the length of a body that does not come.
-            answer.contentLength = slice(upstreamField(head.fields.contentLengthIndex).value, bytes).decimal ?? -1
+            answer.contentLength = slice(upstreamField(summary.contentLengthIndex).value, bytes).decimal ?? -1
         }
-        for i in 0..<head.fieldCount {
-            let f = upstreamField(i)
-            switch f.known {
-            case .contentType:
-                if proxy.hiddenKnown & bit(.contentType) == 0, answer.contentType.isEmpty { answer.contentType = slice(f.value, bytes) }
-            case .server: answer.hasServer = proxy.hiddenKnown & bit(.server) == 0
-            case .date: answer.hasDate = proxy.hiddenKnown & bit(.date) == 0
-            default: break
-            }
+        let passed = summary.presentNames & ~proxy.hiddenKnown
+        answer.hasServer = passed & bit(.server) != 0
+        answer.hasDate = passed & bit(.date) != 0
+        if passed & bit(.contentType) == 0 { return }
+        for i in 0..<summary.fieldCount where upstreamField(i).known == .contentType {
+            answer.contentType = slice(upstreamField(i).value, bytes)
+            if !answer.contentType.isEmpty { return }
         }
     }
 
     /// All other fields, in the order they came.
+    @inline(__always)
     func appendUpstreamFields(_ w: Ref<ByteWriter>, _ x: Ref<Exchange>, _ bytes: ByteView) {
-        let head = x.upstreamHead
         let proxy = x.location.proxy
-        let replaced = replacedByExpires(x)
+        let summary = x.upstreamHead.fields
+        let dropped = proxy.hiddenKnown | replacedByExpires(x) | bit(.contentType) | bit(.contentLength)
+        let mayRepeat = summary.repeatedNames & singleFields != 0
         var seen: UInt64 = 0
-        let listed = listedByConnection(head, bytes)
-        for i in 0..<head.fieldCount {
+        let listed = listedByConnection(summary.connectionIndex, bytes)
+        var run = LineRun()
+        for i in 0..<summary.fieldCount {
             let f = upstreamField(i)
-            let name = slice(f.name, bytes)
             if f.known == .other {
-                if !proxy.hiddenOther.isEmpty, proxy.hiddenOther.contains(name) { continue }
-                if let listed, isListed(name, in: listed) { continue }
-            } else {
-                // Upgrade goes on in any answer, as with nginx: 426 has to name the protocols (RFC 9110 15.5.22).
-                if f.known.isHopByHop, f.known != .upgrade, !(f.known == .trailer && proxy.passTrailers) { continue }
-                if (proxy.hiddenKnown | replaced) & bit(f.known) != 0 { continue }
+                if !proxy.hiddenOther.isEmpty, proxy.hiddenOther.contains(slice(f.name, bytes)) { continue }
+                if let listed, isListed(slice(f.name, bytes), in: listed) { continue }
+                run.append(f, of: bytes, to: w)
+                continue
+            }
+            // Upgrade goes on in any answer, as with nginx: 426 has to name the protocols (RFC 9110 15.5.22).
+            if f.known.isHopByHop, f.known != .upgrade, !(f.known == .trailer && proxy.passTrailers) { continue }
+            if dropped & bit(f.known) != 0 { continue }
+            if mayRepeat {
                 if seen & bit(f.known) != 0 {
-                    logExchange(.warn, "upstream sent duplicate header line, ignored:", x, detail: name)
+                    logExchange(.warn, "upstream sent duplicate header line, ignored:", x, detail: slice(f.name, bytes))
                     continue
                 }
                 seen |= bit(f.known) & singleFields
             }
             switch f.known {
-            case .contentType, .contentLength: continue
-            case .location: appendRewritten(w, x, name, slice(f.value, bytes), kind: .location)
-            case .refresh: appendRewritten(w, x, name, slice(f.value, bytes), kind: .refresh)
-            case .setCookie: appendCookie(w, x, name, slice(f.value, bytes))
-            default: appendLine(w, name, slice(f.value, bytes))
+            case .location, .refresh, .setCookie:
+                run.end(bytes, w)
+                run = LineRun()
+                appendChanged(w, x, f, bytes)
+            default: run.append(f, of: bytes, to: w)
             }
+        }
+        run.end(bytes, w)
+    }
+
+    private func appendChanged(_ w: Ref<ByteWriter>, _ x: Ref<Exchange>, _ f: HeaderField, _ bytes: ByteView) {
+        let name = slice(f.name, bytes)
+        let value = slice(f.value, bytes)
+        switch f.known {
+        case .location: appendRewritten(w, x, name, value, kind: .location)
+        case .refresh: appendRewritten(w, x, name, value, kind: .refresh)
+        default: appendCookie(w, x, name, value)
         }
     }
 
-    private func bit(_ name: HeaderName) -> UInt64 { 1 << UInt64(name.rawValue) }
+    @inline(__always)
+    private func bit(_ name: HeaderName) -> UInt64 { name.bit }
 
     /// Fields of a response of which the first counts, as with nginx.
+    @inline(__always)
     private var singleFields: UInt64 {
         bit(.server) | bit(.date) | bit(.location) | bit(.refresh) | bit(.lastModified) | bit(.etag) | bit(.expires) | bit(.status)
     }
 
     /// What `expires` writes in place of the upstream's own fields.
+    @inline(__always)
     private func replacedByExpires(_ x: Ref<Exchange>) -> UInt64 {
         if case .off = x.location.expires { return 0 }
         if case .off = effectiveExpires(x) { return 0 }
@@ -86,9 +104,10 @@ extension Worker {
         w.value.append("\r\n")
     }
 
-    private func listedByConnection(_ head: ResponseHead, _ bytes: ByteView) -> ByteView? {
-        if head.fields.connectionIndex < 0 { return nil }
-        let value = slice(upstreamField(head.fields.connectionIndex).value, bytes)
+    @inline(__always)
+    private func listedByConnection(_ index: Int, _ bytes: ByteView) -> ByteView? {
+        if index < 0 { return nil }
+        let value = slice(upstreamField(index).value, bytes)
         if value.equalsIgnoringCase(ByteView("close")) || value.equalsIgnoringCase(ByteView("keep-alive")) { return nil }
         return value
     }

@@ -31,9 +31,11 @@ package struct TimerWheel: ~Copyable {
     private var firstFree = UInt32.max
     /// Nodes from here on have never been used: their memory is not touched, so it costs nothing yet.
     private var untouched = 0
-    private var heads: InlineArray<256, UInt32> = .init(repeating: .max)
+    private let heads = UnsafeMutablePointer<UInt32>.allocate(capacity: 256)
     private var occupied: InlineArray<4, UInt64> = .init(repeating: 0)
     private var currentMs: Int64
+    /// When the earliest slot that holds a node comes due: `.max` when none does, `.min` when it is not known.
+    private var earliestMs = Int64.max
     /// Timers made and not freed.
     private(set) var count = 0
 
@@ -41,10 +43,14 @@ package struct TimerWheel: ~Copyable {
         currentMs = nowMs
         capacity = 0
         nodes = .allocate(capacity: 1)
+        heads.initialize(repeating: Self.none, count: 256)
         grow()
     }
 
-    deinit { nodes.deallocate() }
+    deinit {
+        nodes.deallocate()
+        heads.deallocate()
+    }
 
     /// A timer that belongs to `owner`, not yet set.
     mutating func make(owner: UInt64) -> TimerID {
@@ -85,15 +91,26 @@ package struct TimerWheel: ~Copyable {
     mutating func cancel(_ id: TimerID) { nodes[Int(id.index)].deadlineMs = .max }
 
     /// How long the loop may sleep: until the next slot that holds a node, which may find nothing to fire. -1: for ever.
-    func sleepMs(nowMs: Int64) -> Int32 {
-        guard let due = nextSlotMs() else { return -1 }
+    @inline(__always)
+    mutating func sleepMs(nowMs: Int64) -> Int32 {
+        let due = dueMs()
+        if due == .max { return -1 }
         return Int32(truncatingIfNeeded: min(max(0, due - nowMs), 3_600_000))
     }
 
     /// The owner of a timer that is due at `nowMs`, or nil when none is (left).
+    @inline(__always)
     mutating func nextDue(nowMs: Int64) -> UInt64? {
+        if dueMs() <= nowMs { return nextOfDueSlots(nowMs) }
+        currentMs = max(currentMs, nowMs)
+        return nil
+    }
+
+    @inline(never)
+    private mutating func nextOfDueSlots(_ nowMs: Int64) -> UInt64? {
         while true {
-            guard let due = nextSlotMs(), due <= nowMs else {
+            let due = dueMs()
+            if due > nowMs {
                 currentMs = max(currentMs, nowMs)
                 return nil
             }
@@ -117,7 +134,14 @@ package struct TimerWheel: ~Copyable {
         }
     }
 
+    @inline(__always)
+    private mutating func dueMs() -> Int64 {
+        if earliestMs == .min { earliestMs = nextSlotMs() ?? .max }
+        return earliestMs
+    }
+
     /// The time of the earliest slot that holds a node.
+    @inline(never)
     private func nextSlotMs() -> Int64? {
         var best: Int64?
         for level in 0..<Self.levels where occupied[level] != 0 {
@@ -160,6 +184,7 @@ package struct TimerWheel: ~Copyable {
         if heads[slot] != Self.none { nodes[Int(heads[slot])].previous = i }
         heads[slot] = i
         occupied[level] |= 1 << UInt64(slot & 63)
+        earliestMs = min(earliestMs, node.pointee.slotMs)
     }
 
     private mutating func unlink(_ i: UInt32) {
@@ -170,7 +195,10 @@ package struct TimerWheel: ~Copyable {
         let previous = node.pointee.previous
         if next != Self.none { nodes[Int(next)].previous = previous }
         if previous != Self.none { nodes[Int(previous)].next = next } else { heads[slot] = next }
-        if heads[slot] == Self.none { occupied[slot >> 6] &= ~(1 << UInt64(slot & 63)) }
+        if heads[slot] == Self.none {
+            occupied[slot >> 6] &= ~(1 << UInt64(slot & 63))
+            if node.pointee.slotMs <= earliestMs { earliestMs = .min }
+        }
         node.pointee.slot = -1
         node.pointee.next = Self.none
         node.pointee.previous = Self.none

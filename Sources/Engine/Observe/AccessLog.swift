@@ -3,6 +3,7 @@
 
 import Bytes
 import CLinux
+import CZlib
 import HTTPMessage
 
 /// Lines that wait for the end of the turn, or for `buffer=` and `flush=`.
@@ -14,6 +15,7 @@ struct LogBuffer: BitwiseCopyable {
     var dueMs: Int64 = 0
     var isHeld = false
     var capacity = 0
+    var gzipLevel: Int32 = 0
 }
 
 /// A worker's log buffers: one for each file it writes.
@@ -61,16 +63,19 @@ extension Worker {
         }
     }
 
+    @inline(__always)
     private func appendLogLine(_ spec: Ref<AccessLogSpec>, _ x: Ref<Exchange>) {
         let parts = spec.format.parts
+        let escaping = spec.escaping
         for i in 0..<parts.count {
             let part = parts[i]
             if part.variable.kind == .none {
                 out.value.append(part.literal)
                 continue
             }
+            if appendPlainValue(part.variable.kind, x) { continue }
             let value = value(of: part.variable, for: x)
-            switch spec.escaping {
+            switch escaping {
             case .none: if let value { out.value.append(value) }
             case .log: if let value { appendLogEscaped(value) } else { out.value.append(0x2D) }
             case .json: if let value { appendJSONEscaped(value) }
@@ -78,25 +83,56 @@ extension Worker {
         }
     }
 
+    /// The values nearly every line has that are never absent and need no escape in any format: written in place.
+    @inline(__always)
+    private func appendPlainValue(_ kind: VariableKind, _ x: Ref<Exchange>) -> Bool {
+        switch kind {
+        case .remoteAddr: x.client.address.append(to: out)
+        case .timeLocal: out.value.append(dates.local(realtimeNs, parameters.utcOffsetMinutes))
+        case .status: out.value.append(decimal: UInt64(x.status), minimumDigits: 3)
+        case .bodyBytesSent: out.value.append(decimal: x.bodySentToClient)
+        default: return false
+        }
+        return true
+    }
+
     /// `escape=default`: quotes, backslashes, controls and bytes above 126 as \xXX.
+    @inline(__always)
     private func appendLogEscaped(_ text: ByteView) {
+        if isPlain(text) { return out.value.append(text) }
         var run = 0
-        var i = 0
-        while i < text.count {
-            if i + 8 <= text.count, isPlain(text.word(i)) {
-                i += 8
-                continue
-            }
+        for i in 0..<text.count {
             let c = text[i]
-            i += 1
             if c >= 0x20, c < 0x7F, c != 0x22, c != 0x5C { continue }
-            out.value.append(text.slice(run, i - 1 - run))
-            run = i
+            out.value.append(text.slice(run, i - run))
+            run = i + 1
             out.value.append("\\x")
             out.value.append(upperHex(c >> 4))
             out.value.append(upperHex(c & 15))
         }
         out.value.append(text.slice(run))
+    }
+
+    /// Whether none of the bytes needs an escape. What the last whole word leaves over is looked at together with bytes before it.
+    @inline(__always)
+    private func isPlain(_ text: ByteView) -> Bool {
+        let count = text.count
+        if count >= 8 {
+            var i = 0
+            while i &+ 8 < count {
+                if !isPlain(text.word(i)) { return false }
+                i &+= 8
+            }
+            return isPlain(text.word(count &- 8))
+        }
+        let bytes = UnsafeRawPointer(text.start)
+        if count >= 4 {
+            let last = bytes.loadUnaligned(fromByteOffset: count &- 4, as: UInt32.self)
+            return isPlain(UInt64(bytes.loadUnaligned(as: UInt32.self)) | UInt64(last) &<< 32)
+        }
+        if count == 0 { return true }
+        let ends = UInt64(text[0]) | UInt64(text[count &- 1]) &<< 8
+        return isPlain(ends | UInt64(text[count &>> 1]) &<< 16 | 0x2020_2020_2000_0000)
     }
 
     /// Whether none of eight bytes needs an escape. The sums cannot carry from one byte into the next while no byte has its top bit.
@@ -137,18 +173,20 @@ extension Worker {
 
     // MARK: Buffers
 
+    @inline(__always)
     private func queueLine(_ file: LogFile, _ spec: Ref<AccessLogSpec>, _ line: ByteView) {
-        guard let buffer = logs.find(file) else { return writeLine(file, line) }
+        guard let buffer = logs.find(file) else { return writeLines(file, line, gzipLevel: spec.gzipLevel) }
         if buffer.bytes.isNone {
             buffer.isHeld = spec.bufferBytes > 0
             buffer.capacity = buffer.isHeld ? min(spec.bufferBytes, BufferPool.largest) : Limits.logBufferBytes
             buffer.bytes = buffers.take(buffer.capacity)
             buffer.count = 0
+            buffer.gzipLevel = spec.gzipLevel
             buffer.dueMs = spec.flushMs > 0 ? nowMs + spec.flushMs : 0
         }
         if buffer.count + line.count > buffer.capacity {
             flushLog(buffer)
-            if line.count > buffer.capacity { return writeLine(file, line) }
+            if line.count > buffer.capacity { return writeLines(file, line, gzipLevel: spec.gzipLevel) }
         }
         (buffer.bytes.start + buffer.count).update(from: line.start, count: line.count)
         buffer.count += line.count
@@ -156,19 +194,30 @@ extension Worker {
     }
 
     private func flushLog(_ buffer: Ref<LogBuffer>) {
-        if buffer.count > 0 { writeLine(buffer.file, ByteView(buffer.bytes.start, buffer.count)) }
+        if buffer.count > 0 { writeLines(buffer.file, ByteView(buffer.bytes.start, buffer.count), gzipLevel: buffer.gzipLevel) }
         buffer.count = 0
     }
 
-    private func writeLine(_ file: LogFile, _ bytes: ByteView) {
+    /// Lines that leave together: as they are, or as one gzip member, which may follow others in a file (RFC 1952 section 2.2).
+    private func writeLines(_ file: LogFile, _ lines: ByteView, gzipLevel: Int32) {
+        if gzipLevel == 0 { return write(lines, to: file) }
+        let memory = buffers.take(min(czlib_gzip_bound(lines.count), BufferPool.largest))
+        let count = czlib_gzip(lines.start, lines.count, memory.start, memory.capacity, gzipLevel)
+        if count > 0 { write(ByteView(memory.start, count), to: file) } else { file.countLost() }
+        buffers.give(memory)
+    }
+
+    private func write(_ bytes: ByteView, to file: LogFile) {
         let fd = file.descriptor
         if fd < 0 { return file.countLost() }
         if kernel.write(fd, bytes.start, bytes.count) != bytes.count { file.countLost() }
     }
 
     /// Writes what is not held back by `buffer=`. Returns when held lines are due, if they are.
-    func flushTurnLogs() -> Int64? {
-        if !logs.hasLines { return nil }
+    @inline(__always)
+    func flushTurnLogs() -> Int64? { logs.hasLines ? flushLines() : nil }
+
+    private func flushLines() -> Int64? {
         logs.hasLines = false
         var due: Int64?
         for i in 0..<logs.count {

@@ -5,20 +5,22 @@ import Bytes
 import HTTPMessage
 
 struct DateCache: ~Copyable {
-    private let memory = UnsafeMutablePointer<UInt8>.allocate(capacity: 128)
+    private let memory = UnsafeMutablePointer<UInt8>.allocate(capacity: 192)
     private var seconds: InlineArray<4, Int64> = .init(repeating: .min)
 
     deinit { memory.deallocate() }
 
-    /// For the Date field.
-    mutating func http(_ realtimeNs: Int64) -> ByteView {
+    /// The Date field's line.
+    mutating func httpLine(_ realtimeNs: Int64) -> ByteView {
         let now = realtimeNs / 1_000_000_000
         if seconds[0] != now {
             seconds[0] = now
-            var span = UnsafeMutableBufferPointer(start: memory, count: 32).mutableSpan
-            _ = writeHTTPDate(now, into: &span)
+            var line = ByteWriter(memory + 128, capacity: 64)
+            line.append("Date: ")
+            line.appendHTTPDate(now)
+            line.append("\r\n")
         }
-        return ByteView(memory, httpDateBytes)
+        return ByteView(memory + 128, httpDateBytes + 8)
     }
 
     /// `$time_local`.

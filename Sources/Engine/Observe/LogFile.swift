@@ -51,6 +51,8 @@ package struct AccessLogSpec: BitwiseCopyable {
     package var bufferBytes = 0
     /// ... or this long.
     package var flushMs: Int64 = 0
+    /// `gzip`: what is written at once is a gzip member, made at this level; 0: plain lines.
+    package var gzipLevel: Int32 = 0
     package init(file: Int32, path: Template, format: Template, escaping: Escaping, condition: Template) {
         self.file = file
         self.path = path

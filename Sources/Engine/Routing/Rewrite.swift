@@ -22,6 +22,10 @@ extension Worker {
             switch steps[i].value {
             case .set(let slot, let template):
                 setValue(x, slot, expand(template, for: x, keep: true))
+            case .setArguments(let template):
+                x.arguments = expand(template, for: x, keep: true)
+                x.isTargetCurrent = false
+            case .setRate(let template): setRate(x, from: expand(template, for: x, keep: true))
             case .unless(let condition, let target):
                 if !holds(condition, x) {
                     i = Int(target)

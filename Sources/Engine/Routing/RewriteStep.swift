@@ -6,6 +6,9 @@ import Bytes
 package enum RewriteStep: BitwiseCopyable {
     /// `set $name value`: into a slot of the exchange.
     case set(slot: Int32, Template)
+    /// `set $args` and `set $limit_rate`: variables that mean something to the exchange itself.
+    case setArguments(Template)
+    case setRate(Template)
     /// Goes on at step `target` when the condition of an `if` does not hold.
     case unless(Condition, target: Int32)
     /// An `if` that holds replaces the location's settings.

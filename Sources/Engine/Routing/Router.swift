@@ -75,6 +75,7 @@ extension Worker {
         }
     }
 
+    @inline(__always)
     private func runContent(_ x: Ref<Exchange>) {
         if !x.location.tryFiles.isEmpty { return tryFiles(x) }
         switch x.location.handler {
@@ -84,6 +85,7 @@ extension Worker {
     }
 
     /// Sets the location for the current path. False when the exchange has been answered (a missing slash).
+    @inline(__always)
     private func findLocation(_ x: Ref<Exchange>) -> Bool {
         x.location = x.server.settings
         return descend(x, x.server.locations)
@@ -123,6 +125,7 @@ extension Worker {
         return true
     }
 
+    @inline(__always)
     private func checkBodySize(_ x: Ref<Exchange>) -> Bool {
         guard case .length(let n) = x.body.framing, !x.isInternal else { return true }
         let most = x.location.clientMaxBodyBytes

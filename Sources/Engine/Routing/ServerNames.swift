@@ -31,6 +31,7 @@ package struct ServerNames: BitwiseCopyable {
     }
 
     /// The server for `host` by everything but expressions.
+    @inline(__always)
     func find(_ host: ByteView) -> Int32? {
         if let server = exact.find(host) { return server }
         if !suffixes.isEmpty {

@@ -32,11 +32,15 @@ package struct ByteStream: BitwiseCopyable {
         if bits & Readiness.error != 0 { isBroken = true }
     }
 
-    /// Adds bytes behind those that wait already.
-    mutating func queue(_ bytes: ByteView, pool: inout BufferPool) {
+    /// Adds bytes behind those that wait already. False, and the stream is broken, when they are more than one buffer holds.
+    mutating func queue(_ bytes: ByteView, pool: inout BufferPool) -> Bool {
         if Int(to) + bytes.count > pending.capacity {
             let count = pendingCount
-            let room = pool.take(min(max(count + bytes.count, 4096), BufferPool.largest))
+            if count + bytes.count > BufferPool.largest {
+                isBroken = true
+                return false
+            }
+            let room = pool.take(max(count + bytes.count, 4096))
             if count > 0 { room.start.update(from: pending.start + Int(from), count: count) }
             pool.give(pending)
             pending = room
@@ -45,6 +49,7 @@ package struct ByteStream: BitwiseCopyable {
         }
         (pending.start + Int(to)).update(from: bytes.start, count: bytes.count)
         to += UInt32(bytes.count)
+        return true
     }
 
     var pendingView: ByteView { ByteView(pending.start + Int(from), pendingCount) }
@@ -106,8 +111,7 @@ extension Worker {
     func write(_ s: inout ByteStream, _ bytes: ByteView) -> WriteResult {
         if s.isBroken { return .failed(ECONNRESET) }
         if s.hasPending || !s.isWritable {
-            s.queue(bytes, pool: &buffers)
-            return .queued
+            return s.queue(bytes, pool: &buffers) ? .queued : .failed(ENOBUFS)
         }
         var sent = 0
         while sent < bytes.count {
@@ -122,21 +126,22 @@ extension Worker {
                 return .failed(Int32(-n))
             }
             s.isWritable = false
-            s.queue(bytes.slice(sent), pool: &buffers)
-            return .queued
+            return s.queue(bytes.slice(sent), pool: &buffers) ? .queued : .failed(ENOBUFS)
         }
         return .sent
     }
 
     /// Writes what waits. `.queued` when some still does.
-    func flush(_ s: inout ByteStream) -> WriteResult {
+    func flush(_ s: inout ByteStream, atMost most: Int = .max) -> WriteResult {
+        var left = most
         while s.hasPending {
             if s.isBroken { return .failed(ECONNRESET) }
-            if !s.isWritable { return .queued }
-            let view = s.pendingView
+            if !s.isWritable || left <= 0 { return .queued }
+            let view = s.pendingView.slice(0, left)
             let n = kernel.send(s.fd, view.start, view.count, flags: 0)
             if n >= 0 {
                 if n < view.count { s.isWritable = false }
+                left -= n
                 s.dropPending(n, pool: &buffers)
             } else if n == -Int(EAGAIN) {
                 s.isWritable = false

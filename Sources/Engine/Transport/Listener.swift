@@ -56,6 +56,8 @@ extension Worker {
     }
 
     func acceptClients(_ i: Int) {
+        // The event may be of the very turn in which the listener was let go.
+        if listeners[i].socket == nil { return }
         let appetite = listeners[i].appetite
         for _ in 0..<appetite {
             var storage = sockaddr_storage()

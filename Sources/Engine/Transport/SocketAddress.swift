@@ -42,20 +42,49 @@ package struct ClientAddress: BitwiseCopyable, Equatable {
     func append(to w: Ref<ByteWriter>) {
         switch family {
         case .unix: w.value.append("unix:")
-        case .ipv4:
-            for i in 0..<4 {
-                if i > 0 { w.value.append(0x2E) }
-                appendOctet(byte(i), to: w)
-            }
+        case .ipv4: appendIPv4(to: w)
         case .ipv6: appendIPv6(to: w)
         }
     }
 
-    @inline(__always)
-    private func appendOctet(_ n: UInt8, to w: Ref<ByteWriter>) {
-        if n >= 100 { w.value.append(0x30 + n / 100) }
-        if n >= 10 { w.value.append(0x30 + n / 10 % 10) }
-        w.value.append(0x30 + n % 10)
+    /// At most 15 characters, written without asking for room at each.
+    private func appendIPv4(to w: Ref<ByteWriter>) {
+        if w.value.room < 16 {
+            for i in 0..<4 {
+                if i > 0 { w.value.append(0x2E) }
+                w.value.append(decimal: UInt64(byte(i)))
+            }
+            return
+        }
+        let start = w.value.start + w.value.count
+        var p = start
+        var rest = high
+        for i in 0..<4 {
+            let n = UInt8(truncatingIfNeeded: rest)
+            rest &>>= 8
+            if n >= 100 {
+                let hundreds: UInt8 = n >= 200 ? 2 : 1
+                let below = n &- hundreds &* 100
+                let tens = below / 10
+                p[0] = 0x30 &+ hundreds
+                p[1] = 0x30 &+ tens
+                p[2] = 0x30 &+ below &- tens &* 10
+                p += 3
+            } else if n >= 10 {
+                let tens = n / 10
+                p[0] = 0x30 &+ tens
+                p[1] = 0x30 &+ n &- tens &* 10
+                p += 2
+            } else {
+                p[0] = 0x30 &+ n
+                p += 1
+            }
+            if i < 3 {
+                p[0] = 0x2E
+                p += 1
+            }
+        }
+        w.value.advance(p - start)
     }
 
     private func appendIPv6(to w: Ref<ByteWriter>) {

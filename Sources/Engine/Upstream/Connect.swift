@@ -13,6 +13,7 @@ extension Worker {
     }
 
     /// Fixes the upstream (or computed address) and the URI part. False when the exchange has been answered.
+    @inline(__always)
     private func resolveTarget(_ x: Ref<Exchange>) -> Bool {
         let proxy = x.location.proxy
         x.proxyTarget = ProxyTargetState()
@@ -20,7 +21,7 @@ extension Worker {
         x.proxyTarget.hasURI = proxy.hasURI
         x.proxyTarget.hostText = proxy.hostText
         x.proxyTarget.portText = proxy.portText
-        x.tried = TriedPeers()
+        x.tried = blankExchange.tried
         x.firstTryMs = nowMs
         switch proxy.target {
         case .none:
@@ -99,6 +100,7 @@ extension Worker {
         open(x, address)
     }
 
+    @inline(__always)
     private func pickPeer(_ x: Ref<Exchange>) -> Bool {
         let index = Int(x.proxyTarget.upstream)
         let settings = x.root.upstreams[index]
@@ -120,6 +122,7 @@ extension Worker {
         }
     }
 
+    @inline(__always)
     private func balancingKey(_ x: Ref<Exchange>, _ settings: Ref<UpstreamSettings>) -> ByteView {
         switch settings.algorithm {
         case .hash, .hashConsistent: return expand(settings.hashKey, for: x, keep: true)
@@ -129,6 +132,7 @@ extension Worker {
     }
 
     /// An idle connection that is still open. A request that must not be sent twice is not risked on one that has just closed.
+    @inline(__always)
     private func takeIdleConnection(_ x: Ref<Exchange>) -> Ref<UpstreamConnection>? {
         let index = Int(x.proxyTarget.upstream)
         let pool = x.pinned == current ? current.pools[index] : findPool(named: x.root.upstreams[index].name, in: current)
@@ -196,6 +200,7 @@ extension Worker {
         return false
     }
 
+    @inline(__always)
     private func attach(_ u: Ref<UpstreamConnection>, to x: Ref<Exchange>) {
         u.exchange = x
         u.peer = x.proxyTarget.peer
@@ -236,6 +241,7 @@ extension Worker {
 
     // MARK: Tries
 
+    @inline(__always)
     private func beginTry(_ x: Ref<Exchange>, _ address: ByteView) {
         let size = MemoryLayout<UpstreamTry>.stride
         guard let memory = x.value.region.allocate(size, from: &buffers, limit: Limits.regionBytesMax) else { return }

@@ -43,6 +43,7 @@ extension Worker {
         case .busy:
             guard let x = u.exchange else { return closeUpstream(u) }
             if x.phase == .tunnel { return finish(x, .completed) }
+            if x.isUpstreamDelayed { return pumpResponse(x) }
             upstreamFailed(x, u.stream.hasPending ? .upstreamSendTimeout : .upstreamTimeout)
         case .closed: break
         }
@@ -107,6 +108,7 @@ extension Worker {
     }
 
     /// Sends what is left of a collected body; then waits for the answer.
+    @inline(__always)
     private func pumpRequest(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>) {
         if sendsBody(x) {
             while !x.bodySpool.isEmpty, !u.stream.hasPending {
@@ -130,12 +132,14 @@ extension Worker {
         timers.set(u.timer, at: nowMs + x.location.proxy.readTimeoutMs)
     }
 
+    @inline(__always)
     func sendsBody(_ x: Ref<Exchange>) -> Bool {
         x.location.proxy.passRequestBody && !x.location.proxy.hasSetBody && !x.streamsBody
     }
 
     // MARK: Its head
 
+    @inline(__always)
     private func composeRequest(_ x: Ref<Exchange>) {
         let w = out
         let proxy = x.location.proxy
@@ -164,6 +168,7 @@ extension Worker {
         if proxy.hasSetBody { append(proxy.setBody, for: x, to: w) }
     }
 
+    @inline(__always)
     private func appendTarget(_ x: Ref<Exchange>, _ w: Ref<ByteWriter>) {
         let target = x.proxyTarget
         if case .computed = x.location.proxy.target, target.hasURI { return w.value.append(target.uri) }
@@ -191,6 +196,7 @@ extension Worker {
         }
     }
 
+    @inline(__always)
     private func appendBodyFields(_ x: Ref<Exchange>, _ w: Ref<ByteWriter>) {
         let proxy = x.location.proxy
         if proxy.hasSetBody {
@@ -211,28 +217,33 @@ extension Worker {
     }
 
     /// The client's own fields, without those that concern its connection or that the configuration replaces.
+    @inline(__always)
     private func appendClientFields(_ x: Ref<Exchange>, _ w: Ref<ByteWriter>) {
         let proxy = x.location.proxy
+        let replaced = proxy.replacedKnown | Self.ownRequestFields
         let listed = connectionList(x.head.fields.connectionIndex, x)
-        for i in 0..<x.fields.count {
-            let f = x.fields[i].value
+        let bytes = x.headBytes
+        let fields = x.fields
+        var run = LineRun()
+        for i in 0..<fields.count {
+            let f = fields[i]
             if f.known == .other {
-                if !f.flags.isEmpty, isDropped(f, x) { continue }
-                let name = x.bytes(f.name)
-                if !proxy.replacedOther.isEmpty, proxy.replacedOther.contains(name) { continue }
-                if let listed, isListed(name, in: listed) { continue }
-            } else {
-                if f.known.isHopByHop || proxy.replacedKnown & (1 << UInt64(f.known.rawValue)) != 0 { continue }
-                if f.known == .contentLength || f.known == .expect { continue }
+                if !f.flags.isEmpty, isDropped(f.value, x) { continue }
+                if !proxy.replacedOther.isEmpty, proxy.replacedOther.contains(x.bytes(f.name)) { continue }
+                if let listed, isListed(x.bytes(f.name), in: listed) { continue }
+            } else if f.known.isHopByHop || replaced & f.known.bit != 0 {
+                continue
             }
-            w.value.append(x.bytes(f.name))
-            w.value.append(": ")
-            w.value.append(x.bytes(f.value))
-            w.value.append("\r\n")
+            run.append(f.value, of: bytes, to: w)
         }
+        run.end(bytes, w)
     }
 
+    /// Fields of the request that are the proxy's to write.
+    private static var ownRequestFields: UInt64 { HeaderName.contentLength.bit | HeaderName.expect.bit }
+
     /// The names a Connection field lists besides the usual ones: those fields are hop-by-hop too (RFC 9110 7.6.1).
+    @inline(__always)
     private func connectionList(_ index: Int, _ x: Ref<Exchange>) -> ByteView? {
         if index < 0 { return nil }
         let value = x.bytes(x.fields[index].value.value)
@@ -254,4 +265,40 @@ func isListed(_ name: ByteView, in list: ByteView) -> Bool {
         from = end + 1
     }
     return false
+}
+
+/// Copies field lines of a head to another. Lines that stand together in the usual form (one blank, CRLF) are copied in one piece.
+struct LineRun {
+    private var start = 0
+    private var end = 0
+
+    /// `bytes` are the whole head that `field` was found in.
+    @inline(__always)
+    mutating func append(_ field: HeaderField, of bytes: ByteView, to w: Ref<ByteWriter>) {
+        let first = field.name.first
+        let stop = field.value.end
+        // A head ends in an empty line: there are bytes behind every value.
+        if field.value.first == field.name.end &+ 2, bytes[field.name.end &+ 1] == 0x20, bytes[stop] == 0x0D, bytes[stop &+ 1] == 0x0A {
+            if first != end {
+                flush(bytes, w)
+                start = first
+            }
+            end = stop &+ 2
+            return
+        }
+        flush(bytes, w)
+        start = end
+        w.value.append(bytes.slice(first, field.name.length))
+        w.value.append(": ")
+        w.value.append(bytes.slice(field.value.first, field.value.length))
+        w.value.append("\r\n")
+    }
+
+    @inline(__always)
+    func end(_ bytes: ByteView, _ w: Ref<ByteWriter>) { flush(bytes, w) }
+
+    @inline(__always)
+    private func flush(_ bytes: ByteView, _ w: Ref<ByteWriter>) {
+        if end > start { w.value.append(ByteView(bytes.start + start, end &- start)) }
+    }
 }

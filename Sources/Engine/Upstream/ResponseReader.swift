@@ -18,12 +18,15 @@ extension Worker {
 
     // MARK: The head
 
+    @inline(__always)
     private func readResponseHead(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>) {
         while u.stream.isReadable, x.upstream == u, x.phase == .sending || x.phase == .waiting {
             var view: ByteView
             let result: ReadResult
             if x.headBuffered == 0 {
-                result = read(&u.value.stream, into: scratch.data, Limits.readBytes)
+                // Of a response whose rate is limited, no more than nginx's first buffer comes with the head.
+                let most = x.location.proxy.limitRate.isZero ? Limits.readBytes : x.location.proxy.bufferBytes
+                result = read(&u.value.stream, into: scratch.data, most)
                 guard case .bytes(let n) = result else { return responseCut(x, result) }
                 view = ByteView(scratch.data, n)
             } else {
@@ -41,10 +44,10 @@ extension Worker {
     }
 
     /// One head from the front of `view`. True when it was an interim one and more is to be parsed.
+    @inline(__always)
     private func parseResponse(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>, _ view: inout ByteView) -> Bool {
-        var head = ResponseHead()
         var fields = fieldScratch.mutableSpan
-        switch parseResponseHead(view.buffer.span, seen: 0, fields: &fields, head: &head) {
+        switch parseResponseHead(view.buffer.span, seen: 0, fields: &fields, head: &x.value.upstreamHead) {
         case .needMore:
             keepPartialHead(x, view)
             return false
@@ -53,12 +56,12 @@ extension Worker {
             upstreamFailed(x, .upstreamBadHead, isLogged: true)
             return false
         case .head:
-            x.upstreamHead = head
-            let bytes = view.slice(0, head.headBytes)
-            view = view.slice(head.headBytes)
-            if head.status >= 200 || head.status == 101 {
+            let status = x.upstreamHead.status
+            let bytes = view.slice(0, x.upstreamHead.headBytes)
+            view = view.slice(x.upstreamHead.headBytes)
+            if status >= 200 || status == 101 {
                 x.currentTry?.headerMs = nowMs - x.tryStartedMs
-                x.currentTry?.status = head.status
+                x.currentTry?.status = status
                 responseHeadReady(x, u, bytes, rest: view)
                 return false
             }
@@ -67,7 +70,7 @@ extension Worker {
                 upstreamFailed(x, .upstreamBadHead)
                 return false
             }
-            if head.status == 103 { forwardEarlyHints(x, bytes) }
+            if status == 103 { forwardEarlyHints(x, bytes) }
             if x.phase == .finished { return false }
             if view.isEmpty {
                 x.headBuffered = 0
@@ -99,26 +102,30 @@ extension Worker {
         }
     }
 
+    @inline(__always)
     private func responseHeadReady(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>, _ bytes: ByteView, rest: ByteView) {
-        let head = x.upstreamHead
-        if head.status == 101 { return beginTunnel(x, u, bytes, rest: rest) }
+        let status = x.upstreamHead.status
+        if status == 101 { return beginTunnel(x, u, bytes, rest: rest) }
         if tryNextForStatus(x) { return }
-        let fields = UnsafeBufferPointer(start: fieldScratch.baseAddress, count: head.fieldCount)
+        let fields = UnsafeBufferPointer(start: fieldScratch.baseAddress, count: x.upstreamHead.fields.fieldCount)
         let method: Method = x.location.proxy.method.isEmpty ? x.method : proxiedMethod(x)
-        let framing = responseFraming(head, fields.span, bytes.buffer.span, requestMethod: method)
+        let framing = responseFraming(x.upstreamHead, fields.span, bytes.buffer.span, requestMethod: method)
         if case .bad(let reason) = framing {
             logExchange(.error, "upstream sent invalid header:", x, detail: ByteView(reason.word))
             return upstreamFailed(x, .upstreamBadHead, isLogged: true)
         }
         x.response = BodyReader(framing)
-        x.upstreamKeepsAlive = head.versionMinor > 0 ? !head.wantsClose : head.wantsKeepAlive && !head.wantsClose
+        let saidClose = x.upstreamHead.fields.wantsClose
+        x.upstreamKeepsAlive = !saidClose && (x.upstreamHead.versionMinor > 0 || x.upstreamHead.fields.wantsKeepAlive)
         if framing == .untilClose || x.askedToClose { x.upstreamKeepsAlive = false }
         if x.root.keepsUpstreamHead { keepUpstreamHead(x, bytes) }
-        if redirectByUpstream(x, bytes) { return }
-        if x.location.proxy.interceptErrors, head.status >= 300, intercept(x, bytes) { return }
-        var answer = AnswerHead(status: head.status)
+        if followAccelFields(x, bytes) { return }
+        if x.location.proxy.interceptErrors, status >= 300, intercept(x, bytes) { return }
+        var answer = AnswerHead(status: status)
         describe(x, bytes, &answer)
         composeHead(x, answer, upstream: bytes)
+        x.upstreamRate = byteCount(x.location.proxy.limitRate, x)
+        x.upstreamPaceStartMs = nowMs
         if out.overflowed {
             logExchange(.error, Fault.headTooLarge.words, x)
             return upstreamFailed(x, .upstreamHeadTooLarge, isLogged: true)
@@ -134,6 +141,7 @@ extension Worker {
     }
 
     /// The client's head and the first piece of the body, in one send where possible.
+    @inline(__always)
     private func forwardFirst(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>, _ rest: ByteView) {
         var body = rest
         // A head that came in pieces lies elsewhere; its rest moves to the scratch, which has room around the data.
@@ -153,10 +161,15 @@ extension Worker {
     /// Reads on while there is something to read and the client's side has room.
     func pumpResponse(_ x: Ref<Exchange>) {
         var budget = Limits.bytesPerTurn
+        x.isUpstreamDelayed = false
         while let u = x.upstream, x.phase == .receiving, u.stream.isReadable {
             if !clientHasRoom(x) { return timers.cancel(u.timer) }
             if budget <= 0 { return post(x) }
-            let most = x.clientIsSlow ? Limits.readBytesWhileSlow : Limits.readBytes
+            var most = x.clientIsSlow ? Limits.readBytesWhileSlow : Limits.readBytes
+            if x.upstreamRate > 0 {
+                most = min(most, upstreamAllowance(x, u))
+                if most <= 0 { return }
+            }
             switch read(&u.value.stream, into: scratch.data, most) {
             case .bytes(let n):
                 budget -= n
@@ -320,7 +333,7 @@ extension Worker {
 
     private func keepUpstreamHead(_ x: Ref<Exchange>, _ bytes: ByteView) {
         x.keptUpstreamHead = x.value.region.copy(bytes, from: &buffers, limit: Limits.regionBytesMax) ?? .empty
-        let count = x.keptUpstreamHead.isEmpty ? 0 : x.upstreamHead.fieldCount
+        let count = x.keptUpstreamHead.isEmpty ? 0 : x.upstreamHead.fields.fieldCount
         guard let memory = x.value.region.allocate(count * MemoryLayout<HeaderField>.stride, from: &buffers, limit: Limits.regionBytesMax)
         else { return }
         x.keptUpstreamFields = Frozen(copying: fieldScratch, count: count, into: memory)

@@ -146,7 +146,7 @@ extension Worker {
         case .requestLength: w.value.append(decimal: Int64(x.headBytes.count) + x.body.received)
         case .requestTime: w.value.append(milliseconds: nowMs - x.startedMs)
         case .requestCompletion: return x.answerQueued ? ByteView("OK") : ByteView.empty
-        case .limitRate: w.value.append(decimal: x.location.limitRate)
+        case .limitRate: w.value.append(decimal: x.paceRate)
         case .remoteUser: return remoteUser(x)
         default: return nil
         }

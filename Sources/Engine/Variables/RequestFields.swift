@@ -7,12 +7,17 @@ import HTTPMessage
 extension Worker {
     /// The first field of a known name.
     func requestField(_ name: HeaderName, _ x: Ref<Exchange>) -> ByteView? {
+        if x.head.fields.presentNames & name.bit == 0, name.bit != 0 { return nil }
         for i in 0..<x.fields.count where x.fields[i].known == name { return x.bytes(x.fields[i].value.value) }
         return nil
     }
 
     /// All fields of a known name, with `separator` between; copied only when there are several.
     func joinedRequestFields(_ name: HeaderName, _ x: Ref<Exchange>, _ separator: StaticString) -> ByteView? {
+        if name.bit != 0 {
+            if x.head.fields.presentNames & name.bit == 0 { return nil }
+            if x.head.fields.repeatedNames & name.bit == 0 { return requestField(name, x) }
+        }
         var first: ByteView?
         var isJoined = false
         for i in 0..<x.fields.count where x.fields[i].known == name {

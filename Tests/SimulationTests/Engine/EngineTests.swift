@@ -94,7 +94,7 @@ import Testing
             scenario.peerCount = dice.pick(1...2)
             scenario.requestsEach = 10
             scenario.isPerfect = true
-            if dice.chance(0.3) { 
+            if dice.chance(0.3) {
                 // A request that crosses the last answer would reset it.
                 scenario.http = "keepalive_requests \(dice.pick(1...4)); lingering_close always;"
             }
