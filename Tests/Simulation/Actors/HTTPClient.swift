@@ -263,7 +263,8 @@ package final class HTTPClient: ConnectionScript {
         outstanding.removeFirst()
         finish(i, .whole)
         let head = records[i].head
-        let closes = withholdsBody || head?.field("connection")?.lowercased() == "close" || head?.startLine.hasPrefix("HTTP/1.0") == true
+        let closes = withholdsBody
+            || head?.field("connection")?.lowercased() == "close" || head?.startLine.hasPrefix("HTTP/1.0") == true
         withholdsBody = false
         if closes || closesEachTime || nextToSend == requests.count && outstanding.isEmpty {
             // What was sent after an answer that announces the close is not served (RFC 9112 9.6).

@@ -38,6 +38,8 @@ package struct Answer: Sendable {
     package var framing = Framing.length
     package var moment = Moment.afterRequest
     package var delayNs: UInt64 = 0
+    /// Between the head and a body with a length.
+    package var bodyDelayNs: UInt64 = 0
     /// Informational statuses sent before, such as 100 or 103.
     package var informational: [Int] = []
     package var ending = Ending.keepAlive
@@ -266,6 +268,15 @@ final class UpstreamConnection: ConnectionScript {
         }
         switch plan.fault {
         case .none:
+            if plan.bodyDelayNs > 0, case .length = plan.framing, upstream.records[i].answerBody.count > 0 {
+                let bodyCount = upstream.records[i].answerBody.count
+                connection.send(Array(bytes.dropLast(bodyCount)))
+                upstream.world.after(plan.bodyDelayNs) { [weak self] in
+                    self?.answerIsOut = true
+                    connection.send(Array(bytes.suffix(bodyCount)))
+                }
+                return
+            }
             connection.send(bytes)
             answerIsOut = true
         case .silence: upstream.records[i].outcome = .cut
@@ -329,6 +340,7 @@ extension [UInt8] {
     /// Where the head that follows `skipped` others ends, if that is within the first `limit` bytes.
     fileprivate func endOfHead(_ skipped: Int, limit: Int) -> Int? {
         guard limit >= 4 else { return nil }
-        return (4...Swift.max(4, Swift.min(limit, count))).filter { Array(self[$0 - 4..<$0]) == [13, 10, 13, 10] }.dropFirst(skipped).first
+        let places = 4...Swift.max(4, Swift.min(limit, count))
+        return places.filter { Array(self[$0 - 4..<$0]) == [13, 10, 13, 10] }.dropFirst(skipped).first
     }
 }

@@ -39,8 +39,8 @@ extension EngineRun {
             let ended = counters.completed + counters.abortedByClient + counters.failed
             if counters.requests != ended {
                 problems.append(
-                    "worker \(i) began \(counters.requests) requests and ended \(counters.completed) + \(counters.abortedByClient)"
-                        + " + \(counters.failed)")
+                    "worker \(i) began \(counters.requests) requests and ended \(counters.completed)"
+                        + " + \(counters.abortedByClient) + \(counters.failed)")
             }
             let statuses = (0..<6).reduce(0) { $0 + counters.statuses[$1] }
             if statuses != ended { problems.append("worker \(i) counts \(statuses) statuses of \(ended) requests") }
@@ -108,7 +108,8 @@ extension EngineRun {
             for (i, upstream) in upstreams.enumerated() where !upstream.seen(record.id).isEmpty {
                 // A later change may have come before the request arrived.
                 let mine = change.peers.contains(i) || changes.contains { $0.atNs >= record.startedNs && $0.peers.contains(i) }
-                if !mine { problems.append("\(record.id) began after the change to \(change.peers) and went to \(upstream.name)") }
+                if mine { continue }
+                problems.append("\(record.id) began after the change to \(change.peers) and went to \(upstream.name)")
             }
         }
         return problems

@@ -77,7 +77,9 @@ final class EngineRun {
             if stoppedAtNs != nil { return }
             let first = keeps ? upstreams.count - 1 : upstreams.count
             let peers = (first..<(first + count)).map { Self.peer($0) }
-            for (i, address) in peers.enumerated() where first + i >= upstreams.count { addUpstream("p\(first + i)", at: address) }
+            for (i, address) in peers.enumerated() where first + i >= upstreams.count {
+                addUpstream("p\(first + i)", at: address)
+            }
             do {
                 try proxy.publish(scenario.configuration(peers: peers), peers: peers.map { ("u", $0.description) })
                 changes.append((world.nowNs, first..<(first + count)))
@@ -111,9 +113,14 @@ final class EngineRun {
     }
 }
 
-/// Runs `count` seeds of a scenario and stops at the first that does not add up, with everything needed to replay it.
-func simulate(_ count: Int = 64, _ draw: (inout SplitMix64) -> EngineScenario, sourceLocation: SourceLocation = #_sourceLocation) throws {
-    for seed in simulationSeeds(count) {
+/// Runs `count` seeds of a scenario, and those `also` that once found something; stops at the first that does not add up, with
+/// everything needed to replay it.
+func simulate(
+    _ count: Int = 64, also: [UInt64] = [], sourceLocation: SourceLocation = #_sourceLocation,
+    _ draw: (inout SplitMix64) -> EngineScenario
+) throws {
+    let seeds = simulationSeeds(count)
+    for seed in seeds.count == 1 ? seeds : also + seeds {
         var dice = SplitMix64(seed: seed ^ 0x5CE)
         let problems = try EngineRun(seed, draw(&dice)).go()
         if problems.isEmpty { continue }

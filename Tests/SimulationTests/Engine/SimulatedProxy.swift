@@ -67,7 +67,8 @@ final class SimulatedProxy {
             parameters.shutdownTimeoutMs = process.shutdownTimeoutMs
             workers.append(
                 Worker(
-                    kernel: world.kernel, parameters: parameters, publisher: publisher, mailbox: Mailbox { box.kernel.eventSignal($0) },
+                    kernel: world.kernel, parameters: parameters, publisher: publisher,
+                    mailbox: Mailbox { box.kernel.eventSignal($0) },
                     counters: WorkerCounters(workerCount: count), listeners: sockets))
         }
     }
