@@ -69,7 +69,7 @@ extension Worker {
             let heir = findPool(named: pool.settings.name, in: fresh)
             while let u = upstreams.find(pool.oldest) {
                 unpark(u)
-                if let heir, let peer = findPeer(u.address, in: heir) {
+                if let heir, heir.settings.keepalive > 0, let peer = findPeer(u.address, in: heir) {
                     u.peer = peer
                     u.address = heir.settings.peers[Int(peer)].address
                     park(u, in: heir)

@@ -52,4 +52,5 @@ package struct ClientConnection: BitwiseCopyable {
     var discard = Handle.none
     /// For the timeouts of the connection between exchanges.
     var lingeringTimeoutMs: Int64 = 5_000
+    var keepaliveTimeoutMs: Int64 = 75_000
 }

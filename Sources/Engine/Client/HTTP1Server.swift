@@ -193,6 +193,7 @@ extension Worker {
     ) {
         c.exchange = nil
         c.lingeringTimeoutMs = location.lingeringTimeoutMs
+        c.keepaliveTimeoutMs = location.keepaliveTimeoutMs
         if keepAlive, !isStopping {
             if body.isComplete { return becomeIdle(c, location) }
             guard let (_, handle) = discards.insert(body) else { return closeClient(c) }
@@ -247,7 +248,7 @@ extension Worker {
                     if isStopping { return closeClient(c) }
                     c.hasNextRequest = !c.input.isEmpty
                     c.phase = .idle
-                    timers.set(c.timer, at: nowMs + 75_000)
+                    timers.set(c.timer, at: nowMs + c.keepaliveTimeoutMs)
                     // Put off rather than called: this may run inside the exchange before, or inside ten thousand pipelined ones.
                     ownInput(c)
                     return postRead(c)
