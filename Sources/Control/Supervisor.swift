@@ -4,6 +4,7 @@
 import CLinux
 import ConfigurationFile
 import Engine
+import Synchronization
 
 /// Why a server cannot start or reload. Nothing has changed.
 package enum StartFailure: Error, CustomStringConvertible {
@@ -26,9 +27,13 @@ package final class Supervisor: @unchecked Sendable {
     package let logs: LogFiles
     private let registry = PeerCounterRegistry()
     private let listeners = Listeners()
+    /// An embedding program may reload and shut down from different threads: one of start, reload and stop at a time.
+    private let changing = Mutex(())
     private var publisher: SnapshotPublisher?
     private var workers: [WorkerThread] = []
     private var revision: UInt64 = 0
+    /// A reload that comes after a stop must not open listeners again.
+    private var isStopping = false
 
     package init(options: ServerOptions, system: any SystemFiles = LinuxSystemFiles()) {
         self.options = options
@@ -57,6 +62,10 @@ package final class Supervisor: @unchecked Sendable {
     }
 
     package func start(_ built: BuiltConfiguration) throws(StartFailure) {
+        try changing.withLock { (_) throws(StartFailure) in try startAlone(built) }
+    }
+
+    private func startAlone(_ built: BuiltConfiguration) throws(StartFailure) {
         if let user = built.process.user, system.isRoot {
             let r = clinux_become(user, built.process.group)
             if r < 0 { throw .process("cannot become user \"\(user)\" (\(errnoWords(-r)))") }
@@ -80,6 +89,11 @@ package final class Supervisor: @unchecked Sendable {
 
     /// Reads the configuration anew and publishes it: atomic, and nothing changes when it is refused.
     package func reload(_ source: ServerOptions.Source? = nil) throws(StartFailure) {
+        try changing.withLock { (_) throws(StartFailure) in try reloadAlone(source) }
+    }
+
+    private func reloadAlone(_ source: ServerOptions.Source?) throws(StartFailure) {
+        if isStopping { throw .process("the server is stopping") }
         var options = options
         if let source { options.source = source }
         let parsed: ParsedConfiguration
@@ -103,8 +117,11 @@ package final class Supervisor: @unchecked Sendable {
 
     /// New connections are refused from now on: the workers let their listeners go too.
     package func stop(gracefully: Bool) {
-        listeners.close()
-        for worker in workers { worker.mailbox.post(gracefully ? .stopGracefully : .stopNow) }
+        changing.withLock { _ in
+            listeners.close()
+            isStopping = true
+            for worker in workers { worker.mailbox.post(gracefully ? .stopGracefully : .stopNow) }
+        }
     }
 
     /// While workers finish, a further TERM, INT or QUIT stops them at once: watched by a thread that nobody waits for.

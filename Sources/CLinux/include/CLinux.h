@@ -97,6 +97,8 @@ static inline int clinux_socket_name(int fd, void *address, uint32_t *length) {
 
 static inline int clinux_eventfd(void) { CLINUX_RESULT(int, eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)); }
 
+// O_TMPFILE, whose value differs between processors and whose public name hides behind _GNU_SOURCE.
+static inline int clinux_unnamed_temporary(void) { return __O_TMPFILE; }
 static inline int clinux_open(const char *path, int flags, mode_t mode) { CLINUX_RESULT(int, open(path, flags | O_CLOEXEC, mode)); }
 static inline ssize_t clinux_read(int fd, void *buffer, size_t count) { CLINUX_RESULT(ssize_t, read(fd, buffer, count)); }
 static inline ssize_t clinux_write(int fd, const void *buffer, size_t count) { CLINUX_RESULT(ssize_t, syscall(SYS_write, fd, buffer, count)); }

@@ -58,7 +58,7 @@ extension Worker {
         scratchText.value.append(0)
         if scratchText.overflowed { return nil }
         let fd = UnsafeRawPointer(scratchText.start).withMemoryRebound(to: CChar.self, capacity: scratchText.count) {
-            kernel.open($0, flags: O_RDWR | unnamedTemporaryFile, mode: 0o600)
+            kernel.open($0, flags: O_RDWR | clinux_unnamed_temporary(), mode: 0o600)
         }
         if fd < 0 {
             logProcess(.crit, "cannot make a temporary file in", folder, errno: -fd)
@@ -67,6 +67,3 @@ extension Worker {
         return fd
     }
 }
-
-/// O_TMPFILE, which glibc shows only under _GNU_SOURCE.
-private let unnamedTemporaryFile: Int32 = 0o20200000

@@ -112,6 +112,7 @@ extension Worker {
             return
         }
         nextConnectionNumber += 1
+        counts.acceptedConnections += 1
         c.handle = handle
         c.phase = .idle
         c.stream.fd = fd
@@ -128,7 +129,6 @@ extension Worker {
             return
         }
         if address.family != .unix { _ = kernel.setOption(fd, level: Int32(IPPROTO_TCP), name: TCP_NODELAY, value: 1) }
-        counts.acceptedConnections += 1
         let server = c.defaultServer(in: self)
         timers.set(c.timer, at: nowMs + (server?.clientHeaderTimeoutMs ?? 60_000))
     }
