@@ -21,12 +21,13 @@ let package = Package(
         .target(name: "HTTPMessage", dependencies: ["Bytes"], swiftSettings: pure),
         .target(name: "ConfigurationFile", swiftSettings: pure),
         .target(name: "Balancing", dependencies: ["Bytes"], swiftSettings: pure),
+        .target(name: "AdminAPI", swiftSettings: pure),
 
         // Floor 2: the data path.
         .target(name: "Engine", dependencies: ["CLinux", "CPCRE2", "CZlib", "Bytes", "HTTPMessage", "Balancing"]),
 
         // Floor 3: what the operator touches.
-        .target(name: "Control", dependencies: ["CLinux", "Bytes", "HTTPMessage", "ConfigurationFile", "Balancing", "Engine"]),
+        .target(name: "Control", dependencies: ["AdminAPI", "CLinux", "Bytes", "HTTPMessage", "ConfigurationFile", "Balancing", "Engine"]),
 
         // Floor 4: products.
         .target(name: "Switchback", dependencies: ["ConfigurationFile", "Control", "Engine"]),

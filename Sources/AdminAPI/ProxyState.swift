@@ -1,0 +1,82 @@
+// What can be changed while the proxy runs: the named upstreams with their servers, and the splits among them.
+// Read from the configuration, replaced through the admin API, kept by the journal. Plain values; they decide nothing.
+
+/// All pools and splits of one revision. Names are unique across `upstreams` and `splits` together.
+public struct ProxyState: Sendable, Equatable {
+    /// By name. Order means nothing; whatever lists them sorts by name.
+    public var upstreams: [String: UpstreamState]
+    public var splits: [String: SplitState]
+
+    public init(upstreams: [String: UpstreamState] = [:], splits: [String: SplitState] = [:]) {
+        self.upstreams = upstreams
+        self.splits = splits
+    }
+}
+
+/// One `upstream NAME {}`.
+public struct UpstreamState: Sendable, Equatable {
+    /// The balancing directive as the configuration writes it: `round_robin`, `least_conn`, `ip_hash`, `random`, `random two least_conn`,
+    /// `hash $uri`, `hash $uri consistent`.
+    public var balance = "round_robin"
+    /// Idle connections each worker keeps; nil: the default, kept for each location apart.
+    public var keepalive: Int?
+    public var keepaliveIsLocal = false
+    public var keepaliveRequests = 1000
+    public var keepaliveTimeMs: Int64 = 3_600_000
+    public var keepaliveTimeoutMs: Int64 = 60_000
+    /// `sticky cookie ...` as the configuration writes it behind the word `sticky`; nil: none.
+    public var sticky: String?
+    public var servers: [ServerState]
+    /// The id the next new server is given. Ids are never used twice in an upstream.
+    public var nextServerID = 0
+
+    public init(servers: [ServerState] = []) { self.servers = servers }
+}
+
+/// One `server` of an upstream. Field names in JSON are those of NGINX Plus's API.
+public struct ServerState: Sendable, Equatable {
+    /// Unique in its upstream and stable over changes: given when a server of this address first appears.
+    public var id = -1
+    /// `host:port`, `[IPv6]:port` or `unix:/path`, as configured.
+    public var server: String
+    /// 0: takes no new requests, whoever asks, until it has weight again.
+    public var weight = 1
+    public var maxConns = 0
+    public var maxFails = 1
+    public var failTimeoutMs: Int64 = 10_000
+    public var backup = false
+    public var down = false
+    /// Only requests stuck to it by session.
+    public var drain = false
+
+    public init(server: String) { self.server = server }
+}
+
+/// One `split NAME {}`: a named, weighted choice among upstreams.
+public struct SplitState: Sendable, Equatable {
+    /// Shares of their sum by the variant's name, which is the name of an upstream.
+    public var weights: [String: Int]
+    /// Templates; the first that is not empty names the user. None: every request for itself.
+    public var key: [String]
+    /// A template whose value, when it is the name of a variant, decides.
+    public var force: String?
+    /// Gives a visitor without a key one.
+    public var assign: AssignState?
+
+    public init(weights: [String: Int], key: [String] = [], force: String? = nil, assign: AssignState? = nil) {
+        self.weights = weights
+        self.key = key
+        self.force = force
+        self.assign = assign
+    }
+}
+
+/// `assign cookie=NAME max_age=30d`.
+public struct AssignState: Sendable, Equatable {
+    public var cookie: String
+    public var maxAgeSeconds: Int64
+    public init(cookie: String, maxAgeSeconds: Int64) {
+        self.cookie = cookie
+        self.maxAgeSeconds = maxAgeSeconds
+    }
+}

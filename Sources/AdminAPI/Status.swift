@@ -1,0 +1,79 @@
+// The state of the running proxy at one moment, and the events of its life.
+// Answered by /status and /events; shown by proxyctl status and proxyctl events.
+
+public struct Status: Sendable, Equatable {
+    public var version = ""
+    public var revision: UInt64 = 0
+    public var processID: Int32 = 0
+    public var startedAtMs: Int64 = 0
+    public var nowMs: Int64 = 0
+    public var workers = 0
+    public var connections: UInt64 = 0
+    /// Since the start.
+    public var requests = RequestAccount()
+    public var upstreams: [UpstreamStatus] = []
+    public var splits: [SplitStatus] = []
+    /// `on`, `off`, or why the journal cannot be written.
+    public var journal = "off"
+    public init() {}
+}
+
+public struct UpstreamStatus: Sendable, Equatable {
+    public var name: String
+    public var servers: [ServerStatus] = []
+    public init(name: String) { self.name = name }
+}
+
+public struct ServerStatus: Sendable, Equatable {
+    public var id: Int
+    public var server: String
+    public var weight: Int
+    public var backup = false
+    /// `up`, `failed` (out after failures), `down`, `drain`, `busy` (at max_conns).
+    public var state = "up"
+    public var inFlight = 0
+    /// Tries given to it, those that failed, and its answers 5xx, since its counters were made.
+    public var requests = 0
+    public var failures = 0
+    public var errors = 0
+    public init(id: Int, server: String, weight: Int) {
+        self.id = id
+        self.server = server
+        self.weight = weight
+    }
+}
+
+public struct SplitStatus: Sendable, Equatable {
+    public var name: String
+    public var weights: [String: Int]
+    public var isHeld = false
+    public var holding = 0
+    public init(name: String, weights: [String: Int]) {
+        self.name = name
+        self.weights = weights
+    }
+}
+
+/// One line of /events.
+public struct Event: Sendable, Equatable {
+    public enum Kind: String, Sendable, CaseIterable {
+        case revision, drainBegan = "drain-began", drained, held, released, serverFailed = "server-failed", serverRecovered = "server-recovered"
+        case reloadRefused = "reload-refused", conflict
+    }
+    /// Counts from 1 in a process; `Last-Event-ID` takes up from it.
+    public var id: UInt64
+    public var kind: Kind
+    public var atMs: Int64
+    public var revision: UInt64
+    /// An upstream, a split or a server, by the kind; empty: the proxy.
+    public var subject: String
+    public var text: String
+    public init(id: UInt64, kind: Kind, atMs: Int64, revision: UInt64, subject: String, text: String) {
+        self.id = id
+        self.kind = kind
+        self.atMs = atMs
+        self.revision = revision
+        self.subject = subject
+        self.text = text
+    }
+}
