@@ -1,6 +1,7 @@
 // From directives to a snapshot: walks the blocks, lets each directive set its draft, freezes the drafts.
 // Called by the supervisor at start, at -t and at reload. It reads no file but through `SystemFiles`, and changes nothing but itself.
 
+import AdminAPI
 import Balancing
 import Bytes
 import ConfigurationFile
@@ -20,10 +21,16 @@ package struct ProcessSettings: Sendable {
 
 /// What a configuration comes to.
 package struct BuiltConfiguration {
-    package var snapshot: Snapshot
+    package var routes: Routes
+    /// The upstreams and splits it names.
+    package var state: ProxyState
     package var process: ProcessSettings
     package var listens: [ListenAddress: ListenOptions]
     package var warnings: [Diagnostic]
+    /// Of the hosts that its servers name.
+    var addresses: [String: [ResolvedAddress]]
+    /// Where its upstreams stand, for what is found wrong with them later.
+    var places: [String: Position]
 }
 
 package final class SnapshotBuilder {
@@ -37,10 +44,14 @@ package final class SnapshotBuilder {
 
     var servers: [ServerDraft] = []
     var locations: [LocationDraft] = []
-    var upstreams: [UpstreamDraft] = []
-    var upstreamIndex: [String: Int] = [:]
+    var upstreams: [String: UpstreamDraft] = [:]
+    var splits: [String: SplitDraft] = [:]
+    /// The names in `proxy_pass`: a slot each, with where it was first named.
+    var slots: [(name: String, word: Word)] = []
+    var slotIndex: [String: Int] = [:]
+    var addresses: [String: [ResolvedAddress]] = [:]
     var maps: [MapSettings] = []
-    var splits: [SplitClientsSettings] = []
+    var splitClients: [SplitClientsSettings] = []
     var regexes: [RegularExpression] = []
     var variables = VariableNames()
     var formats: [String: (template: Template, escaping: Escaping)] = [:]
@@ -50,20 +61,21 @@ package final class SnapshotBuilder {
     var typeTables: [(types: [(fileExtension: String, type: String)], table: MediaTypes)] = []
     /// The rows of peers that were there before, so that counters live on.
     let counters: PeerCounterRegistry
-    let revision: UInt64
+    /// Upstreams and splits that were made at run time: a location may name them, too.
+    let runtimeNames: Set<String>
 
-    package init(system: any SystemFiles, logs: LogFiles, counters: PeerCounterRegistry, revision: UInt64) {
+    package init(system: any SystemFiles, logs: LogFiles, counters: PeerCounterRegistry, runtimeNames: Set<String> = []) {
         self.system = system
         self.logs = logs
         self.counters = counters
-        self.revision = revision
+        self.runtimeNames = runtimeNames
     }
 
     /// Everything or nothing: on an error nothing has changed.
     package func build(_ directives: [Directive]) throws(Diagnostic) -> BuiltConfiguration {
         try variables.declare(directives)
         maps = variables.mapSlots.map { MapSettings(source: .empty, slot: $0) }
-        splits = [SplitClientsSettings](
+        splitClients = [SplitClientsSettings](
             repeating: SplitClientsSettings(source: .empty, parts: .empty, slot: -1), count: variables.splitCount)
         let server = ServerDraft(
             settings: ServerSettings(settings: arena.freeze(LocationSettings()), locations: .empty, namedLocations: .empty))
@@ -79,11 +91,14 @@ package final class SnapshotBuilder {
                 at: Position(file: directives.first?.position.file ?? "the configuration"), directive: "events",
                 "no \"events\" section in configuration", found: "none", expected: "events { }")
         }
-        try finishUpstreams()
+        let state = try finishState()
+        let implicit = try implicitUpstreams()
         let listens = try freeze()
-        let peers = upstreams.map { UpstreamPeers(algorithm: $0.algorithm, peers: $0.specs, ring: $0.ring) }
-        let snapshot = Snapshot(revision: revision, root: root, upstreams: peers, arena: arena, owned: owned + logs.opened)
-        return BuiltConfiguration(snapshot: snapshot, process: process, listens: listens, warnings: warnings)
+        let routes = Routes(
+            root: root, slots: slots.map(\.name), implicit: implicit, variables: variables, arena: arena, owned: owned + logs.opened)
+        return BuiltConfiguration(
+            routes: routes, state: state, process: process, listens: listens, warnings: warnings, addresses: addresses,
+            places: upstreams.mapValues(\.position).merging(splits.mapValues(\.position)) { first, _ in first })
     }
 
     // MARK: Blocks
@@ -190,34 +205,24 @@ package final class SnapshotBuilder {
     // MARK: Values
 
     func template(_ word: Word, of directive: String) throws(Diagnostic) -> Template {
-        var parts: [Engine.TemplatePart] = []
-        for part in try word.template(of: directive) {
-            switch part {
-            case .literal(let bytes):
-                parts.append(Engine.TemplatePart(literal: arena.freeze(bytes: bytes), variable: Variable(.none)))
-            case .variable(let name):
-                parts.append(Engine.TemplatePart(literal: .empty, variable: try variable(name, at: word, of: directive)))
-            case .capture(let n):
-                parts.append(Engine.TemplatePart(literal: .empty, variable: Variable(.capture, index: Int32(n))))
-            }
-        }
-        return Template(parts: arena.freeze(parts))
+        let (template, used) = try TemplateCompiler(variables: variables, arena: arena).template(word, of: directive)
+        for variable in used { note(variable) }
+        return template
     }
 
     func variable(_ name: String, at word: Word, of directive: String) throws(Diagnostic) -> Variable {
-        if let own = variables.find(name) { return own }
-        guard let variable = Variable.named(name, arena: arena) else {
-            throw Diagnostic(
-                at: word.position, directive: directive, "unknown \"\(name)\" variable", found: "$\(name)",
-                expected: "a variable of nginx, or one that set, map or a named group of an expression defines",
-                hint: nearestName(to: name, among: Array(Variable.builtIn.keys) + variables.names).map { "did you mean \"$\($0)\"?" })
-        }
+        let variable = try TemplateCompiler(variables: variables, arena: arena).variable(name, at: word, of: directive)
+        note(variable)
+        return variable
+    }
+
+    /// Heads are kept after they have gone only where a variable reads them.
+    private func note(_ variable: Variable) {
         switch variable.kind {
         case .sentHTTPName: root.keepsSentHead = true
         case .upstreamHTTPName, .upstreamCookieName, .upstreamTrailerName: root.keepsUpstreamHead = true
         default: break
         }
-        return variable
     }
 
     func regex(_ pattern: Word, ignoringCase: Bool, of directive: String) throws(Diagnostic) -> Int32 {

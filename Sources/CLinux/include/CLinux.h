@@ -187,6 +187,16 @@ static inline int64_t clinux_realtime_ns(void) {
     clock_gettime(CLOCK_REALTIME, &t);
     return (int64_t)t.tv_sec * 1000000000 + (int64_t)t.tv_nsec;
 }
+// The user at the other end of a unix socket, or -1.
+int clinux_peer_user(int fd);
+
+// Counters that one thread writes and others read: relaxed, without a locked instruction.
+static inline void clinux_count_add(uint64_t *cell, uint64_t n) {
+    __atomic_store_n(cell, __atomic_load_n(cell, __ATOMIC_RELAXED) + n, __ATOMIC_RELAXED);
+}
+static inline void clinux_count_set(uint64_t *cell, uint64_t n) { __atomic_store_n(cell, n, __ATOMIC_RELEASE); }
+static inline uint64_t clinux_count_read(const uint64_t *cell) { return __atomic_load_n(cell, __ATOMIC_ACQUIRE); }
+
 // Fills the buffer with the kernel's random bytes, or returns -errno.
 int clinux_random(void *buffer, size_t count);
 

@@ -1,6 +1,7 @@
 // The one way into a running loop from another thread: a list behind a mutex and an eventfd that wakes the loop.
 // Written by Control (stop, reopen, a new snapshot), emptied by the worker at the start of a turn.
 
+import Bytes
 import Synchronization
 
 /// What another thread asks of a worker.
@@ -9,6 +10,10 @@ package enum WorkerCommand: Sendable {
     case adoptSnapshot
     /// Wait on these sockets and on no others.
     case listen([ListeningSocket])
+    /// An answer of the control side, or a part of one, for the exchange that handed its request over.
+    case admin(Handle, AdminPart)
+    /// Nothing but to wake the loop, whose duty has something to do.
+    case wake
     /// Finish what is in flight, close idle connections, then end the loop.
     case stopGracefully
     /// Close everything and end the loop.
