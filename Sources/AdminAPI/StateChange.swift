@@ -70,9 +70,9 @@ extension StateChange {
     ) throws(Problem) -> ProxyState {
         let next = ProxyState(upstreams: upstreams, splits: splits ?? state.splits)
         for (name, split) in next.splits.sorted(by: { $0.key < $1.key }) {
-            if upstreams[name] != nil { throw nameTaken(name, by: "split", at: StateText.pointer("upstreams", name)) }
+            if upstreams[name] != nil { throw nameTaken(name, by: "split", at: JSONPointer(["upstreams", name]).text) }
             if splits != nil {
-                try checkVariants(of: split, name, in: next, at: StateText.pointer("splits", name))
+                try checkVariants(of: split, name, in: next, at: JSONPointer(["splits", name]).text)
             } else if let variant = split.weights.keys.sorted().first(where: { upstreams[$0] == nil }) {
                 throw variantInUse(variant, by: next.splits(using: variant), at: "/upstreams")
             }
@@ -86,10 +86,10 @@ extension StateChange {
             guard split.weights[variant] != nil else {
                 let isUpstream = state.upstreams[variant] != nil
                 throw Problem(
-                    .unknownVariant, "The split \(Naming.quoted(name)) has no variant \(Naming.quoted(variant)).",
-                    hint: Naming.listed("variants", Naming.nearest(to: variant, split.weights.keys))
-                        + (isUpstream ? " PUT the split to add one." : ""),
-                    pointer: StateText.pointer("weights", variant))
+                    .unknownVariant, "the split \(Naming.quoted(name)) has no variant \(Naming.quoted(variant))",
+                    hint: Naming.listed("variant", Naming.nearest(to: variant, split.weights.keys))
+                        + (isUpstream ? "; PUT the split to add one" : ""),
+                    pointer: JSONPointer(["weights", variant]).text)
             }
             split.weights[variant] = weight
         }
@@ -101,29 +101,29 @@ extension StateChange {
     private func checkVariants(of split: SplitState, _ name: String, in state: ProxyState, at place: String) throws(Problem) {
         for variant in split.weights.keys.sorted() where state.upstreams[variant] == nil {
             throw Problem(
-                .unknownVariant, "The variant \(Naming.quoted(variant)) of the split \(Naming.quoted(name)) is no upstream.",
-                hint: Naming.listed("upstreams", Naming.nearest(to: variant, state.upstreams.keys)),
-                pointer: place + StateText.pointer("weights", variant))
+                .unknownVariant, "the variant \(Naming.quoted(variant)) of the split \(Naming.quoted(name)) is no upstream",
+                hint: Naming.listed("upstream", Naming.nearest(to: variant, state.upstreams.keys)),
+                pointer: place + JSONPointer(["weights", variant]).text)
         }
         if split.weights.values.allSatisfy({ $0 <= 0 }) {
             throw Problem(
                 .allWeightsZero,
-                "No variant of the split \(Naming.quoted(name)) would have weight, so no request could go anywhere.",
-                hint: "Give one variant a weight above 0.", pointer: place + "/weights")
+                "no variant of the split \(Naming.quoted(name)) would have weight, so no request could go anywhere",
+                hint: "give one variant a weight above 0", pointer: place + "/weights")
         }
     }
 
     /// `kind`: of what has the name already.
     private func nameTaken(_ name: String, by kind: String, at pointer: String? = nil) -> Problem {
         Problem(
-            .nameInUse, "\(Naming.quoted(name)) is the name of \(kind == "upstream" ? "an" : "a") \(kind).",
-            hint: "Upstreams and splits share their names: choose another.", pointer: pointer)
+            .nameInUse, "\(Naming.quoted(name)) is the name of \(kind == "upstream" ? "an" : "a") \(kind)",
+            hint: "upstreams and splits share their names: choose another", pointer: pointer)
     }
 
     private func variantInUse(_ name: String, by splits: [String], at pointer: String? = nil) -> Problem {
         let users = "the split\(splits.count == 1 ? "" : "s") \(Naming.enumerated(splits))"
         return Problem(
-            .nameInUse, "The upstream \(Naming.quoted(name)) is a variant of \(users).", hint: "Take it out of \(users) first.",
+            .nameInUse, "the upstream \(Naming.quoted(name)) is a variant of \(users)", hint: "take it out of \(users) first",
             pointer: pointer)
     }
 }
@@ -145,7 +145,7 @@ extension UpstreamState {
             }
         }
         var upstream = self
-        upstream.servers[i] = servers[i].patched(patch)
+        patch.apply(to: &upstream.servers[i])
         return upstream
     }
 
@@ -153,8 +153,8 @@ extension UpstreamState {
         guard let i = index(of: key) else { throw noServer(key, in: name) }
         if servers.count == 1 {
             throw Problem(
-                .noServers, "\(Naming.quoted(servers[i].server)) is the last server of the upstream \(Naming.quoted(name)).",
-                hint: "Add another server first, set this one to drain, or delete the upstream.")
+                .noServers, "\(Naming.quoted(servers[i].server)) is the last server of the upstream \(Naming.quoted(name))",
+                hint: "add another server first, set this one to drain, or delete the upstream")
         }
         var upstream = self
         upstream.servers.remove(at: i)
@@ -164,7 +164,7 @@ extension UpstreamState {
     private func duplicate(_ server: ServerState, in name: String) -> Problem {
         Problem(
             .duplicateServer,
-            "The upstream \(Naming.quoted(name)) has the server \(Naming.quoted(server.server)) already: its id is \(server.id).",
-            hint: "PATCH that one.", pointer: "/server")
+            "the upstream \(Naming.quoted(name)) has the server \(Naming.quoted(server.server)) already, with the id \(server.id)",
+            hint: "PATCH that one", pointer: "/server")
     }
 }

@@ -5,67 +5,68 @@
 /// An upstream, split, variant or server that one side lacks is one difference with the whole of it as its value.
 /// Servers in another order are a change of `/upstreams/NAME/servers`: balancing by hash goes by it.
 public func differences(from: ProxyState, to: ProxyState) -> [StateDifference] {
-    var found: [StateDifference] = []
+    var list = DifferenceList()
     for name in Set(from.splits.keys).union(to.splits.keys).sorted() where from.splits[name] != to.splits[name] {
-        let place = StateText.pointer("splits", name)
+        let place = JSONPointer(["splits", name])
         if let old = from.splits[name], let new = to.splits[name] {
-            appendFields(old.fieldTexts, new.fieldTexts, at: place, to: &found)
+            list.append(old.fieldTexts, new.fieldTexts, place)
+            let weights = place.appending("weights")
             for variant in Set(old.weights.keys).union(new.weights.keys).sorted() {
-                append(
-                    from: old.weights[variant].map { "\($0)" }, to: new.weights[variant].map { "\($0)" },
-                    place + StateText.pointer("weights", variant),
-                    to: &found)
+                list.append(
+                    old.weights[variant].map { "\($0)" }, new.weights[variant].map { "\($0)" }, weights.appending(variant))
             }
         } else {
-            append(from: from.splits[name]?.jsonText, to: to.splits[name]?.jsonText, place, to: &found)
+            list.append(from.splits[name]?.briefText, to.splits[name]?.briefText, place)
         }
     }
     for name in Set(from.upstreams.keys).union(to.upstreams.keys).sorted() where from.upstreams[name] != to.upstreams[name] {
-        let place = StateText.pointer("upstreams", name)
+        let place = JSONPointer(["upstreams", name])
         if let old = from.upstreams[name], let new = to.upstreams[name] {
-            let isBeforeServers = { (field: (name: String, text: String?)) in field.name < "servers" }
-            appendFields(old.fieldTexts.filter(isBeforeServers), new.fieldTexts.filter(isBeforeServers), at: place, to: &found)
-            appendServers(of: old, new, at: place + "/servers", to: &found)
-            appendFields(
-                old.fieldTexts.filter { !isBeforeServers($0) }, new.fieldTexts.filter { !isBeforeServers($0) }, at: place,
-                to: &found)
+            list.append(old.fieldTexts, new.fieldTexts, place, before: "servers")
+            list.append(old, new, place.appending("servers"))
+            list.append(old.fieldTexts, new.fieldTexts, place, after: "servers")
         } else {
-            append(from: from.upstreams[name]?.jsonText, to: to.upstreams[name]?.jsonText, place, to: &found)
+            list.append(from.upstreams[name]?.briefText, to.upstreams[name]?.briefText, place)
         }
     }
-    return found
+    return list.differences
 }
 
-private func appendServers(of old: UpstreamState, _ new: UpstreamState, at place: String, to found: inout [StateDifference]) {
-    let oldNames = old.serverNames
-    let newNames = new.serverNames
-    let oldServers = Dictionary(zip(oldNames, old.servers), uniquingKeysWith: { first, _ in first })
-    let newServers = Dictionary(zip(newNames, new.servers), uniquingKeysWith: { first, _ in first })
-    if oldNames.filter({ newServers[$0] != nil }) != newNames.filter({ oldServers[$0] != nil }) {
-        append(from: old.orderText, to: new.orderText, place, to: &found)
+private struct DifferenceList {
+    var differences: [StateDifference] = []
+
+    mutating func append(_ from: String?, _ to: String?, _ place: JSONPointer) {
+        if from == to { return }
+        let kind: StateDifference.Kind = from == nil ? .added : to == nil ? .removed : .changed
+        differences.append(StateDifference(kind, place.text, from: from, to: to))
     }
-    for name in Set(oldNames).union(newNames).sorted() {
-        let serverPlace = place + StateText.pointer(name)
-        if let before = oldServers[name], let after = newServers[name] {
-            if before != after { appendFields(before.fieldTexts, after.fieldTexts, at: serverPlace, to: &found) }
-        } else {
-            append(from: oldServers[name]?.jsonText, to: newServers[name]?.jsonText, serverPlace, to: &found)
+
+    /// Fields of the object at `place` whose names sort before `before` and after `after`.
+    mutating func append(
+        _ old: [FieldText], _ new: [FieldText], _ place: JSONPointer, before: String = "\u{7F}", after: String = ""
+    ) {
+        let oldTexts = Dictionary(old.map { ($0.name, $0.text) }, uniquingKeysWith: { first, _ in first })
+        let newTexts = Dictionary(new.map { ($0.name, $0.text) }, uniquingKeysWith: { first, _ in first })
+        for name in Set(oldTexts.keys).union(newTexts.keys).sorted() where name < before && name > after {
+            append(oldTexts[name], newTexts[name], place.appending(name))
         }
     }
-}
 
-/// Both lists have the same names in the same order.
-private func appendFields(
-    _ old: [(name: String, text: String?)], _ new: [(name: String, text: String?)], at place: String,
-    to found: inout [StateDifference]
-) {
-    for (before, after) in zip(old, new) {
-        append(from: before.text, to: after.text, place + StateText.pointer(before.name), to: &found)
+    /// Servers of an upstream; `place`: of the list.
+    mutating func append(_ old: UpstreamState, _ new: UpstreamState, _ place: JSONPointer) {
+        let oldNames = old.serverNames
+        let newNames = new.serverNames
+        let oldServers = Dictionary(zip(oldNames, old.servers), uniquingKeysWith: { first, _ in first })
+        let newServers = Dictionary(zip(newNames, new.servers), uniquingKeysWith: { first, _ in first })
+        if oldNames.filter({ newServers[$0] != nil }) != newNames.filter({ oldServers[$0] != nil }) {
+            append(old.orderText, new.orderText, place)
+        }
+        for name in Set(oldNames).union(newNames).sorted() {
+            if let before = oldServers[name], let after = newServers[name] {
+                if before != after { append(before.fieldTexts, after.fieldTexts, place.appending(name)) }
+            } else {
+                append(oldServers[name]?.briefText, newServers[name]?.briefText, place.appending(name))
+            }
+        }
     }
-}
-
-private func append(from: String?, to: String?, _ pointer: String, to found: inout [StateDifference]) {
-    if from == to { return }
-    let kind: StateDifference.Kind = from == nil ? .added : to == nil ? .removed : .changed
-    found.append(StateDifference(kind, pointer, from: from, to: to))
 }

@@ -16,15 +16,15 @@ extension ProxyState {
     func noUpstream(_ name: String) -> Problem {
         let hint =
             splits[name] == nil
-            ? Naming.listed("upstreams", Naming.nearest(to: name, upstreams.keys)) : "That is the name of a split."
-        return Problem(.notFound, "There is no upstream \(Naming.quoted(name)).", hint: hint)
+            ? Naming.listed("upstream", Naming.nearest(to: name, upstreams.keys)) : "that is the name of a split"
+        return Problem(.notFound, "there is no upstream \(Naming.quoted(name))", hint: hint)
     }
 
     func noSplit(_ name: String) -> Problem {
         let hint =
             upstreams[name] == nil
-            ? Naming.listed("splits", Naming.nearest(to: name, splits.keys)) : "That is the name of an upstream."
-        return Problem(.notFound, "There is no split \(Naming.quoted(name)).", hint: hint)
+            ? Naming.listed("split", Naming.nearest(to: name, splits.keys)) : "that is the name of an upstream"
+        return Problem(.notFound, "there is no split \(Naming.quoted(name))", hint: hint)
     }
 }
 
@@ -44,23 +44,23 @@ extension UpstreamState {
             let byText = Dictionary(servers.map { ($0.server, $0) }, uniquingKeysWith: { first, _ in first })
             nearestServers = Naming.nearest(to: text, byText.keys).compactMap { byText[$0] }
         }
-        let list = Naming.listed("servers", nearestServers.map { "\($0.server) (id \($0.id))" }, isQuoted: false)
-        return Problem(.notFound, "The upstream \(Naming.quoted(name)) has no server \(wanted).", hint: list)
+        let list = Naming.listed("server", nearestServers.map { "\($0.server) (id \($0.id))" }, isQuoted: false)
+        return Problem(.notFound, "the upstream \(Naming.quoted(name)) has no server \(wanted)", hint: list)
     }
 }
 
 /// How problems name things.
 enum Naming {
-    /// `The upstreams are "blue", "green" and 5 more.`: at most ten of `names`, in their order.
+    /// `the upstreams are "blue", "green" and 5 more`: at most ten of `names`, in their order.
     static func listed(_ kind: String, _ names: [String], isQuoted: Bool = true) -> String {
         let shownMax = 10
         let shown = names.prefix(shownMax).map { isQuoted ? quoted($0) : $0 }
         if names.count > shownMax {
-            return "The \(kind) are \(shown.joined(separator: ", ")) and \(names.count - shownMax) more."
+            return "the \(kind)s are \(shown.joined(separator: ", ")) and \(names.count - shownMax) more"
         }
-        guard let last = shown.last else { return "There are no \(kind)." }
-        if shown.count == 1 { return "The only one of the \(kind) is \(last)." }
-        return "The \(kind) are \(shown.dropLast().joined(separator: ", ")) and \(last)."
+        guard let last = shown.last else { return "there are no \(kind)s" }
+        if shown.count == 1 { return "the only \(kind) is \(last)" }
+        return "the \(kind)s are \(shown.dropLast().joined(separator: ", ")) and \(last)"
     }
 
     /// `"app"` or `"app", "api" and "web"`.

@@ -37,7 +37,7 @@ private struct Phrase {
 private func phrases(of differences: [StateDifference]) -> [Phrase] {
     var all: [Phrase] = []
     var i = 0
-    let paths = differences.map { StateText.pointerWords($0.pointer) }
+    let paths = differences.map { words(of: $0.pointer) }
     while i < differences.count {
         var end = i + 1
         while end < differences.count, paths[end].prefix(2) == paths[i].prefix(2) { end += 1 }
@@ -67,6 +67,9 @@ private func splitPhrase(_ path: [String], _ difference: StateDifference) -> Phr
     }
     return Phrase(subject: subject, text: "\(path[2]) \(transition(difference))")
 }
+
+/// A pointer that is none is one word.
+private func words(of pointer: String) -> [String] { JSONPointer(pointer)?.tokens ?? [pointer] }
 
 /// Of one upstream: its fields, servers that changed, those that came, those that went.
 private func upstreamPhrases(_ differences: [(path: [String], difference: StateDifference)]) -> [Phrase] {

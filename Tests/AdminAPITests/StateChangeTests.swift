@@ -75,36 +75,36 @@ import Testing
 
     static let refused: [Refused] = [
         Refused(
-            change: .putUpstream("app", upstream("a")), kind: .nameInUse, detail: "\"app\" is the name of a split.",
-            hint: "Upstreams and splits share their names: choose another."),
+            change: .putUpstream("app", upstream("a")), kind: .nameInUse, detail: "\"app\" is the name of a split",
+            hint: "upstreams and splits share their names: choose another"),
         Refused(
             change: .putSplit("blue", SplitState(weights: ["green": 1])), kind: .nameInUse,
-            detail: "\"blue\" is the name of an upstream.",
-            hint: "Upstreams and splits share their names: choose another."),
+            detail: "\"blue\" is the name of an upstream",
+            hint: "upstreams and splits share their names: choose another"),
         Refused(
-            change: .deleteUpstream("gren"), kind: .notFound, detail: "There is no upstream \"gren\".",
-            hint: "The upstreams are \"green\" and \"blue\"."),
+            change: .deleteUpstream("gren"), kind: .notFound, detail: "there is no upstream \"gren\"",
+            hint: "the upstreams are \"green\" and \"blue\""),
         Refused(
-            change: .deleteUpstream("app"), kind: .notFound, detail: "There is no upstream \"app\".",
-            hint: "That is the name of a split."),
+            change: .deleteUpstream("app"), kind: .notFound, detail: "there is no upstream \"app\"",
+            hint: "that is the name of a split"),
         Refused(
-            change: .deleteUpstream("blue"), kind: .nameInUse, detail: "The upstream \"blue\" is a variant of the split \"app\".",
-            hint: "Take it out of the split \"app\" first."),
+            change: .deleteUpstream("blue"), kind: .nameInUse, detail: "the upstream \"blue\" is a variant of the split \"app\"",
+            hint: "take it out of the split \"app\" first"),
         Refused(
-            change: .addServer(upstream: "blu\n", server("a")), kind: .notFound, detail: "There is no upstream \"blu?\".",
-            hint: "The upstreams are \"blue\" and \"green\"."),
+            change: .addServer(upstream: "blu\n", server("a")), kind: .notFound, detail: "there is no upstream \"blu?\"",
+            hint: "the upstreams are \"blue\" and \"green\""),
         Refused(
             change: .addServer(upstream: "blue", server("127.0.0.1:03001")), kind: .duplicateServer,
-            detail: "The upstream \"blue\" has the server \"127.0.0.1:3001\" already: its id is 0.", hint: "PATCH that one.",
+            detail: "the upstream \"blue\" has the server \"127.0.0.1:3001\" already, with the id 0", hint: "PATCH that one",
             pointer: "/server"),
         Refused(
             change: .patchServer(upstream: "blue", .id(7), patch), kind: .notFound,
-            detail: "The upstream \"blue\" has no server with the id 7.",
-            hint: "The servers are 127.0.0.1:3002 (id 1) and 127.0.0.1:3001 (id 0)."),
+            detail: "the upstream \"blue\" has no server with the id 7",
+            hint: "the servers are 127.0.0.1:3002 (id 1) and 127.0.0.1:3001 (id 0)"),
         Refused(
             change: .patchServer(upstream: "green", .address("127.0.0.1:4002"), patch), kind: .notFound,
-            detail: "The upstream \"green\" has no server \"127.0.0.1:4002\".",
-            hint: "The only one of the servers is 127.0.0.1:4001 (id 0)."),
+            detail: "the upstream \"green\" has no server \"127.0.0.1:4002\"",
+            hint: "the only server is 127.0.0.1:4001 (id 0)"),
         Refused(
             change: .patchServer(
                 upstream: "blue", .id(0),
@@ -113,54 +113,54 @@ import Testing
                     patch.server = "127.0.0.1:3002"
                     return patch
                 }()), kind: .duplicateServer,
-            detail: "The upstream \"blue\" has the server \"127.0.0.1:3002\" already: its id is 1.",
-            hint: "PATCH that one.", pointer: "/server"),
+            detail: "the upstream \"blue\" has the server \"127.0.0.1:3002\" already, with the id 1",
+            hint: "PATCH that one", pointer: "/server"),
         Refused(
             change: .removeServer(upstream: "green", .id(0)), kind: .noServers,
-            detail: "\"127.0.0.1:4001\" is the last server of the upstream \"green\".",
-            hint: "Add another server first, set this one to drain, or delete the upstream."),
+            detail: "\"127.0.0.1:4001\" is the last server of the upstream \"green\"",
+            hint: "add another server first, set this one to drain, or delete the upstream"),
         Refused(
-            change: .drainUpstream("x"), kind: .notFound, detail: "There is no upstream \"x\".",
-            hint: "The upstreams are \"blue\" and \"green\"."),
+            change: .drainUpstream("x"), kind: .notFound, detail: "there is no upstream \"x\"",
+            hint: "the upstreams are \"blue\" and \"green\""),
         Refused(
             change: .putSplit("api/v1", SplitState(weights: ["green": 1, "r/d": 1])), kind: .unknownVariant,
-            detail: "The variant \"r/d\" of the split \"api/v1\" is no upstream.",
-            hint: "The upstreams are \"blue\" and \"green\".",
+            detail: "the variant \"r/d\" of the split \"api/v1\" is no upstream",
+            hint: "the upstreams are \"blue\" and \"green\"",
             pointer: "/weights/r~1d"),
         Refused(
             change: .putSplit("api", SplitState(weights: [:])), kind: .allWeightsZero,
-            detail: "No variant of the split \"api\" would have weight, so no request could go anywhere.",
-            hint: "Give one variant a weight above 0.", pointer: "/weights"),
+            detail: "no variant of the split \"api\" would have weight, so no request could go anywhere",
+            hint: "give one variant a weight above 0", pointer: "/weights"),
         Refused(
-            change: .deleteSplit("apa"), kind: .notFound, detail: "There is no split \"apa\".",
-            hint: "The only one of the splits is \"app\"."),
+            change: .deleteSplit("apa"), kind: .notFound, detail: "there is no split \"apa\"",
+            hint: "the only split is \"app\""),
         Refused(
-            change: .deleteSplit("blue"), kind: .notFound, detail: "There is no split \"blue\".",
-            hint: "That is the name of an upstream."),
+            change: .deleteSplit("blue"), kind: .notFound, detail: "there is no split \"blue\"",
+            hint: "that is the name of an upstream"),
         Refused(
-            change: .setWeights(split: "web", ["blue": 1]), kind: .notFound, detail: "There is no split \"web\".",
-            hint: "The only one of the splits is \"app\"."),
+            change: .setWeights(split: "web", ["blue": 1]), kind: .notFound, detail: "there is no split \"web\"",
+            hint: "the only split is \"app\""),
         Refused(
             change: .setWeights(split: "app", ["gren": 1]), kind: .unknownVariant,
-            detail: "The split \"app\" has no variant \"gren\".",
-            hint: "The variants are \"green\" and \"blue\".", pointer: "/weights/gren"),
+            detail: "the split \"app\" has no variant \"gren\"",
+            hint: "the variants are \"green\" and \"blue\"", pointer: "/weights/gren"),
         Refused(
             change: .setWeights(split: "app", ["blue": 0, "green": 0]), kind: .allWeightsZero,
-            detail: "No variant of the split \"app\" would have weight, so no request could go anywhere.",
-            hint: "Give one variant a weight above 0.", pointer: "/weights"),
+            detail: "no variant of the split \"app\" would have weight, so no request could go anywhere",
+            hint: "give one variant a weight above 0", pointer: "/weights"),
         Refused(
             change: .replaceAll(upstreams: ["green": upstream("a")], splits: nil), kind: .nameInUse,
-            detail: "The upstream \"blue\" is a variant of the split \"app\".", hint: "Take it out of the split \"app\" first.",
+            detail: "the upstream \"blue\" is a variant of the split \"app\"", hint: "take it out of the split \"app\" first",
             pointer: "/upstreams"),
         Refused(
             change: .replaceAll(
                 upstreams: ["green": upstream("a")], splits: ["x": SplitState(weights: ["green": 1, "blue": 2])]),
-            kind: .unknownVariant, detail: "The variant \"blue\" of the split \"x\" is no upstream.",
-            hint: "The only one of the upstreams is \"green\".", pointer: "/splits/x/weights/blue"),
+            kind: .unknownVariant, detail: "the variant \"blue\" of the split \"x\" is no upstream",
+            hint: "the only upstream is \"green\"", pointer: "/splits/x/weights/blue"),
         Refused(
             change: .replaceAll(upstreams: ["green": upstream("a")], splits: ["green": SplitState(weights: ["green": 1])]),
             kind: .nameInUse,
-            detail: "\"green\" is the name of a split.", hint: "Upstreams and splits share their names: choose another.",
+            detail: "\"green\" is the name of a split", hint: "upstreams and splits share their names: choose another",
             pointer: "/upstreams/green"),
     ]
 
@@ -179,9 +179,9 @@ import Testing
         for i in 10..<30 { state.upstreams["pool\(i)"] = upstream("a") }
         #expect(
             state.noUpstream("poll27").hint
-                == "The upstreams are \"pool27\", \"pool17\", \"pool20\", \"pool21\", \"pool22\", \"pool23\", \"pool24\", \"pool25\", "
-                + "\"pool26\", \"pool28\" and 10 more.")
-        #expect(ProxyState().noSplit("a").hint == "There are no splits.")
+                == "the upstreams are \"pool27\", \"pool17\", \"pool20\", \"pool21\", \"pool22\", \"pool23\", \"pool24\", \"pool25\", "
+                + "\"pool26\", \"pool28\" and 10 more")
+        #expect(ProxyState().noSplit("a").hint == "there are no splits")
     }
 
     @Test func aSplitUsesNamesThatRoutesMayMiss() {
