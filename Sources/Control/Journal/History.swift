@@ -61,7 +61,7 @@ package struct History: Sendable {
         let state = Self.shared(entry.state, with: models)
         let fileState = entry.fileState.map { Self.shared($0, with: [last?.fileState, state].compactMap { $0 }) }
         let kept = Entry(entry.revision, state: state, fileState: fileState)
-        count(kept, 1)
+        tally(kept, 1)
         entries.append(kept)
         forget()
     }
@@ -69,16 +69,16 @@ package struct History: Sendable {
     /// The configuration was loaded, and the current revision is what it was.
     package mutating func setFileState(_ fileState: ProxyState) {
         guard let last = entries.last else { return }
-        count(last, -1)
+        tally(last, -1)
         entries[entries.count - 1].fileState = Self.shared(fileState, with: [last.fileState, last.state].compactMap { $0 })
-        count(entries[entries.count - 1], 1)
+        tally(entries[entries.count - 1], 1)
         forget()
     }
 
     private mutating func forget() {
         var first = 0
         while entries.count - first > 2, entries.count - first > revisionsMax || entryCount > entriesMax {
-            count(entries[first], -1)
+            tally(entries[first], -1)
             first += 1
         }
         entries.removeFirst(first)
@@ -87,22 +87,33 @@ package struct History: Sendable {
     /// The same state, in the memory of the models where it equals them.
     private static func shared(_ state: ProxyState, with models: [ProxyState]) -> ProxyState {
         var result = state
-        for model in models where model == state { return model }
-        for model in models {
-            for (name, pool) in state.upstreams where model.upstreams[name] == pool { result.upstreams[name] = model.upstreams[name] }
+        for model in models where model.upstreams == state.upstreams {
+            result.upstreams = model.upstreams
+            return result
+        }
+        for (name, pool) in state.upstreams {
+            let equals = models.compactMap { $0.upstreams[name] }.filter { $0 == pool }
+            // What shares already is left alone, or each state would have a table of names of its own.
+            if equals.isEmpty || equals.contains(where: { place(of: $0) == place(of: pool) }) { continue }
+            result.upstreams[name] = equals[0]
         }
         return result
     }
 
-    private mutating func count(_ entry: Entry, _ step: Int) {
-        count(entry.state, step)
-        if let fileState = entry.fileState { count(fileState, step) }
+    /// Where its servers are in memory, for as long as this array is held.
+    private static func place(of pool: UpstreamState) -> UInt {
+        pool.servers.withUnsafeBufferPointer { UInt(bitPattern: $0.baseAddress) }
     }
 
-    private mutating func count(_ state: ProxyState, _ step: Int) {
+    private mutating func tally(_ entry: Entry, _ step: Int) {
+        tally(entry.state, step)
+        if let fileState = entry.fileState { tally(fileState, step) }
+    }
+
+    private mutating func tally(_ state: ProxyState, _ step: Int) {
         entryCount += step * (state.upstreams.count + state.splits.count)
         for pool in state.upstreams.values where !pool.servers.isEmpty {
-            let place = pool.servers.withUnsafeBufferPointer { UInt(bitPattern: $0.baseAddress) }
+            let place = Self.place(of: pool)
             let users = (arrays[place]?.users ?? 0) + step
             if step > 0, users == 1 { entryCount += pool.servers.count }
             if users == 0 { entryCount -= pool.servers.count }
