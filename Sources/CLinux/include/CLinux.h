@@ -12,7 +12,9 @@
 #include <netdb.h>
 #include <pwd.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <pthread.h>
 #include <netinet/in.h>
@@ -115,6 +117,15 @@ static inline ssize_t clinux_sendfile(int socket, int file, int64_t *offset, siz
     return r < 0 ? -errno : r;
 }
 static inline int clinux_unlink(const char *path) { CLINUX_RESULT(int, unlink(path)); }
+static inline int clinux_rename(const char *from, const char *to) { CLINUX_RESULT(int, rename(from, to)); }
+static inline int clinux_make_folder(const char *path, mode_t mode) { CLINUX_RESULT(int, mkdir(path, mode)); }
+static inline int clinux_truncate(int fd, int64_t size) { CLINUX_RESULT(int, ftruncate(fd, (off_t)size)); }
+// The bytes and the size of a file on stable storage.
+static inline int clinux_sync_data(int fd) { CLINUX_RESULT(int, fdatasync(fd)); }
+// The same with all that is known of the file; for a folder: its entries.
+static inline int clinux_sync(int fd) { CLINUX_RESULT(int, fsync(fd)); }
+// The whole file for this open file alone, or -EWOULDBLOCK. The kernel gives the lock back when the process ends, however it ends.
+static inline int clinux_lock_file(int fd) { CLINUX_RESULT(int, flock(fd, LOCK_EX | LOCK_NB)); }
 
 // What the engine asks of a file before it serves it.
 struct clinux_file_facts { int64_t size; int64_t modified_seconds; uint32_t mode; };
