@@ -25,5 +25,23 @@ package struct ControlLimits: Sendable {
     /// One record. A longer one is damage.
     package var recordBytesMax = 1 << 30
 
+    // MARK: The admin API
+    /// Connections to admin.sock.
+    static let adminConnectionsMax = 512
+    /// Requests that wait for the control thread.
+    static let adminRequestsMax = 1024
+    /// What a token of `admin_token_file` has at least.
+    static let tokenBytesMin = 16
+
+    // MARK: Receipts
+    /// Revisions whose accounts are kept for receipts.
+    static let receiptsKept = 1000
+    /// How often an account that does not balance is read again, a millisecond apart: its workers may be in the middle of writing.
+    static let receiptReadings = 50
+
+    // MARK: Pools
+    /// Host names whose addresses are remembered until the next reload.
+    static let resolvedNamesMax = 100_000
+
     package init() {}
 }

@@ -17,6 +17,10 @@ package struct ProcessSettings: Sendable {
     package var daemon = false
     package var descriptorsMax: Int?
     package var shutdownTimeoutMs: Int64?
+    /// The folder of `state`: the journal lies there.
+    package var stateFolder: String?
+    /// Where admin.sock is to be; nil: the configuration has an `admin` location, or says `admin off`.
+    package var hasAdminSocket = true
 }
 
 /// What a configuration comes to.
@@ -50,6 +54,8 @@ package final class SnapshotBuilder {
     var slots: [(name: String, word: Word)] = []
     var slotIndex: [String: Int] = [:]
     var addresses: [String: [ResolvedAddress]] = [:]
+    /// Names and tokens of each `admin_token_file`, by the place that `AdminSettings.tokens` has.
+    var tokenFiles: [(path: String, tokens: [(name: String, token: String)])] = []
     var maps: [MapSettings] = []
     var splitClients: [SplitClientsSettings] = []
     var regexes: [RegularExpression] = []
@@ -95,7 +101,8 @@ package final class SnapshotBuilder {
         let implicit = try implicitUpstreams()
         let listens = try freeze()
         let routes = Routes(
-            root: root, slots: slots.map(\.name), implicit: implicit, variables: variables, arena: arena, owned: owned + logs.opened)
+            root: root, slots: slots.map(\.name), implicit: implicit, variables: variables,
+            tokens: tokenFiles.map(\.tokens), arena: arena, owned: owned + logs.opened)
         return BuiltConfiguration(
             routes: routes, state: state, process: process, listens: listens, warnings: warnings, addresses: addresses,
             places: upstreams.mapValues(\.position).merging(splits.mapValues(\.position)) { first, _ in first })
@@ -185,12 +192,24 @@ package final class SnapshotBuilder {
         }
         // A server without a name is called "": it answers requests that name no host.
         if scope.server.names.isEmpty { scope.server.names.append((Word("", position: d.position), "")) }
+        for child in scope.children { try checkAdmin(child, scope.server.listens) }
         scope.server.locations = scope.children
         scope.server.settings.rewrite = arena.freeze(scope.location.steps)
         scope.location.settings.name = .empty
         let index = try add(scope.location)
         scope.server.settingsIndex = index
         servers.append(scope.server)
+    }
+
+    /// Whoever reaches the admin API from other hosts shows a token.
+    private func checkAdmin(_ entry: LocationEntryDraft, _ listens: [ListenDraft]) throws(Diagnostic) {
+        let settings = locations[Int(entry.index)].settings
+        if settings.handler == .admin, settings.admin.tokens < 0, let open = listens.first(where: { !$0.address.isLocal }) {
+            throw Diagnostic(
+                at: entry.position, directive: "admin", "the admin API on \(open.address.text) is open to other hosts", found: "no admin_token_file",
+                expected: "admin_token_file, or a server that listens on 127.0.0.1, [::1] or a unix socket alone")
+        }
+        for nested in entry.nested { try checkAdmin(nested, listens) }
     }
 
     /// Freezes a draft's lists and keeps it; returns its place among the snapshot's locations.
@@ -223,6 +242,20 @@ package final class SnapshotBuilder {
         case .upstreamHTTPName, .upstreamCookieName, .upstreamTrailerName: root.keepsUpstreamHead = true
         default: break
         }
+    }
+
+    /// The place of a token file, read once.
+    func tokens(_ word: Word) throws(Diagnostic) -> Int32 {
+        let path = logs.absolute(word.text)
+        if let known = tokenFiles.firstIndex(where: { $0.path == path }) { return Int32(known) }
+        let bytes: [UInt8]
+        do throws(ReadFailure) { bytes = try system.read(path) } catch {
+            throw Diagnostic(
+                at: word.position, directive: "admin_token_file", "open() \"\(path)\" failed (\(error.reason))", found: path,
+                expected: "a file with a name and a token on each line")
+        }
+        tokenFiles.append((path, try AdminDirectives.parse(bytes, file: path)))
+        return Int32(tokenFiles.count - 1)
     }
 
     func regex(_ pattern: Word, ignoringCase: Bool, of directive: String) throws(Diagnostic) -> Int32 {

@@ -113,6 +113,8 @@ package final class Worker {
     var listeners: [WorkerListener] = []
     var nextConnectionNumber: UInt64 = 0
     var isStopping = false
+    /// Held requests that go on in a second after a release.
+    var releaseRate = 1000
     /// Why the last `openFile` failed.
     var lastOpenErrno: Int32 = 0
     package private(set) var isStopped = false
@@ -283,6 +285,7 @@ package final class Worker {
             case .adoptSnapshot: adoptPublished()
             case .listen(let sockets): listen(to: sockets)
             case .admin(let handle, let part): takeAdminPart(handle, part)
+            case .releaseRate(let rate): releaseRate = rate
             case .wake: break
             case .stopGracefully: stopGracefully()
             case .stopNow: stopNow()

@@ -112,7 +112,7 @@ package final class PoolBuilder {
         if upstreams.count > state.upstreams.count { upstreams = upstreams.filter { state.upstreams[$0.key] != nil } }
         if splits.count > state.splits.count { splits = splits.filter { state.splits[$0.key] != nil } }
         if turns.count > state.splits.count { turns = turns.filter { state.splits[$0.key] != nil } }
-        if resolved.count > Limits.resolvedNamesMax { resolved = [:] }
+        if resolved.count > ControlLimits.resolvedNamesMax { resolved = [:] }
     }
 
     /// What a computed `proxy_pass` may name: an upstream, a split, or a host that another `proxy_pass` names, with the port 80 or without.

@@ -13,18 +13,21 @@ package final class Routes: @unchecked Sendable {
     let implicit: [(name: String, definition: UpstreamDefinition)]
     /// What a template of a key may use.
     let variables: VariableNames
+    /// Of each `admin_token_file`.
+    let tokens: [[(name: String, token: String)]]
     /// Keep alive what `root` points to.
     private let arena: Arena
     private let owned: [any Sendable]
 
     init(
         root: SnapshotRoot, slots: [String], implicit: [(name: String, definition: UpstreamDefinition)], variables: VariableNames,
-        arena: Arena, owned: [any Sendable]
+        tokens: [[(name: String, token: String)]] = [], arena: Arena, owned: [any Sendable]
     ) {
         self.root = root
         self.slots = slots
         self.implicit = implicit
         self.variables = variables
+        self.tokens = tokens
         self.arena = arena
         self.owned = owned
     }

@@ -2,19 +2,8 @@
 // then published, then acknowledged. Called by the admin server, by reloads and by tests; one caller at a time gets in.
 
 import AdminAPI
-import Bytes
 import Engine
 import Synchronization
-
-/// Where the time comes from: a simulation has its own.
-package struct ControlClock: Sendable {
-    package var monotonicNs: @Sendable () -> UInt64
-    package var realtimeMs: @Sendable () -> Int64
-    package init(monotonicNs: @escaping @Sendable () -> UInt64, realtimeMs: @escaping @Sendable () -> Int64) {
-        self.monotonicNs = monotonicNs
-        self.realtimeMs = realtimeMs
-    }
-}
 
 /// A worker as the controller sees it.
 package struct WorkerLink: Sendable {
@@ -85,7 +74,7 @@ package final class Controller: @unchecked Sendable {
         let next = merged.numbered(after: remembered)
         if next == remembered {
             if replay.fileState != built.state { try journaled { () throws(JournalFailure) in try journal.append(fileState: built.state) } }
-            try publish(pools.build(next, over: routes, publication(current)), acceptedNs: clock.monotonicNs(), last.revision)
+            publish(try pools.build(next, over: routes, publication(current)), acceptedNs: clock.monotonicNs(), last.revision)
         } else {
             try commit(next, .reload, author, fileState: built.state)
         }
@@ -173,7 +162,7 @@ package final class Controller: @unchecked Sendable {
     ) throws(Problem) -> Accepted {
         let next = goal.numbered(after: state)
         if next == state {
-            return Accepted(revision: current, previous: current, isChanged: false, summary: "no change", reason: author.reason)
+            return Accepted(revision: current, previous: current, changed: false, summary: "no change", reason: author.reason)
         }
         return try commit(next, kind, author, previous: previous ?? current, restores: restores)
     }
@@ -197,7 +186,7 @@ package final class Controller: @unchecked Sendable {
         state = next
         if let fileState { self.fileState = fileState }
         events.emit(.revision, revision: number, subject: "", text: said)
-        return Accepted(revision: number, previous: before, isChanged: true, summary: said, reason: author.reason)
+        return Accepted(revision: number, previous: before, changed: true, summary: said, reason: author.reason)
     }
 
     private func publish(_ snapshot: Snapshot, acceptedNs: UInt64, _ revision: Revision) {
@@ -271,7 +260,7 @@ package final class Controller: @unchecked Sendable {
     /// New requests of the split wait. Publishes a snapshot of the same revision.
     package func hold(_ split: String, _ settings: HoldSettings) throws(Problem) {
         try exclusively(nil) { () throws(Problem) in
-            guard state.splits[split] != nil else { throw state.noSplit(split) }
+            try expectSplit(split)
             holds[split] = settings
             show(try pools.build(state, over: routes, publication(current)))
             events.emit(.held, revision: current, subject: split, text: "new requests of split \(split) wait")
@@ -281,13 +270,19 @@ package final class Controller: @unchecked Sendable {
     /// Those that wait go on, under the newest revision, at most `rate` a second.
     package func release(_ split: String, rate: Int) throws(Problem) {
         try exclusively(nil) { () throws(Problem) in
-            guard state.splits[split] != nil else { throw state.noSplit(split) }
+            try expectSplit(split)
             if holds.removeValue(forKey: split) == nil { return }
             let each = max(1, rate / max(1, workers.count))
             for worker in workers { worker.mailbox.post(.releaseRate(each)) }
             show(try pools.build(state, over: routes, publication(current)))
             events.emit(.released, revision: current, subject: split, text: "requests of split \(split) go on")
         }
+    }
+
+    private func expectSplit(_ name: String) throws(Problem) {
+        if state.splits[name] != nil { return }
+        let names = state.splits.keys.sorted().prefix(10).joined(separator: ", ")
+        throw Problem(.notFound, "there is no split \"\(name)\"", hint: names.isEmpty ? "there are no splits" : "there are: \(names)", revision: current)
     }
 
     // MARK: Questions

@@ -62,6 +62,9 @@ package struct AdminReply: Sendable, Equatable {
     package func data(_ bytes: [UInt8]) { mailbox.post(.admin(handle, .data(bytes))) }
     package func end() { mailbox.post(.admin(handle, .end)) }
 
+    /// Whether the exchange is in the loop that has this mailbox.
+    package func isIn(_ mailbox: Mailbox) -> Bool { self.mailbox === mailbox }
+
     package static func == (a: AdminReply, b: AdminReply) -> Bool { a.mailbox === b.mailbox && a.handle == b.handle }
 }
 

@@ -12,6 +12,8 @@ package enum WorkerCommand: Sendable {
     case listen([ListeningSocket])
     /// An answer of the control side, or a part of one, for the exchange that handed its request over.
     case admin(Handle, AdminPart)
+    /// How many held requests a second go on once their split is released.
+    case releaseRate(Int)
     /// Nothing but to wake the loop, whose duty has something to do.
     case wake
     /// Finish what is in flight, close idle connections, then end the loop.

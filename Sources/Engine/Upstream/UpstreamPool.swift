@@ -28,7 +28,7 @@ final class WorkerUpstream {
     init(_ definition: UpstreamDefinition, after before: WorkerUpstream? = nil) {
         self.definition = definition
         let settings = definition.settings
-        if let before {
+        if before != nil {
             balancer.initialize(
                 to: Balancer(settings.algorithm, peers: definition.peers, ring: definition.ring))
         } else {
