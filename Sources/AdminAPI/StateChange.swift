@@ -164,7 +164,7 @@ extension UpstreamState {
     private func duplicate(_ server: ServerState, in name: String) -> Problem {
         Problem(
             .duplicateServer,
-            "the upstream \(Naming.quoted(name)) has the server \(Naming.quoted(server.server)) already, with the id \(server.id)",
+            "the upstream \(Naming.quoted(name)) has \(Naming.quoted(server.server)) already, with the id \(server.id)",
             hint: "PATCH that one", pointer: "/server")
     }
 }

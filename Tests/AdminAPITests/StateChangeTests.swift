@@ -95,7 +95,7 @@ import Testing
             hint: "the upstreams are \"blue\" and \"green\""),
         Refused(
             change: .addServer(upstream: "blue", server("127.0.0.1:03001")), kind: .duplicateServer,
-            detail: "the upstream \"blue\" has the server \"127.0.0.1:3001\" already, with the id 0", hint: "PATCH that one",
+            detail: "the upstream \"blue\" has \"127.0.0.1:3001\" already, with the id 0", hint: "PATCH that one",
             pointer: "/server"),
         Refused(
             change: .patchServer(upstream: "blue", .id(7), patch), kind: .notFound,
@@ -113,7 +113,7 @@ import Testing
                     patch.server = "127.0.0.1:3002"
                     return patch
                 }()), kind: .duplicateServer,
-            detail: "the upstream \"blue\" has the server \"127.0.0.1:3002\" already, with the id 1",
+            detail: "the upstream \"blue\" has \"127.0.0.1:3002\" already, with the id 1",
             hint: "PATCH that one", pointer: "/server"),
         Refused(
             change: .removeServer(upstream: "green", .id(0)), kind: .noServers,
