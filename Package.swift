@@ -40,7 +40,7 @@ let package = Package(
         .testTarget(name: "BytesTests", dependencies: ["Bytes"]),
         .testTarget(name: "ConfigurationFileTests", dependencies: ["ConfigurationFile"]),
         .testTarget(
-            name: "ControlTests", dependencies: ["Balancing", "Bytes", "CLinux", "ConfigurationFile", "Control", "Engine"]),
+            name: "ControlTests", dependencies: ["AdminAPI", "Balancing", "Bytes", "CLinux", "ConfigurationFile", "Control", "Engine"]),
         .testTarget(name: "EndToEndTests", dependencies: ["TestSupport"]),
         .testTarget(name: "HTTPMessageTests", dependencies: ["HTTPMessage"]),
         .testTarget(name: "SimulationTests", dependencies: ["Balancing", "CLinux", "ConfigurationFile", "Control", "Engine", "Simulation"]),
