@@ -57,10 +57,11 @@ package struct History: Sendable {
     package mutating func append(_ entry: Entry) {
         let last = entries.last
         precondition(last.map { $0.revision.number < entry.revision.number } ?? true, "the numbers of revisions grow")
-        let models = [last?.state, entry.revision.restores.flatMap { state(of: $0) }].compactMap { $0 }
-        let state = Self.shared(entry.state, with: models)
-        let fileState = entry.fileState.map { Self.shared($0, with: [last?.fileState, state].compactMap { $0 }) }
-        let kept = Entry(entry.revision, state: state, fileState: fileState)
+        var models = [last?.state].compactMap { $0 }
+        if let restored = entry.revision.restores.flatMap({ state(of: $0) }) { models.append(restored) }
+        let running = Self.shared(entry.state, with: models)
+        let inFile = entry.fileState.map { Self.shared($0, with: [last?.fileState, running].compactMap { $0 }) }
+        let kept = Entry(entry.revision, state: running, fileState: inFile)
         tally(kept, 1)
         entries.append(kept)
         forget()

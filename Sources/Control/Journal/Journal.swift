@@ -73,6 +73,8 @@ package final class Journal {
     }
 
     package var isOff: Bool { storage == nil }
+    /// Bytes of the journal.
+    package var size: Int { storage?.size ?? 0 }
 
     /// `on`, `off`, or why the last change could not be written: what `/status` says.
     package var condition: String {
