@@ -117,45 +117,59 @@ public struct SplitWrite: JSONCodable, Equatable {
     public var json: JSON { Beside.adding(reason, to: split.json) }
 }
 
-/// PATCH /upstreams/{name}/servers/{id}.
-public struct ServerPatchWrite: JSONCodable, Equatable {
+/// PATCH /upstreams/{name}/servers/{id}: what is nil stays.
+public struct ServerPatch: JSONCodable, Equatable {
     public var reason: String?
-    public var patch: ServerPatch
+    public var server: String?
+    public var weight: Int?
+    public var maxConns: Int?
+    public var maxFails: Int?
+    public var failTimeoutMs: Int64?
+    public var backup: Bool?
+    public var down: Bool?
+    public var drain: Bool?
 
-    public init(reason: String? = nil, patch: ServerPatch) {
-        self.reason = reason
-        self.patch = patch
-    }
+    public init() {}
 
     public init(decoding json: JSON) throws(Problem) {
-        let reason = try Beside.reason(of: json)
-        var patch = ServerPatch()
+        reason = try Beside.reason(of: json)
         try json.without(Beside.names).forEachMember(of: "a server", known: ServerState.fields) { (name, value) throws(Problem) in
             switch name {
-            case "server": patch.server = try value.decodeString()
-            case "weight": patch.weight = try value.decodeInteger(in: StateBounds.weight)
-            case "max_conns": patch.maxConns = try value.decodeInteger(in: StateBounds.count)
-            case "max_fails": patch.maxFails = try value.decodeInteger(in: StateBounds.count)
-            case "fail_timeout": patch.failTimeoutMs = try value.decodeSpanMs(isInSeconds: true, in: StateBounds.timeMs)
-            case "backup": patch.backup = try value.decodeBool()
-            case "down": patch.down = try value.decodeBool()
-            case "drain": patch.drain = try value.decodeBool()
+            case "server": server = try value.decodeString()
+            case "weight": weight = try value.decodeInteger(in: StateBounds.weight)
+            case "max_conns": maxConns = try value.decodeInteger(in: StateBounds.count)
+            case "max_fails": maxFails = try value.decodeInteger(in: StateBounds.count)
+            case "fail_timeout": failTimeoutMs = try value.decodeSpanMs(isInSeconds: true, in: StateBounds.timeMs)
+            case "backup": backup = try value.decodeBool()
+            case "down": down = try value.decodeBool()
+            case "drain": drain = try value.decodeBool()
             // GET gives it; a server keeps its own.
             case "id": break
             default: return false
             }
             return true
         }
-        self.init(reason: reason, patch: patch)
     }
 
     public var json: JSON {
         .members([
-            "backup": patch.backup.map { .bool($0) }, "down": patch.down.map { .bool($0) }, "drain": patch.drain.map { .bool($0) },
-            "fail_timeout": patch.failTimeoutMs.map { .string(NginxTime.text(ms: $0)) }, "max_conns": patch.maxConns.map { .integer(Int64($0)) },
-            "max_fails": patch.maxFails.map { .integer(Int64($0)) }, "reason": reason.map { .string($0) }, "server": patch.server.map { .string($0) },
-            "weight": patch.weight.map { .integer(Int64($0)) },
+            "backup": backup.map { .bool($0) }, "down": down.map { .bool($0) }, "drain": drain.map { .bool($0) },
+            "fail_timeout": failTimeoutMs.map { .string(NginxTime.text(ms: $0)) }, "max_conns": maxConns.map { .integer(Int64($0)) },
+            "max_fails": maxFails.map { .integer(Int64($0)) }, "reason": reason.map { .string($0) }, "server": server.map { .string($0) },
+            "weight": weight.map { .integer(Int64($0)) },
         ])
+    }
+
+    /// Sets what is named. The id is the controller's to give when the address changes.
+    public func apply(to state: inout ServerState) {
+        if let server { state.server = server }
+        if let weight { state.weight = weight }
+        if let maxConns { state.maxConns = maxConns }
+        if let maxFails { state.maxFails = maxFails }
+        if let failTimeoutMs { state.failTimeoutMs = failTimeoutMs }
+        if let backup { state.backup = backup }
+        if let down { state.down = down }
+        if let drain { state.drain = drain }
     }
 }
 

@@ -57,12 +57,12 @@ struct JSONParserTests {
         #expect(found?.pointer == nil)
     }
 
-    static let hints: [(String, String)] = [
+    static let hinted: [(String, String)] = [
         ("{'a':1}", "double quotes"), ("{a:1}", "double quotes"), ("True", "true in lower case"), ("None", "null"), ("NaN", "finite"), ("[1,]", "no comma"),
         ("// x", "no comments"), ("", "empty"), ("[1", "cut short"), ("\"\\x\"", "backslash"), ("+1", "0.5"), ("\u{FEFF}1", "byte order mark"),
     ]
 
-    @Test(arguments: hints) func hints(text: String, hint: String) {
+    @Test(arguments: hinted) func hints(text: String, hint: String) {
         #expect(parseProblem(text)?.hint.contains(hint) == true, "\(parseProblem(text)?.hint ?? "accepted")")
     }
 

@@ -95,7 +95,7 @@ struct JournalCostTests {
         }
         #expect(history.count == 9)
         // Two stay, whatever they hold: there is something to undo.
-        for n in 51...53 { history.append(History.Entry(Story.revision(n), state: Self.large, fileState: nil)) }
+        for n in UInt64(51)...53 { history.append(History.Entry(Story.revision(n), state: Self.large, fileState: nil)) }
         var other = Self.large
         other.upstreams["blue"]?.servers[0].weight = 2
         history.append(History.Entry(Story.revision(54), state: other, fileState: nil))
@@ -125,7 +125,7 @@ struct JournalCostTests {
         #expect(again?.history.current?.state == state)
         // Far above what it takes: the machine may be busy.
         #expect(read < .seconds(10), "\(read)")
-        if CommandLine.arguments.contains("--figures") { print("storm: \(written) written, \(read) read, \(largest) bytes at most") }
+        do { print("storm: \(written) written, \(read) read, \(largest) bytes at most") }
     }
 
     @Test func changesThatSortAndReplace() throws {
@@ -135,10 +135,10 @@ struct JournalCostTests {
             patched([]), patched([0, 1, 2, 3, 4, 5]), patched([5, 4, 3, 2, 1, 0]), patched([1, 2, 3, 4, 5, 0]), patched([0, 2, 4]),
             patched([6, 0, 1]), patched([3], weight: 2), patched([0, 1, 2, 3, 4, 5], weight: 3), patched([0, 0, 1]), patched([-1, -1]),
         ] {
-            let change = StateChange(from: ProxyState(upstreams: ["p": old]), to: ProxyState(upstreams: ["p": new]))
+            let change = StateDelta(from: ProxyState(upstreams: ["p": old]), to: ProxyState(upstreams: ["p": new]))
             #expect(change.applied(to: ProxyState(upstreams: ["p": old])) == ProxyState(upstreams: ["p": new]))
-            #expect(try StateChange(json: JSON.parse(change.json.text(pretty: false))) == change)
-            let back = StateChange(from: ProxyState(upstreams: ["p": new]), to: ProxyState(upstreams: ["p": old]))
+            #expect(try StateDelta(json: JSON.parse(change.json.text(pretty: false))) == change)
+            let back = StateDelta(from: ProxyState(upstreams: ["p": new]), to: ProxyState(upstreams: ["p": old]))
             #expect(back.applied(to: ProxyState(upstreams: ["p": new])) == ProxyState(upstreams: ["p": old]))
         }
         #expect(UpstreamPatch(from: old, to: patched([1, 2, 3, 4, 5, 0]))?.gone == [0])

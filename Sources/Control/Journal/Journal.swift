@@ -104,17 +104,17 @@ package final class Journal {
     /// - Throws: as `append` above.
     package func append(fileState: ProxyState) throws(JournalFailure) {
         guard let current = history.current, current.fileState != fileState else { return }
-        try write(.file(StateChange(from: current.fileState ?? current.state, to: fileState), after: current.revision.number))
+        try write(.file(StateDelta(from: current.fileState ?? current.state, to: fileState), after: current.revision.number))
         history.setFileState(fileState)
         compactIfDue()
     }
 
     private static func record(of entry: History.Entry, after before: History.Entry?) -> JournalRecord {
-        var file: StateChange?
+        var file: StateDelta?
         if let fileState = entry.fileState, fileState != before?.fileState {
-            file = StateChange(from: before?.fileState ?? entry.state, to: fileState)
+            file = StateDelta(from: before?.fileState ?? entry.state, to: fileState)
         }
-        let change = StateChange(from: before?.state ?? ProxyState(), to: entry.state)
+        let change = StateDelta(from: before?.state ?? ProxyState(), to: entry.state)
         return .revision(entry.revision, after: before?.revision.number ?? 0, change: change, file: file)
     }
 

@@ -9,9 +9,9 @@ enum JournalRecord: Equatable {
     case header(next: UInt64, kept: Int)
     /// `after` is the revision whose state `change` begins with; 0: it begins with nothing, and this is the first.
     /// `file`: from the file's state before it, or from this revision's state if there was none; nil: as before.
-    case revision(Revision, after: UInt64, change: StateChange, file: StateChange?)
+    case revision(Revision, after: UInt64, change: StateDelta, file: StateDelta?)
     /// The file was loaded and nothing that runs changed by it. `after`: the current revision.
-    case file(StateChange, after: UInt64)
+    case file(StateDelta, after: UInt64)
 
     static let version: Int64 = 1
 
@@ -45,18 +45,18 @@ enum JournalRecord: Equatable {
         let after = UInt64(try fields.count("after"))
         if let revision = fields["revision"] {
             guard let change = fields["change"] else { throw Problem(.missingField, "found no change") }
-            var file: StateChange?
-            if let json = fields["file"] { file = try StateChange(json: json) }
-            self = .revision(try Revision(decoding: revision), after: after, change: try StateChange(json: change), file: file)
+            var file: StateDelta?
+            if let json = fields["file"] { file = try StateDelta(json: json) }
+            self = .revision(try Revision(decoding: revision), after: after, change: try StateDelta(json: change), file: file)
         } else if let file = fields["file"] {
-            self = .file(try StateChange(json: file), after: after)
+            self = .file(try StateDelta(json: file), after: after)
         } else {
             throw Problem(.unknownField, "found a record of an unknown kind")
         }
     }
 }
 
-extension StateChange {
+extension StateDelta {
     var json: JSON {
         .members([
             "upstreams": upstreams.isEmpty ? nil : Self.object(upstreams) { $0.json(as: .journal) },

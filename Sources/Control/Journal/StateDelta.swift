@@ -3,7 +3,7 @@
 
 import AdminAPI
 
-struct StateChange: Equatable {
+struct StateDelta: Equatable {
     /// New ones, and those of which too much changed, as a whole.
     var upstreams: [String: UpstreamState] = [:]
     var patches: [String: UpstreamPatch] = [:]
