@@ -27,7 +27,7 @@ final class ControlThread {
 
     /// What the control thread serves by: one server, one location, for ever.
     private static func snapshot(_ system: any SystemFiles, _ logs: LogFiles, address: String) throws(StartFailure) -> Snapshot {
-        let text = "events {} http { access_log off; server { listen \(address); location / { admin write=on; } } }"
+        let text = "events {} http { access_log off; keepalive_requests 2000000000; keepalive_time 365d; keepalive_timeout 1d; server { listen \(address); location / { admin write=on; } } }"
         let counters = PeerCounterRegistry()
         let built: BuiltConfiguration
         do throws(Diagnostic) {
