@@ -101,6 +101,12 @@ package final class Supervisor: @unchecked Sendable {
         let built = prepared.built
         let admin = openAdminSocket(built.process)
         if let user = built.process.user, system.isRoot {
+            // What was made as root and is written later.
+            var files = admin.map { [String($0.address.dropFirst(5))] } ?? []
+            if let folder = built.process.stateFolder.map({ logs.absolute($0) }) {
+                files += [folder] + ["journal", "lock", "audit.log"].map { folder + "/" + $0 }
+            }
+            for file in files { _ = clinux_give(file, user, built.process.group) }
             let r = clinux_become(user, built.process.group)
             if r < 0 { throw .process("cannot become user \"\(user)\" (\(errnoWords(-r)))") }
         }

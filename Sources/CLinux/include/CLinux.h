@@ -163,6 +163,13 @@ static inline void clinux_ignore_sigpipe(void) { signal(SIGPIPE, SIG_IGN); }
 // fork is hidden from Swift; called before any thread is started.
 static inline int clinux_fork(void) { return (int)fork(); }
 // Gives up root for good: group, supplementary groups, user. `group` may be NULL: the user's own.
+// Makes a file the user's, who may have to write it later without being root.
+static inline int clinux_give(const char *path, const char *user, const char *group) {
+    struct passwd *p = getpwnam(user);
+    if (p == NULL) { return -ENOENT; }
+    struct group *g = group != NULL ? getgrnam(group) : NULL;
+    CLINUX_RESULT(int, lchown(path, p->pw_uid, g != NULL ? g->gr_gid : p->pw_gid));
+}
 static inline int clinux_become(const char *user, const char *group) {
     struct passwd *p = getpwnam(user);
     if (p == NULL) { return -ENOENT; }

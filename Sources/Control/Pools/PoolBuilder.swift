@@ -138,7 +138,10 @@ package final class PoolBuilder {
     // MARK: Upstreams
 
     private func definition(_ name: String, _ state: UpstreamState, _ routes: Routes) throws(Problem) -> UpstreamDefinition {
-        if let known = upstreams[name], known.state == state, known.routes == ObjectIdentifier(routes) { return known.definition }
+        if let known = upstreams[name], known.state == state, known.routes == ObjectIdentifier(routes) || Self.isSelfContained(state) {
+            upstreams[name]?.routes = ObjectIdentifier(routes)
+            return known.definition
+        }
         let made = try Self.make(
             name, state, variables: routes.variables, counters: counters, pointer: "/upstreams/\(JSONPointer.escape(name))"
         ) { (server, pointer) throws(Problem) in
@@ -146,6 +149,11 @@ package final class PoolBuilder {
         }
         upstreams[name] = (state, ObjectIdentifier(routes), made)
         return made
+    }
+
+    /// Whether a reload leaves it as it is: no template that means something else under other routes, no name to be resolved anew.
+    private static func isSelfContained(_ state: UpstreamState) -> Bool {
+        !state.balance.hasPrefix("hash") && state.sticky == nil && state.servers.allSatisfy { ServerAddress.isNumeric($0.server) }
     }
 
     static func make(

@@ -160,7 +160,8 @@ package final class Controller: @unchecked Sendable {
     private func accept(
         _ goal: ProxyState, _ kind: Revision.Kind, _ author: Author, previous: UInt64?? = nil, restores: UInt64? = nil
     ) throws(Problem) -> Accepted {
-        let next = goal.numbered(after: state)
+        // A change has numbered its servers already.
+        let next = kind == .change ? goal : goal.numbered(after: state)
         if next == state {
             return Accepted(revision: current, previous: current, changed: false, summary: "no change", reason: author.reason)
         }
