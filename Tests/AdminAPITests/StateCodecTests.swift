@@ -110,7 +110,10 @@ struct StateCodecTests {
             "{\"splits\":{\"s\":{\"weights\":{},\"assign\":{\"cookie\":\"a\",\"max_age\":0}}}}", .outOfRange,
             "/splits/s/assign/max_age"
         ),
-        ("{\"splits\":{\"s\":{\"weights\":{},\"assign\":{\"name\":\"a\"}}}}", .unknownField, "/splits/s/assign/name"),
+        (
+            "{\"splits\":{\"s\":{\"weights\":{},\"assign\":{\"cookie\":\"a\",\"max_age\":1,\"name\":1}}}}", .unknownField,
+            "/splits/s/assign/name"
+        ),
     ]
 
     @Test(arguments: refused) func refuses(text: String, kind: Problem.Kind, pointer: String) throws {
