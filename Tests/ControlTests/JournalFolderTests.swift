@@ -2,6 +2,7 @@
 
 import AdminAPI
 import CLinux
+import Glibc
 import Testing
 
 @testable import Control
@@ -59,7 +60,8 @@ final class JournalFolderTests {
         let path = "\(folder)/journal"
         let whole = try read(path)
         let file = clinux_open(path, O_WRONLY | O_APPEND, 0)
-        #expect(clinux_write(file, [0x61, 0x62, 0x63], 3) == 3)
+        let torn = Array("abc".utf8)
+        #expect(clinux_write(file, torn, 3) == 3)
         #expect(clinux_close(file) == 0)
         try LinuxSystemFiles().put("\(folder)/journal.new", [1, 2])
         do {
@@ -68,7 +70,7 @@ final class JournalFolderTests {
                 replay.warnings == ["the last 3 bytes of \"\(path)\" are torn and were set aside in journal.damaged-1; revision 10 is current"])
             #expect(journal.history.newestFirst().map(\.number) == [10, 8, 7])
         }
-        #expect(try read("\(folder)/journal.damaged-1") == [0x61, 0x62, 0x63])
+        #expect(try read("\(folder)/journal.damaged-1") == torn)
         #expect(try read(path).count < whole.count)
         #expect(LinuxSystemFiles().glob("\(folder)/journal.new") == [])
         let (journal, replay) = try Journal.open(folder: folder)

@@ -30,7 +30,7 @@ struct JournalPowerLossTests {
     private func tell(_ disk: MemoryDisk, from first: Int = 0, tries: Int = 1) -> Told {
         var told = Told(acknowledged: first)
         guard let journal = try? Journal.open(disk, limits: Self.small).journal else { return told }
-        defer { told.condition = journal.condition }
+        told.condition = journal.condition
         for chapter in Story.chapters[first...] {
             var left = tries
             told.isRefused = true
@@ -38,6 +38,7 @@ struct JournalPowerLossTests {
                 left -= 1
                 if (try? journal.append(chapter)) != nil { told.isRefused = false }
             }
+            told.condition = journal.condition
             if told.isRefused { return told }
             told.acknowledged += 1
             #expect(journal.history.current?.state == Story.told(told.acknowledged).state)
@@ -195,6 +196,32 @@ struct JournalPowerLossTests {
         #expect(disk.bytes("journal.new") == nil)
         disk.fault = nil
         #expect(try Journal.open(disk, limits: Self.small).replay.current == Story.told(10).state)
+    }
+
+    @Test func aCompactionAtTheStartThatFailsIsAWarning() throws {
+        let disk = MemoryDisk()
+        disk.put("journal", try MemoryDisk.told().bytes)
+        disk.fault = { _, call in call == "rename" ? EIO : nil }
+        let (journal, replay) = try Journal.open(disk, limits: Self.small)
+        #expect(replay.warnings.count == 1)
+        #expect(replay.warnings.first?.hasSuffix("could not be compacted and stays as it is") == true)
+        #expect(journal.condition == "on")
+        try journal.append(Story.revision(11), state: ProxyState())
+        #expect(try Journal.open(disk).replay.current == ProxyState())
+    }
+
+    /// Room for the copy but not for the journal anew.
+    @Test func damageIsCutWhereTheJournalCannotBeReplaced() throws {
+        let (bytes, ends) = try MemoryDisk.told()
+        let disk = MemoryDisk()
+        disk.put("journal", Array(bytes[..<(ends[4] + 9)]))
+        disk.fault = { _, call in call == "rename" ? EIO : nil }
+        let (journal, replay) = try Journal.open(disk)
+        #expect(replay.warnings.count == 2)
+        #expect(disk.bytes("journal") == Array(bytes[..<ends[4]]))
+        #expect(journal.condition == "on")
+        try journal.append(Story.chapters[4])
+        #expect(try Journal.open(disk).replay.current == Story.told(5).state)
     }
 
     @Test func damageThatCannotBeSetAsideStaysAndRefusesChanges() throws {

@@ -31,7 +31,7 @@ struct JournalReplayTests {
     @Test func aLineCanBeReadByAPerson() throws {
         let lines = String(decoding: try MemoryDisk.told().bytes, as: UTF8.self).split(separator: "\n")
         #expect(lines.count == 11)
-        #expect(lines[0].hasSuffix(#" 32 {"journal":1,"kept":0,"next":1}"#))
+        #expect(lines[0].hasSuffix(#" 31 {"journal":1,"kept":0,"next":1}"#))
         #expect(lines[0].prefix { $0 != " " }.count == 8)
         #expect(lines[2].contains(#""change":{"splits":{"app":{"#))
         #expect(!lines[2].contains("upstreams"))
