@@ -194,7 +194,7 @@ package final class PoolBuilder {
                 spec.failTimeoutMs = server.failTimeoutMs
                 spec.isBackup = server.backup
                 spec.isDown = server.down
-                spec.isDrained = server.drain
+                spec.isDrained = server.drain || server.weight == 0
                 if settings.algorithm == .hashConsistent { spec.hashName = Array(server.server.utf8) }
                 specs.append(spec)
             }
