@@ -109,9 +109,12 @@ extension JSON {
         guard let number else {
             throw wrongType("a whole number", hint: string.flatMap { Int64($0) } == nil ? "" : "write it without quotes")
         }
-        // Beyond what is exact a number has no fraction, and is out of every range.
-        if number.rounded() != number { throw wrongType("a whole number") }
-        if let integer, range.contains(Int(integer)) { return Int(integer) }
+        if let integer {
+            if range.contains(Int(integer)) { return Int(integer) }
+        } else if abs(number) < 0x1p63 {
+            throw wrongType("a whole number")
+        }
+        // What is larger has no fraction, and is out of every range.
         throw Problem(.outOfRange, "found \(described), expected a whole number \(range.worded)", pointer: "")
     }
 

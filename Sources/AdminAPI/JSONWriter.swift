@@ -68,10 +68,14 @@ extension JSON {
 
     private static func append(_ string: String, to out: inout [UInt8]) {
         out.append(UInt8(ascii: "\""))
-        if string.utf8.contains(where: { $0 < 0x20 || $0 == UInt8(ascii: "\"") || $0 == UInt8(ascii: "\\") }) {
-            for byte in string.utf8 { appendEscaped(byte, to: &out) }
-        } else {
-            out.append(contentsOf: string.utf8)
+        let bytes = string.utf8Span.span
+        for i in bytes.indices {
+            let byte = bytes[i]
+            if byte < 0x20 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") {
+                appendEscaped(byte, to: &out)
+            } else {
+                out.append(byte)
+            }
         }
         out.append(UInt8(ascii: "\""))
     }
