@@ -2,7 +2,7 @@
 // Members are written in the order the object has them: sorting is for whoever makes the object.
 
 extension JSON {
-    /// - Parameter pretty: two spaces of indentation and a newline at the end; otherwise one line without spaces and without an end.
+    /// - Parameter pretty: two spaces of indentation and a newline at the end; otherwise one line, with neither.
     public func text(pretty: Bool = true) -> String {
         var out: [UInt8] = []
         appendBytes(to: &out, pretty: pretty)
