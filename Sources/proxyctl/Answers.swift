@@ -18,7 +18,18 @@ extension AdminAnswer {
         }
     }
 
-    func decoded<Value>(_ make: (JSON) throws(Problem) -> Value) throws(Failure) -> Value {
+    func decoded<Value: JSONCodable>(_ type: Value.Type) throws(Failure) -> Value { try decoded { json throws(Problem) in try Value(json: json) } }
+
+    /// A list, by itself or as the member `name`.
+    func list<Value: JSONCodable>(of type: Value.Type, named name: String) throws(Failure) -> [Value] {
+        try decoded { json throws(Problem) in
+            var values: [Value] = []
+            for item in json.array ?? json[name]?.array ?? [] { values.append(try Value(json: item)) }
+            return values
+        }
+    }
+
+    private func decoded<Value>(_ make: (JSON) throws(Problem) -> Value) throws(Failure) -> Value {
         let json = try json
         do throws(Problem) { return try make(json) } catch {
             throw Failure(

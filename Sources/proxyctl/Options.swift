@@ -1,6 +1,7 @@
 // Owns the options that verbs share: where the admin API is, who asks, how a write is made and awaited.
 // Called by every verb. What a request is stays with the verb.
 
+import AdminAPI
 import ArgumentParser
 import CLinux
 import Glibc

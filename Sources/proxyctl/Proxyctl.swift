@@ -10,13 +10,14 @@ import Glibc
         abstract: "See and change a running proxyd: shares of traffic, pools, history.",
         usage: "proxyctl VERB ... [--admin ADDRESS]",
         discussion: """
-            proxyctl speaks to proxyd's admin API: a unix socket in its state folder, or an admin location (--admin http://host:port/prefix).
+            proxyctl speaks to proxyd's admin API: a unix socket in its state folder, or
+            an admin location (--admin http://host:port/prefix).
 
             EXIT STATUS:
               0  done
-              1  refused: by the server, or a receipt that is not good, or a wait that ended in vain
-              2  not understood: arguments, names that fit nothing or several things
-              3  not reachable: nobody listens, no answer in time, or the other side is no admin API
+              1  refused by the server, or a receipt that is not good, or a wait in vain
+              2  not understood: arguments, a name that fits nothing or several things
+              3  not reachable: nobody listens, no answer in time, or no admin API
               4  lost a race: somebody else changed something first; nothing was done
 
             ENVIRONMENT:
@@ -24,26 +25,26 @@ import Glibc
               NO_COLOR                         no colours
               VISUAL, EDITOR                   what `upstreams edit` opens
 
-            COMPLETION:
-              proxyctl --generate-completion-script bash > /etc/bash_completion.d/proxyctl   (or zsh, fish)
+            COMPLETION of verbs and names, for bash, zsh or fish:
+              proxyctl --generate-completion-script bash
             """,
         groupedSubcommands: [
             CommandGroup(
-                name: "Traffic:",
+                name: "Traffic",
                 subcommands: [WeightVerb.self, SwitchVerb.self, UndoVerb.self, RestoreVerb.self, HoldVerb.self, ReleaseVerb.self, DrainVerb.self]),
-            CommandGroup(name: "Pools:", subcommands: [UpstreamsVerb.self, ServerVerb.self, ReloadVerb.self]),
+            CommandGroup(name: "Pools", subcommands: [UpstreamsVerb.self, ServerVerb.self, ReloadVerb.self]),
             CommandGroup(
-                name: "Looking:",
+                name: "Looking",
                 subcommands: [
                     StatusVerb.self, HistoryVerb.self, ShowVerb.self, DiffVerb.self, ReceiptVerb.self, ExportVerb.self, EventsVerb.self, PlanVerb.self,
                 ]),
         ])
 
-    static func main() { exit(perform(Array(CommandLine.arguments.dropFirst())).rawValue) }
+    static func main() { Glibc.exit(perform(Array(CommandLine.arguments.dropFirst())).rawValue) }
 
     private static func perform(_ words: [String]) -> ExitStatus {
         do {
-            var verb = try parseAsRoot(words)
+            var verb = try command(words)
             try verb.run()
             return .done
         } catch let failure as Failure {
@@ -57,6 +58,24 @@ import Glibc
             Output.error(text)
             return .usage
         }
+    }
+
+    /// The verb that `words` name. Options that verbs share may stand in front of it, too.
+    static func command(_ words: [String]) throws -> any ParsableCommand {
+        let valued: Set = ["--admin", "--token", "--token-file", "--reason", "--if-match"]
+        let single: Set = ["--json", "--dry-run"]
+        var rest = words[...]
+        var moved: [String] = []
+        while let word = rest.first {
+            let name = String(word.prefix { $0 != "=" })
+            let count = single.contains(word) || (valued.contains(name) && name != word) ? 1 : valued.contains(word) ? 2 : 0
+            if count == 0 || rest.count < count { break }
+            moved += rest.prefix(count)
+            rest = rest.dropFirst(count)
+        }
+        if rest.isEmpty { return try parseAsRoot(words) }
+        let end = rest.firstIndex(of: "--") ?? rest.endIndex
+        return try parseAsRoot(Array(rest[..<end]) + moved + rest[end...])
     }
 
     private static func say(_ failure: Failure, isJSON: Bool) -> ExitStatus {

@@ -100,7 +100,7 @@ struct ReceiptWait {
             request.timeoutMs = 60_000
         }
         let answer = try client.send(request).orProblem()
-        return (try answer.decoded(Receipt.init(json:)), answer)
+        return (try answer.decoded(Receipt.self), answer)
     }
 
     /// Prints, and throws where the receipt is not a good one.

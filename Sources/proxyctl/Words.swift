@@ -1,6 +1,7 @@
 // Owns how figures, moments and foreign text are written for people.
 // Called by everything that prints. It never asks what time it is: moments come from the server.
 
+import AdminAPI
 import Glibc
 
 enum Words {
@@ -66,30 +67,6 @@ enum Words {
     /// `1 request`, `3 requests`.
     static func count(_ number: UInt64, _ noun: String) -> String { "\(number) \(noun)" + (number == 1 ? "" : "s") }
 
-    /// Milliseconds of a time as nginx writes it: `30s`, `1m30s`, `500ms`, `90`; nil: not a time.
-    static func milliseconds(_ text: String) -> Int64? {
-        var rest = Substring(text)
-        var total: Int64 = 0
-        if rest.isEmpty { return nil }
-        while !rest.isEmpty {
-            let digits = rest.prefix { $0.isASCII && $0.isNumber }
-            guard let number = Int64(digits), number <= 1_000_000_000 else { return nil }
-            rest = rest.dropFirst(digits.count)
-            let unit = rest.prefix { $0.isASCII && $0.isLetter }
-            rest = rest.dropFirst(unit.count)
-            let size: Int64
-            switch unit {
-            case "ms": size = 1
-            case "s", "": size = 1000
-            case "m": size = 60_000
-            case "h": size = 3_600_000
-            case "d": size = 86_400_000
-            case "w": size = 604_800_000
-            default: return nil
-            }
-            total += number * size
-            if total > 1_000_000_000_000 { return nil }
-        }
-        return total
-    }
+    /// Milliseconds of a time as nginx writes it: `30s`, `1m30s`, `500ms`, `90`; nil: not one.
+    static func milliseconds(_ text: String) -> Int64? { NginxTime.ms(text, isInSeconds: false) }
 }

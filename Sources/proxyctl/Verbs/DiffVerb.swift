@@ -17,11 +17,7 @@ struct DiffVerb: ParsableCommand {
     func run() throws {
         let answer = try server.client().send(AdminRequest("GET", ["revisions", String(from), "diff", String(to)])).orProblem()
         if server.json { return Output.document(answer.body) }
-        let differences = try answer.decoded { json throws(Problem) in
-            var differences: [StateDifference] = []
-            for item in json.array ?? json["differences"]?.array ?? [] { differences.append(try StateDifference(json: item)) }
-            return differences
-        }
+        let differences = try answer.list(of: StateDifference.self, named: "differences")
         if differences.isEmpty { return Output.line("Revisions \(from) and \(to) have the same pools and splits.") }
         Output.lines(DifferenceText.lines(differences, isColoured: Output.isColoured))
     }

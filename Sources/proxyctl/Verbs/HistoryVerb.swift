@@ -20,20 +20,11 @@ struct HistoryVerb: ParsableCommand {
         request.query.append(("limit", String(limit)))
         let answer = try server.client().send(request).orProblem()
         if server.json { return Output.document(answer.body) }
-        Output.lines(HistoryText.lines(try HistoryText.revisions(answer), isColoured: Output.isColoured))
+        Output.lines(HistoryText.lines(try answer.list(of: Revision.self, named: "revisions"), isColoured: Output.isColoured))
     }
 }
 
 enum HistoryText {
-    /// The answer is a list, or an object with one.
-    static func revisions(_ answer: AdminAnswer) throws(Failure) -> [Revision] {
-        try answer.decoded { json throws(Problem) in
-            var revisions: [Revision] = []
-            for item in json.array ?? json["revisions"]?.array ?? [] { revisions.append(try Revision(json: item)) }
-            return revisions
-        }
-    }
-
     static func lines(_ revisions: [Revision], isColoured: Bool) -> [String] {
         var table = Table([.right("REVISION"), .left("MADE"), .left("BY"), .left("KIND"), .left("WHAT"), .left("WHY")])
         for revision in revisions {

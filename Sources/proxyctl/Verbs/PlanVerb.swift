@@ -17,20 +17,22 @@ struct PlanVerb: ParsableCommand {
     var words: [String] = []
 
     func run() throws {
-        let verbs = Set(Proxyctl.configuration.subcommands.compactMap(\.configuration.commandName))
-        guard let first = words.firstIndex(where: verbs.contains) else {
+        guard words.first(where: { !$0.hasPrefix("-") }) != nil else {
             if words.contains("--help") || words.contains("-h") { throw CleanExit.helpRequest(Self.self) }
             throw ValidationError("`plan` is followed by a verb that changes something: proxyctl plan switch green")
         }
-        // Options may stand in front of the verb as well.
-        let command = try Proxyctl.parseAsRoot(Array(words[first...]) + words[..<first])
-        guard var verb = command as? any WritingVerb else {
-            if words.contains("--help") || words.contains("-h") {
-                var other = command
-                return try other.run()
-            }
-            throw ValidationError("`\(words[first])` changes nothing: there is nothing to plan")
+        var command = try Proxyctl.command(words)
+        if let verb = command as? any WritingVerb {
+            try plan(verb)
+        } else if words.contains("--help") || words.contains("-h") {
+            try command.run()
+        } else {
+            throw ValidationError("that verb changes nothing: there is nothing to plan")
         }
+    }
+
+    private func plan(_ verb: some WritingVerb) throws {
+        var verb = verb
         verb.write.dryRun = true
         try verb.run()
     }
@@ -38,7 +40,7 @@ struct PlanVerb: ParsableCommand {
 
 enum PlanText {
     static func lines(_ answer: AdminAnswer) throws(Failure) -> [String] {
-        lines(try answer.decoded(Plan.init(json:)), isColoured: Output.isColoured)
+        lines(try answer.decoded(Plan.self), isColoured: Output.isColoured)
     }
 
     static func lines(_ plan: Plan, isColoured: Bool) -> [String] {

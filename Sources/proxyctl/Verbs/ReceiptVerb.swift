@@ -32,7 +32,7 @@ struct ReceiptVerb: ParsableCommand {
             request.timeoutMs = Int(Words.milliseconds(timeout) ?? 0) + 15_000
         }
         let answer = try server.client().send(request).orProblem()
-        let receipt = try answer.decoded(Receipt.init(json:))
+        let receipt = try answer.decoded(Receipt.self)
         try ReceiptWait.show(receipt, answer, server)
         if wait == .visible, receipt.visibleAfterUs == nil { throw Failure(.refused, "not every worker serves by revision \(revision) yet") }
         if wait == .final, !receipt.isFinal { throw Failure(.refused, "the figures of revision \(revision) are not final yet") }

@@ -49,7 +49,7 @@ struct StatusVerb: ParsableCommand {
             Output.document(answer.body)
             return nil
         }
-        let status = try answer.decoded(Status.init(json:))
+        let status = try answer.decoded(Status.self)
         if watch != nil { Output.clear() }
         let lines = StatusText.lines(status, since: previous, isColoured: Output.isColoured)
         Output.lines(isFirst || Output.isTerminal ? lines : [""] + lines)

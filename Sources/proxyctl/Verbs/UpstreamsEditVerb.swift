@@ -23,6 +23,12 @@ struct UpstreamsEditVerb: WritingVerb {
         let client = try write.server.client()
         let read = StateDocument(try client.send(AdminRequest("GET", ["upstreams"])).orProblem().body)
         let path = try Editor.makeFile(read.bytes)
+        guard let written = try edit(path, read, client) else { return }
+        try waiting.finish(written, write.server, client)
+    }
+
+    /// Rounds of editor and server, until one of them has enough. Nil: nothing was changed.
+    private func edit(_ path: String, _ read: StateDocument, _ client: AdminClient) throws(Failure) -> WriteAnswer? {
         var shown = read.bytes
         for _ in 0..<Self.roundsMax {
             do throws(Failure) { try Editor.open(path) } catch { throw try ended(path, unlessStill: read, error) }
@@ -30,13 +36,16 @@ struct UpstreamsEditVerb: WritingVerb {
             let document = StateDocument(edited)
             if document.bytes == read.bytes {
                 unlink(path)
-                return Output.line("Nothing was edited, nothing is changed.")
+                Output.line("Nothing was edited, nothing is changed.")
+                return nil
             }
             if edited == shown { throw kept(path, Failure(.refused, "the edit was not taken")) }
             do throws(Failure) {
-                let written = try put(document, readAt: read.revision, client)
-                unlink(path)
-                return try waiting.finish(written, write.server, client)
+                var request = write.request("PUT", ["upstreams"], readAt: read.revision)
+                request.body = document.bytes
+                let written = try write.perform(request, client)
+                if written == nil { Output.error("The edit is kept in \(path)") } else { unlink(path) }
+                return written
             } catch {
                 // Only what is wrong with the text can be mended in it.
                 guard error.status == .refused else { throw kept(path, error) }
@@ -48,18 +57,13 @@ struct UpstreamsEditVerb: WritingVerb {
         throw kept(path, Failure(.refused, "the edit was not taken in \(Self.roundsMax) rounds"))
     }
 
-    /// Sends it. A failure behind the acceptance is no refusal of the text.
-    private func put(_ document: StateDocument, readAt revision: UInt64?, _ client: AdminClient) throws(Failure) -> WriteAnswer? {
-        var request = write.request("PUT", ["upstreams"], readAt: revision)
-        request.body = document.bytes
-        return try write.perform(request, client)
-    }
-
     private func kept(_ path: String, _ failure: Failure) -> Failure {
         var failure = failure
-        let race = failure.status == .lostRace ? " --any-revision, if it shall replace what the others did" : ""
         failure.text += "\nThe edit is kept in \(path)"
-        failure.hint = "`proxyctl upstreams put \(path)` takes it" + race + "."
+        failure.hint =
+            failure.status == .lostRace
+            ? "`proxyctl history` shows who was faster. `proxyctl upstreams put \(path) --any-revision` takes it, and undoes what they did."
+            : "`proxyctl upstreams put \(path)` takes it."
         return failure
     }
 
@@ -87,7 +91,8 @@ enum Editor {
     /// Runs the editor on `path` to its end. The shell reads its words, as git and crontab have it: `code --wait`.
     static func open(_ path: String) throws(Failure) {
         let editor = Output.environment("VISUAL") ?? Output.environment("EDITOR") ?? "vi"
-        var argv: [UnsafeMutablePointer<CChar>?] = ["sh", "-c", editor + " \"$1\"", "sh", path].map { strdup($0) } + [nil]
+        let words = ["sh", "-c", editor + " \"$1\"", "sh", path]
+        var argv: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) } + [nil]
         defer { for word in argv { free(word) } }
         var pid: pid_t = 0
         let failure = posix_spawn(&pid, "/bin/sh", nil, nil, &argv, environ)

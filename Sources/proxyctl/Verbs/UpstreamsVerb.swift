@@ -29,7 +29,8 @@ struct UpstreamsPutVerb: WritingVerb {
         discussion: """
             A file of `upstreams get` names the revision it was read at, and is refused if that is no longer the current one
             (exit status 4), unless --any-revision.
-              proxyctl upstreams get > pools.json;  proxyctl upstreams put pools.json --reason "two more servers"
+              proxyctl upstreams get > pools.json
+              proxyctl upstreams put pools.json --reason "two more servers"
             """)
 
     @Argument(help: "A file; - for standard input.", completion: .file(extensions: ["json"]))

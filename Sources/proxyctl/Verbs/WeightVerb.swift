@@ -67,8 +67,7 @@ struct SplitChange {
             wanted = shares
         }
         var request = write.request("PATCH", ["splits", name], readAt: names.revision)
-        let members = wanted.sorted { $0.key < $1.key }.map { JSON.Member($0.key, .integer(Int64($0.value))) }
-        request.body = JSON.object([JSON.Member("weights", .object(members))]).bytes(pretty: false)
+        request.body = WeightsPatch(weights: wanted).json.bytes(pretty: false)
         try waiting.finish(try write.perform(request, client), write.server, client)
     }
 }
