@@ -174,8 +174,8 @@ extension ClosedRange<Int> {
     var worded: String { upperBound == .max ? "of at least \(lowerBound)" : "from \(lowerBound) to \(upperBound)" }
 }
 
-/// The name nearest to a misspelt one, or nil when none is near: one change for up to five bytes, two for up to eight, then three.
-/// A change is a byte more, less, other, or two neighbours swapped.
+/// The name nearest to a misspelt one, or nil when none is near: one change for up to five bytes, two for up to eight, then
+/// three. A change is a byte more, less, other, or two neighbours swapped.
 func nearestField(to name: String, among names: [String]) -> String? {
     let wanted = Array(name.utf8)
     let changesMax = wanted.count <= 5 ? 1 : wanted.count <= 8 ? 2 : 3

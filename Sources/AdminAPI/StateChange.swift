@@ -162,7 +162,8 @@ extension UpstreamState {
     /// `body`: the index of the server that the body is about.
     private func judged(_ next: UpstreamState, body: Int?) throws(Problem) -> UpstreamState {
         if let body { try StateRules.check(server: next.servers[body]) }
-        if (try? StateRules.check(upstream: self)) == nil { return next }
+        let mayBeBad = (try? StateRules.check(upstream: self)) == nil && next.servers.contains { !$0.backup }
+        if mayBeBad { return next }
         do { try StateRules.check(upstream: next) } catch {
             var problem = error
             let place = body.map { JSONPointer(["servers", String($0)]).text + "/" }

@@ -190,7 +190,7 @@ import Testing
             detail: "found no servers, expected at least one that is no backup", hint: "", pointer: "/servers"),
         Refused(
             change: .putUpstream(".red", upstream("a")), kind: .badName,
-            detail: "found \".red\", expected 1 to 64 letters, digits, \"_\", \".\" or \"-\", first a letter, a digit or \"_\"",
+            detail: "found \".\" at the beginning of \".red\", expected 1 to 64 letters, digits, \"_\", \".\" or \"-\", first a letter, a digit or \"_\"",
             hint: ""),
     ]
 
@@ -220,6 +220,16 @@ import Testing
         #expect(patched[upstream: "u"].servers.map(\.weight) == [1, 5, 1])
         let mended = try StateChange.removeServer(upstream: "u", .id(1)).applied(to: patched)
         #expect(mended[upstream: "u"].servers.map(\.id) == [0, 2])
+        // One that is no backup there must be all the same.
+        var backups = twice
+        for i in 1...2 { backups[upstream: "u"].servers[i].backup = true }
+        var patch = ServerPatch()
+        patch.backup = true
+        let refused = problem { () throws(Problem) in
+            try StateChange.patchServer(upstream: "u", .id(0), patch).applied(to: backups)
+        }
+        #expect(refused?.kind == .noServers)
+        #expect(refused?.pointer == nil)
     }
 
     @Test func thereIsRoomForSoMany() throws {

@@ -90,7 +90,7 @@ import Testing
 
     @Test func whatIsExportedIsReadBack() throws {
         var dice = SeededNumbers(state: 3)
-        for _ in 0..<300 {
+        for _ in 0..<150 {
             let state = dice.changed(dice.proxyState())
             #expect(try read(exported(state)) == withoutIDs(state))
         }
