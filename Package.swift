@@ -51,7 +51,7 @@ let package = Package(
             name: "ControlTests", dependencies: ["Balancing", "Bytes", "CLinux", "ConfigurationFile", "Control", "Engine"]),
         .testTarget(name: "EndToEndTests", dependencies: ["TestSupport"]),
         .testTarget(name: "HTTPMessageTests", dependencies: ["HTTPMessage"]),
-        .testTarget(name: "ProxyctlTests", dependencies: ["AdminAPI", "TestSupport", "proxyctl"]),
+        .testTarget(name: "ProxyctlTests", dependencies: ["AdminAPI", "CLinux", "TestSupport", "proxyctl"]),
         .testTarget(name: "SimulationTests", dependencies: ["Balancing", "CLinux", "ConfigurationFile", "Control", "Engine", "Simulation"]),
         .testTarget(name: "SwitchbackTests", dependencies: ["Switchback", "TestSupport"]),
         .target(name: "TestSupport", dependencies: ["CLinux"], path: "Tests/TestSupport"),

@@ -76,7 +76,7 @@ struct ReaderTests {
     @Test(arguments: ["\n", "\r\n", "\r"])
     func events(end: String) {
         let lines = [
-            ": hello", "retry: 250", "", "id: 7", "event: revision", "data: {\"a\":", "data:1}", "", "id: 8", "", "data", "", "junk", "data: last",
+            ": hello", "retry: 250", "", "id: 7", "event: revision", "data: {\"a\":", "data:1}", "", "id: 8", "", "data", "", "junk", "id: 9", "data: last",
         ]
         let bytes = Array((lines.joined(separator: end) + end).utf8)
         for cut in 0...bytes.count {
