@@ -64,7 +64,8 @@ public enum JSON: Sendable, Equatable {
     public var integer: Int64? {
         switch self {
         case .integer(let value): value
-        case .number(let value): Int64(exactly: value)
+        // Not by `exactly`, which calls the C library for it.
+        case .number(let value) where abs(value) < 0x1p63 && Double(Int64(value)) == value: Int64(value)
         default: nil
         }
     }

@@ -58,7 +58,8 @@ extension JSON {
     private static func unknown(_ name: String, of what: String, _ known: [String]) -> Problem {
         let near = nearestField(to: name, among: known).map { "did you mean \"\($0)\"?" }
         return Problem(
-            .unknownField, "found \"\(shortened(name))\" in \(what), expected one of \(known.joined(separator: ", "))", hint: near ?? "",
+            .unknownField, "found \"\(shortened(name))\" in \(what), expected one of \(known.joined(separator: ", "))",
+            hint: near ?? "",
             pointer: JSONPointer([name]).text)
     }
 
@@ -109,9 +110,12 @@ extension JSON {
         guard let number else {
             throw wrongType("a whole number", hint: string.flatMap { Int64($0) } == nil ? "" : "write it without quotes")
         }
-        // Beyond what is exact a number has no fraction, and is out of every range.
-        if number.rounded() != number { throw wrongType("a whole number") }
-        if let integer, range.contains(Int(integer)) { return Int(integer) }
+        if let integer {
+            if range.contains(Int(integer)) { return Int(integer) }
+        } else if abs(number) < 0x1p63 {
+            throw wrongType("a whole number")
+        }
+        // What is larger has no fraction, and is out of every range.
         throw Problem(.outOfRange, "found \(described), expected a whole number \(range.worded)", pointer: "")
     }
 
@@ -127,7 +131,8 @@ extension JSON {
         isNull ? nil : try decode(self)
     }
 
-    func decodeWord<Word: RawRepresentable & CaseIterable>(_ type: Word.Type) throws(Problem) -> Word where Word.RawValue == String {
+    func decodeWord<Word: RawRepresentable & CaseIterable>(_ type: Word.Type) throws(Problem) -> Word
+    where Word.RawValue == String {
         let text = try decodeString()
         guard let word = Word(rawValue: text) else {
             let words = Word.allCases.map(\.rawValue).joined(separator: ", ")
@@ -140,7 +145,8 @@ extension JSON {
     func decodeMoment() throws(Problem) -> Int64 {
         let text = try decodeString()
         guard let ms = Timestamp.ms(text) else {
-            throw Problem(.badTime, "found \"\(shortened(text))\", expected a moment such as 2026-11-21T13:05:00.123Z", pointer: "")
+            throw Problem(
+                .badTime, "found \"\(shortened(text))\", expected a moment such as 2026-11-21T13:05:00.123Z", pointer: "")
         }
         return ms
     }
@@ -168,8 +174,8 @@ extension ClosedRange<Int> {
     var worded: String { upperBound == .max ? "of at least \(lowerBound)" : "from \(lowerBound) to \(upperBound)" }
 }
 
-/// The name nearest to a misspelt one, or nil when none is near: one change for up to five bytes, two for up to eight, then three. A change is a
-/// byte more, less, other, or two neighbours swapped.
+/// The name nearest to a misspelt one, or nil when none is near: one change for up to five bytes, two for up to eight, then three.
+/// A change is a byte more, less, other, or two neighbours swapped.
 func nearestField(to name: String, among names: [String]) -> String? {
     let wanted = Array(name.utf8)
     let changesMax = wanted.count <= 5 ? 1 : wanted.count <= 8 ? 2 : 3

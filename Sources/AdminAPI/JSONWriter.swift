@@ -2,7 +2,7 @@
 // Members are written in the order the object has them: sorting is for whoever makes the object.
 
 extension JSON {
-    /// - Parameter pretty: two spaces of indentation and a newline at the end; otherwise one line without spaces and without an end.
+    /// - Parameter pretty: two spaces of indentation and a newline at the end; otherwise one line, with neither.
     public func text(pretty: Bool = true) -> String {
         var out: [UInt8] = []
         appendBytes(to: &out, pretty: pretty)
@@ -68,10 +68,14 @@ extension JSON {
 
     private static func append(_ string: String, to out: inout [UInt8]) {
         out.append(UInt8(ascii: "\""))
-        if string.utf8.contains(where: { $0 < 0x20 || $0 == UInt8(ascii: "\"") || $0 == UInt8(ascii: "\\") }) {
-            for byte in string.utf8 { appendEscaped(byte, to: &out) }
-        } else {
-            out.append(contentsOf: string.utf8)
+        let bytes = string.utf8Span.span
+        for i in bytes.indices {
+            let byte = bytes[i]
+            if byte < 0x20 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") {
+                appendEscaped(byte, to: &out)
+            } else {
+                out.append(byte)
+            }
         }
         out.append(UInt8(ascii: "\""))
     }
