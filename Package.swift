@@ -52,7 +52,7 @@ let package = Package(
             name: "ControlTests", dependencies: ["AdminAPI", "Balancing", "Bytes", "CLinux", "ConfigurationFile", "Control", "Engine"]),
         .testTarget(name: "EndToEndTests", dependencies: ["TestSupport"]),
         .testTarget(name: "HTTPMessageTests", dependencies: ["HTTPMessage"]),
-        .testTarget(name: "ProxyctlTests", dependencies: ["AdminAPI", "TestSupport", "proxyctl"]),
+        .testTarget(name: "ProxyctlTests", dependencies: ["AdminAPI", "CLinux", "TestSupport", "proxyctl"]),
         .testTarget(
             name: "SimulationTests",
             dependencies: ["AdminAPI", "Balancing", "CLinux", "ConfigurationFile", "Control", "Engine", "Simulation"]),

@@ -87,7 +87,7 @@ extension AdminAddress: CustomStringConvertible {
     /// As it can be given to --admin.
     var description: String {
         switch self {
-        case .unix(let path): path.hasPrefix("/") ? "unix:" + path : "./" + path
+        case .unix(let path): path.hasPrefix("/") ? "unix:" + path : path.hasPrefix(".") ? path : "./" + path
         case .tcp(_, _, let prefix): "http://" + host + prefix
         }
     }

@@ -54,6 +54,15 @@ struct AdminAnswer {
     let status: Int
     let body: [UInt8]
     let isProblem: Bool
+    /// The revision that the ETag tells.
+    let revision: UInt64?
+
+    fileprivate init(_ reader: AnswerReader, isProblem: Bool) {
+        status = reader.status
+        body = reader.body
+        self.isProblem = isProblem
+        revision = reader["ETag"].flatMap { UInt64($0.filter { $0 != "\"" }) }
+    }
 
     var text: String { String(decoding: body, as: UTF8.self) }
 }
@@ -73,9 +82,7 @@ final class AdminClient {
     /// The whole answer, whatever its status.
     func send(_ request: AdminRequest) throws(Failure) -> AdminAnswer {
         let reader = try exchange(request) { _ throws(Failure) in true }
-        return AdminAnswer(
-            status: reader.status, body: reader.body,
-            isProblem: reader["Content-Type"]?.lowercased().hasPrefix("application/problem+json") ?? false)
+        return AdminAnswer(reader, isProblem: reader["Content-Type"]?.lowercased().hasPrefix("application/problem+json") ?? false)
     }
 
     /// Hands over each piece of a good answer's body as it comes (an empty one for the head), until it ends or `take` says false.
@@ -85,7 +92,7 @@ final class AdminClient {
             if reader.status != 200 { return true }
             return try take(reader.takeBody())
         }
-        return AdminAnswer(status: reader.status, body: reader.body, isProblem: reader.status != 200)
+        return AdminAnswer(reader, isProblem: reader.status != 200)
     }
 
     // MARK: One exchange

@@ -18,6 +18,9 @@ struct AnswerReader {
     private(set) var body: [UInt8] = []
 
     private var input: [UInt8] = []
+    /// How far the head was searched for its end, and where the line in hand begins.
+    private var scanned = 0
+    private var lineStart = 0
     private var framing = Framing.untilEnd
     private let hasNoBody: Bool
 
@@ -96,6 +99,7 @@ struct AnswerReader {
             String(decoding: line.last == UInt8(ascii: "\r") ? line.dropLast() : line, as: UTF8.self)
         }
         input.removeFirst(end)
+        (scanned, lineStart) = (0, 0)
         guard let start = lines.first, start.hasPrefix("HTTP/1."), let number = Int(start.dropFirst(9).prefix(3)),
             (100...599).contains(number)
         else {
@@ -132,12 +136,15 @@ struct AnswerReader {
         return true
     }
 
-    /// Where the first empty line ends.
-    private func headEnd() -> Int? {
-        var previous = -1
-        for (i, byte) in input.enumerated() where byte == UInt8(ascii: "\n") {
-            if i - previous == 1 || (i - previous == 2 && input[i - 1] == UInt8(ascii: "\r")) { return i + 1 }
-            previous = i
+    /// Where the first empty line ends. No byte is looked at twice, however small the pieces are.
+    private mutating func headEnd() -> Int? {
+        while scanned < input.count {
+            let i = scanned
+            scanned += 1
+            if input[i] != UInt8(ascii: "\n") { continue }
+            let isEmpty = i == lineStart || (i == lineStart + 1 && input[i - 1] == UInt8(ascii: "\r"))
+            lineStart = scanned
+            if isEmpty { return scanned }
         }
         return nil
     }

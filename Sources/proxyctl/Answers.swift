@@ -63,14 +63,15 @@ extension AdminAnswer {
 
 /// The pools and splits that run, as far as verbs need them to find what is meant by a name.
 struct RunningNames {
-    let revision: UInt64
+    /// At which this was read; nil: the server does not say, and nothing can depend on it.
+    let revision: UInt64?
     /// Weights by variant, by split.
     let splits: [String: [String: Int]]
     /// Addresses of servers, by upstream.
     let upstreams: [String: [String]]
 
-    init(_ json: JSON) {
-        revision = json["revision"]?.integer.flatMap { UInt64(exactly: $0) } ?? 0
+    init(_ json: JSON, revision tag: UInt64? = nil) {
+        revision = tag ?? json["revision"]?.integer.flatMap { UInt64(exactly: $0) }
         splits = Dictionary(
             (json["splits"]?.object ?? []).map { split in
                 let weights = (split.value["weights"]?.object ?? []).map { ($0.name, Int(clamping: $0.value.integer ?? 0)) }
@@ -85,7 +86,8 @@ struct RunningNames {
     static func read(_ client: AdminClient, timeoutMs: Int = 10_000) throws(Failure) -> RunningNames {
         var request = AdminRequest("GET", ["upstreams"])
         request.timeoutMs = timeoutMs
-        return RunningNames(try client.send(request).orProblem().json)
+        let answer = try client.send(request).orProblem()
+        return RunningNames(try answer.json, revision: answer.revision)
     }
 
     /// The one split that has this variant, or the one that is named and has it.

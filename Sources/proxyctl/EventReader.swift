@@ -19,6 +19,7 @@ struct EventReader {
 
     private var line: [UInt8] = []
     private var endedWithReturn = false
+    private var pendingID: String?
     private var event: String?
     private var data: [String] = []
 
@@ -27,6 +28,7 @@ struct EventReader {
         line = []
         event = nil
         data = []
+        pendingID = lastID
         endedWithReturn = false
     }
 
@@ -53,6 +55,8 @@ struct EventReader {
         let text = String(decoding: line, as: UTF8.self)
         line = []
         if text.isEmpty {
+            // Only a whole event moves the place from which a new connection goes on.
+            lastID = pendingID
             defer {
                 event = nil
                 data = []
@@ -63,7 +67,7 @@ struct EventReader {
         var value = text.dropFirst(name.count + 1)
         if value.hasPrefix(" ") { value = value.dropFirst() }
         switch name {
-        case "id": lastID = String(value)
+        case "id": pendingID = String(value)
         case "event": event = String(value)
         case "data": data.append(String(value))
         case "retry": retryMs = Int64(value)

@@ -13,6 +13,7 @@ struct AddressTests {
         ("admin.sock", .unix("admin.sock"), "./admin.sock"),
         ("./state/s", .unix("./state/s"), "./state/s"),
         ("../s", .unix("../s"), "../s"),
+        ("unix:.x/admin.sock", .unix(".x/admin.sock"), ".x/admin.sock"),
         ("unix:state/admin.sock", .unix("state/admin.sock"), "./state/admin.sock"),
         ("http://127.0.0.1:8080", .tcp(host: "127.0.0.1", port: 8080, prefix: ""), "http://127.0.0.1:8080"),
         ("http://127.0.0.1:8080/_admin/", .tcp(host: "127.0.0.1", port: 8080, prefix: "/_admin"), "http://127.0.0.1:8080/_admin"),

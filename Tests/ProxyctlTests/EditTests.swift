@@ -7,7 +7,7 @@ import Testing
 
 @testable import proxyctl
 
-@Suite("editing")
+@Suite("editing", .serialized)
 struct EditTests {
     /// An editor that is a script: round by round one of `rounds` with the file as $1.
     private func editor(_ admin: FakeAdmin, _ rounds: [String]) throws -> String {

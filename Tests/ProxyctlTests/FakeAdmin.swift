@@ -2,6 +2,7 @@
 // Called by the suites of this target. It decides nothing: an answer is given because the script has it.
 
 import AdminAPI
+import CLinux
 import Foundation
 import TestSupport
 
@@ -27,43 +28,111 @@ struct Reply: Sendable {
     }
 }
 
-/// Listens on a socket in a folder of its own.
+/// Listens on a socket in a folder of its own, in a thread of its own; one request a connection, one after the other.
 final class FakeAdmin: Sendable {
+    struct Request: Sendable {
+        var line = ""
+        var fields: [String: String] = [:]
+        var text = ""
+        subscript(_ name: String) -> String? { fields[name.lowercased()] }
+    }
+
     let directory: String
-    let upstream: Upstream
+    private let seen = Locked<[Request]>([])
+    private let stopping: Int32
+    private let stopped = Signal()
 
     /// Answers by `METHOD target`. Of several answers each is given once, and the last one from then on.
-    init(_ script: [String: [Reply]], socket: String = "admin.sock", token: String? = nil) throws {
+    init(_ script: [String: [Reply]], socket: String = "admin.sock") throws {
         directory = try Harness.temporaryDirectory()
+        let path = directory + "/" + socket
         try FileManager.default.createDirectory(
-            atPath: ((directory + "/" + socket) as NSString).deletingLastPathComponent, withIntermediateDirectories: true)
-        let left = Locked(script)
-        upstream = try Upstream(at: .unix(directory + "/" + socket)) { request, connection in
-            if let token, request["Authorization"] != "Bearer " + token {
-                let reply = Reply.problem(Problem(.unauthorized, "no token"))
-                return try connection.answer(reply.status, reply.fields, body: reply.body)
-            }
-            let line = request.method + " " + request.target
-            let reply = left.with { script -> Reply in
-                guard let replies = script[line], let first = replies.first else {
-                    return .problem(Problem(.notFound, "not in the script: \(line)"))
+            atPath: (path as NSString).deletingLastPathComponent, withIntermediateDirectories: true)
+        let listener = try Sockets.listen(.unix(path))
+        stopping = clinux_eventfd()
+        let (seen, stopped, stopping) = (seen, stopped, stopping)
+        onThread {
+            var left = script
+            while Self.wait(listener, stopping) {
+                var address = sockaddr_storage()
+                var length = UInt32(MemoryLayout<sockaddr_storage>.size)
+                let fd = clinux_accept(listener, &address, &length)
+                if fd < 0 { continue }
+                if let request = Self.read(fd, stopping) {
+                    seen.with { $0.append(request) }
+                    Self.answer(fd, Self.reply(to: request.line, &left))
                 }
-                if replies.count > 1 { script[line] = Array(replies.dropFirst()) }
-                return first
+                close(fd)
             }
-            try connection.answer(reply.status, reply.fields, body: reply.body)
+            close(listener)
+            stopped.fire()
         }
     }
 
     deinit {
-        upstream.stop()
+        stop()
+        close(stopping)
         try? FileManager.default.removeItem(atPath: directory)
     }
 
+    /// From its return on nobody listens; the socket's file stays.
+    func stop() {
+        eventfd_write(stopping, 1)
+        stopped.wait()
+    }
+
+    private static func reply(to line: String, _ left: inout [String: [Reply]]) -> Reply {
+        guard let replies = left[line], let first = replies.first else {
+            return .problem(Problem(.notFound, "not in the script: \(line)"))
+        }
+        if replies.count > 1 { left[line] = Array(replies.dropFirst()) }
+        return first
+    }
+
+    /// False: it is to stop.
+    private static func wait(_ fd: Int32, _ stopping: Int32) -> Bool {
+        var wanted = [pollfd(fd: fd, events: Int16(POLLIN), revents: 0), pollfd(fd: stopping, events: Int16(POLLIN), revents: 0)]
+        while poll(&wanted, 2, -1) < 0 && errno == EINTR {}
+        return wanted[1].revents == 0
+    }
+
+    private static func read(_ fd: Int32, _ stopping: Int32) -> Request? {
+        var bytes: [UInt8] = []
+        var buffer = [UInt8](repeating: 0, count: 64 << 10)
+        while true {
+            let text = String(decoding: bytes, as: UTF8.self)
+            if let end = text.range(of: "\r\n\r\n") {
+                let lines = text[..<end.lowerBound].components(separatedBy: "\r\n")
+                var request = Request(line: lines[0].components(separatedBy: " ").prefix(2).joined(separator: " "))
+                for line in lines.dropFirst() {
+                    let parts = line.components(separatedBy: ": ")
+                    request.fields[parts[0].lowercased()] = parts.dropFirst().joined(separator: ": ")
+                }
+                request.text = String(text[end.upperBound...])
+                if request.text.utf8.count >= Int(request["Content-Length"] ?? "0") ?? 0 { return request }
+            }
+            guard wait(fd, stopping) else { return nil }
+            let n = recv(fd, &buffer, buffer.count, 0)
+            if n <= 0 { return nil }
+            bytes += buffer[..<n]
+        }
+    }
+
+    private static func answer(_ fd: Int32, _ reply: Reply) {
+        let lines = ["HTTP/1.1 \(reply.status)"] + reply.fields + ["Content-Length: \(reply.body.utf8.count)", "Connection: close"]
+        // Small enough for the socket's buffer.
+        let bytes = Array((lines.joined(separator: "\r\n") + "\r\n\r\n" + reply.body).utf8)
+        _ = bytes.withUnsafeBytes { clinux_send(fd, $0.baseAddress, $0.count, 0) }
+    }
+
+    // MARK: What came, and who asks
+
     /// `METHOD target` of everything that came.
-    var lines: [String] { upstream.requests.map { $0.method + " " + $0.target } }
-    /// The last request that was not a GET.
-    var write: Request? { upstream.requests.last { $0.method != "GET" } }
+    var lines: [String] { seen.current.map(\.line) }
+    /// The requests that were no GET.
+    var writes: [Request] { seen.current.filter { !$0.line.hasPrefix("GET ") } }
+    /// The last one of them.
+    var write: Request? { writes.last }
 
     func run(
         _ words: String..., environment: [String: String] = [:], input: String = "", isNamed: Bool = true
@@ -87,30 +156,45 @@ struct Ran {
 
     /// Runs it to its end, in a bare environment in which it is never later than 1970 and never elsewhere than Greenwich.
     init(_ words: [String], environment: [String: String] = [:], input: String = "", in directory: String) throws {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: Self.binary)
-        process.arguments = words
-        let basic = ["PATH": "/usr/bin:/bin", "TZ": "UTC", "TMPDIR": directory]
-        process.environment = basic.merging(environment) { _, new in new }
-        process.currentDirectoryURL = URL(fileURLWithPath: directory)
         let base = directory + "/run-" + UUID().uuidString
         let names = [".in", ".out", ".err"].map { base + $0 }
         defer { for name in names { unlink(name) } }
-        try input.write(toFile: names[0], atomically: false, encoding: .utf8)
-        for name in names.dropFirst() { try "".write(toFile: name, atomically: false, encoding: .utf8) }
-        process.standardInput = FileHandle(forReadingAtPath: names[0])
-        process.standardOutput = FileHandle(forWritingAtPath: names[1])
-        process.standardError = FileHandle(forWritingAtPath: names[2])
+        for (name, text) in zip(names, [input, "", ""]) { try text.write(toFile: name, atomically: false, encoding: .utf8) }
+        let basic = ["PATH": "/usr/bin:/bin", "TZ": "UTC", "TMPDIR": directory]
+        let pid = try Self.spawn(
+            ["/usr/bin/env", "-C", directory, Self.binary] + words, basic.merging(environment) { _, new in new }, names)
+        // Waited for in a thread of its own: Foundation's Process needs one of a pool that tests can use up.
         let ended = Signal()
-        process.terminationHandler = { _ in ended.fire() }
-        try process.run()
+        let code = Locked(Int32(0))
+        onThread {
+            var status: Int32 = 0
+            while waitpid(pid, &status, 0) < 0 && errno == EINTR {}
+            code.with { [status] in $0 = status }
+            ended.fire()
+        }
         if !ended.wait(ms: 30_000) {
-            kill(process.processIdentifier, SIGKILL)
+            kill(pid, SIGKILL)
             throw TestFailure("proxyctl \(words) did not end: \((try? String(contentsOfFile: names[1], encoding: .utf8)) ?? "")")
         }
-        status = process.terminationReason == .exit ? process.terminationStatus : -process.terminationStatus
+        status = code.current & 0x7f == 0 ? (code.current >> 8) & 0xff : -(code.current & 0x7f)
         output = try String(contentsOfFile: names[1], encoding: .utf8)
         errors = try String(contentsOfFile: names[2], encoding: .utf8)
+    }
+
+    private static func spawn(_ words: [String], _ environment: [String: String], _ files: [String]) throws -> pid_t {
+        var actions = posix_spawn_file_actions_t()
+        posix_spawn_file_actions_init(&actions)
+        defer { posix_spawn_file_actions_destroy(&actions) }
+        for (fd, name) in files.enumerated() {
+            posix_spawn_file_actions_addopen(&actions, Int32(fd), name, fd == 0 ? O_RDONLY : O_WRONLY, 0)
+        }
+        var argv: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) } + [nil]
+        var envp: [UnsafeMutablePointer<CChar>?] = environment.map { strdup($0.key + "=" + $0.value) } + [nil]
+        defer { for word in argv + envp { free(word) } }
+        var pid: pid_t = 0
+        let failure = posix_spawn(&pid, words[0], &actions, nil, &argv, &envp)
+        if failure != 0 { throw TestFailure("cannot start \(words[0]): errno \(failure)") }
+        return pid
     }
 }
 

@@ -7,7 +7,7 @@ import Testing
 
 @testable import proxyctl
 
-@Suite("looking")
+@Suite("looking", .serialized)
 struct LookingTests {
     @Test func status() throws {
         let status = Fixture.status()
@@ -78,9 +78,7 @@ struct LookingTests {
             let event = Event(id: id, kind: .serverFailed, atMs: 1_795_269_802_000, revision: 43, subject: "blue", text: text)
             return "id: \(id)\nevent: x\ndata: \(event.json.text(pretty: false))\n\n"
         }
-        let directory = try Harness.temporaryDirectory()
-        defer { try? FileManager.default.removeItem(atPath: directory) }
-        let upstream = try Upstream(at: .unix(directory + "/admin.sock")) { request, connection in
+        let upstream = try Upstream { request, connection in
             let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
             let text = request["Last-Event-ID"] == "2" ? event(3, "c") + event(4, "d") : "retry: 10\n\n" + event(1, "a") + event(2, "b") + "id: 3\ndata: half"
             try connection.send(head + String(text.utf8.count, radix: 16) + "\r\n" + text + "\r\n")
@@ -88,14 +86,14 @@ struct LookingTests {
             connection.close()
         }
         defer { upstream.stop() }
-        let ran = try Ran(["events", "--count", "3"], in: directory)
+        let ran = try Ran(["events", "--count", "3", "--admin", "127.0.0.1:\(upstream.port)"], in: "/tmp")
         #expect(ran.status == 0)
         let expected = ["a", "b", "c"].map { "2026-11-21 14:03:22  43  server-failed  blue  \($0)\n" }
         #expect(ran.output == expected.joined())
         #expect(ran.errors.contains("trying again"))
         #expect(upstream.requests.map { $0["Last-Event-ID"] } == [nil, "2"])
         #expect(upstream.requests.allSatisfy { $0["Accept"] == "text/event-stream" })
-        let json = try Ran(["events", "--count", "1", "--after", "2", "--json"], in: directory)
+        let json = try Ran(["events", "--count", "1", "--after", "2", "--json", "--admin", "127.0.0.1:\(upstream.port)"], in: "/tmp")
         #expect(json.output.hasPrefix("{\"at\":\"2026-11-21T14:03:22.000Z\",\"id\":3,"))
     }
 
@@ -112,8 +110,7 @@ struct LookingTests {
         let directory = try Harness.temporaryDirectory()
         defer { try? FileManager.default.removeItem(atPath: directory) }
         // A socket that nobody serves any more.
-        let gone = try Upstream(saying: "", at: .unix(directory + "/admin.sock"))
-        gone.stop()
+        close(try Sockets.listen(.unix(directory + "/admin.sock")))
         let ran = try Ran(["status"], in: directory)
         #expect(ran.status == 3)
         #expect(ran.errors.contains("    ./admin.sock: nobody listens there\n    ./logs/admin.sock: no such socket\n"))
@@ -207,7 +204,7 @@ struct LookingTests {
         #expect(ran.status == 0, "\(ran)")
         #expect(ran.output.split(separator: "\n") == ["blue", "green", "red"])
         // Without a server there are none, and no complaint.
-        admin.upstream.stop()
+        admin.stop()
         let none = try complete(["switch", "--", "positional@0"])
         #expect(none.status == 0)
         #expect(none.output.split(separator: "\n").isEmpty)

@@ -21,9 +21,9 @@ struct ReaderTests {
             var reader = AnswerReader()
             reader.feed(bytes[..<cut])
             reader.feed(bytes[cut...])
-            #expect(reader.progress == .done)
-            #expect(reader.status == status)
-            #expect(String(decoding: reader.body, as: UTF8.self) == body)
+            if reader.progress != .done || reader.status != status || reader.body != Array(body.utf8) {
+                Issue.record("cut at \(cut): \(reader.progress) \(reader.status) \(String(decoding: reader.body, as: UTF8.self))")
+            }
             // Cut off anywhere before its end, it is not taken for whole.
             if cut < bytes.count {
                 var short = AnswerReader()
@@ -76,7 +76,7 @@ struct ReaderTests {
     @Test(arguments: ["\n", "\r\n", "\r"])
     func events(end: String) {
         let lines = [
-            ": hello", "retry: 250", "", "id: 7", "event: revision", "data: {\"a\":", "data:1}", "", "id: 8", "", "data", "", "junk", "data: last",
+            ": hello", "retry: 250", "", "id: 7", "event: revision", "data: {\"a\":", "data:1}", "", "id: 8", "", "data", "", "junk", "id: 9", "data: last",
         ]
         let bytes = Array((lines.joined(separator: end) + end).utf8)
         for cut in 0...bytes.count {

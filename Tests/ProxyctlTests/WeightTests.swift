@@ -57,17 +57,17 @@ struct WeightTests {
             for b in sizes {
                 for c in sizes {
                     for part in stride(from: 0, through: 1000, by: 37) {
-                        let weights = try #require(
-                            WeightShares.giving(Share(part: part, total: 1000), to: "green", in: ["a": a, "b": b, "c": c, "green": 1]))
-                        #expect(weights.values.reduce(0, +) == 1000)
-                        #expect(weights["green"] == part)
-                        #expect(weights.values.allSatisfy { $0 >= 0 })
+                        let share = Share(part: part, total: 1000)
+                        let weights = WeightShares.giving(share, to: "green", in: ["a": a, "b": b, "c": c, "green": 1]) ?? [:]
+                        var isWhole = weights.values.reduce(0, +) == 1000 && weights["green"] == part
+                        isWhole = isWhole && weights.values.allSatisfy { $0 >= 0 }
                         // Nobody is more than one away from the exact share.
                         let sum = a + b + c
                         for (name, weight) in [("a", a), ("b", b), ("c", c)] where sum > 0 {
                             let exact = (1000 - part) * weight
-                            #expect(abs((weights[name] ?? -9) * sum - exact) < sum)
+                            isWhole = isWhole && abs((weights[name] ?? -9) * sum - exact) < sum
                         }
+                        if !isWhole { Issue.record("\(a) \(b) \(c), \(part) of 1000: \(weights)") }
                     }
                 }
             }

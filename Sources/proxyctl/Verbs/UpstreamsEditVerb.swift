@@ -21,7 +21,8 @@ struct UpstreamsEditVerb: WritingVerb {
 
     func run() throws {
         let client = try write.server.client()
-        let read = StateDocument(try client.send(AdminRequest("GET", ["upstreams"])).orProblem().body)
+        let answer = try client.send(AdminRequest("GET", ["upstreams"])).orProblem()
+        let read = StateDocument(answer.body, revision: answer.revision)
         let path = try Editor.makeFile(read.bytes)
         guard let written = try edit(path, read, client) else { return }
         try waiting.finish(written, write.server, client)

@@ -54,20 +54,18 @@ struct UpstreamsPutVerb: WritingVerb {
 /// A state as a person has it in a file: JSON, and above it lines that begin with `#`.
 struct StateDocument {
     let bytes: [UInt8]
+    /// The one it was read at, as told beside it or by itself.
+    let revision: UInt64?
 
-    init(_ file: [UInt8]) {
+    init(_ file: [UInt8], revision told: UInt64? = nil) {
         var rest = file[...]
         while rest.first == UInt8(ascii: "#") {
             let end = rest.firstIndex(of: UInt8(ascii: "\n")) ?? rest.endIndex - 1
             rest = rest[(end + 1)...]
         }
         bytes = Array(rest)
-    }
-
-    /// The one it says it was read at.
-    var revision: UInt64? {
-        guard let json = try? JSON.parse(bytes), let number = json["revision"]?.integer else { return nil }
-        return UInt64(exactly: number)
+        let own = (try? JSON.parse(bytes))?["revision"]?.integer
+        revision = told ?? own.flatMap { UInt64(exactly: $0) }
     }
 
     /// With `words` above it, as lines that are no part of it.
