@@ -1,6 +1,8 @@
 // One run of a scenario: world, proxy, upstreams and clients, from the first connection to the end of the workers.
 // Made from a seed; `problems` says what did not add up. The rules it checks are in EngineAudit.swift.
 
+import AdminAPI
+import Control
 import Simulation
 import Testing
 
@@ -19,6 +21,8 @@ final class EngineRun {
     private(set) var changes: [(atNs: UInt64, peers: Range<Int>)] = []
     /// What tunnels are to carry, by request.
     private(set) var tunnels: [String: [UInt8]] = [:]
+    /// What a test finds besides when the workers have stopped.
+    var atEnd: (EngineRun) -> [String] = { _ in [] }
     private let baseDescriptors: Int
 
     static func peer(_ i: Int) -> Address { .host(UInt8(2 + i), 3001) }
@@ -57,6 +61,12 @@ final class EngineRun {
         scenario.tuneClient(client, &dice)
         client.start(afterNs: dice.pick(0...300_000_000))
         clients.append(client)
+    }
+
+    /// A call of the controller that has to succeed; none once the workers stop.
+    func attempt(_ call: (Controller) throws(Problem) -> Void) {
+        if stoppedAtNs != nil { return }
+        do throws(Problem) { try call(proxy.controller) } catch { problems.append("\(error)") }
     }
 
     func stop(gracefully: Bool = true) {
@@ -100,7 +110,7 @@ final class EngineRun {
         if stoppedAtNs == nil { proxy.stop() }
         let end = proxy.runToTheEnd()
         if end != .done { problems.append("stopping: \(end) with \(proxy.workers.map(\.accounts))") }
-        problems += audit()
+        problems += audit() + atEnd(self)
         proxy.end()
         if world.kernel.openDescriptors != baseDescriptors {
             problems.append("descriptors are left open:\n\(world.kernel.openDescriptorsStory)")

@@ -17,6 +17,8 @@ struct EngineScenario {
     var http = ""
     var upstream = ""
     var peerParameters = ""
+    /// Where locations lead: the upstream `u`, or a split that `http` makes.
+    var target = "u"
     /// Names of the usual timeouts that `http` sets itself.
     var omits: [String] = []
 
@@ -77,7 +79,7 @@ struct EngineScenario {
                 \(Self.timeouts.filter { line in !omits.contains { line.hasPrefix($0) } }.joined(separator: " "))
                 \(http)
                 upstream u { \(upstream) \(servers) }
-                server { listen \(SimulatedProxy.address); \(Self.locations) }
+                server { listen \(SimulatedProxy.address); \(Self.locations.replacing("http://u;", with: "http://\(target);")) }
             }
             """
     }
