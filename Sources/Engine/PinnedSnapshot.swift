@@ -66,6 +66,7 @@ extension Worker {
         retireUpstreams(of: before, for: fresh)
         for i in listeners.indices { listeners[i].settings = listenSettings(for: listeners[i].address) }
         if isNewRevision { openAccount(current.account) }
+        if held.count > 0 { reviewHolds() }
         counters.adopted(revision: snapshot.revision)
     }
 

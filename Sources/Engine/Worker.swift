@@ -66,6 +66,7 @@ enum TimerOwner {
     static let logFlush: UInt64 = 6 << 28
     static let shutdown: UInt64 = 8 << 28
     static let duty: UInt64 = 9 << 28
+    static let release: UInt64 = 10 << 28
 }
 
 package final class Worker {
@@ -113,8 +114,7 @@ package final class Worker {
     var listeners: [WorkerListener] = []
     var nextConnectionNumber: UInt64 = 0
     var isStopping = false
-    /// Held requests that go on in a second after a release.
-    var releaseRate = 1000
+    var held = HeldRequests()
     /// Why the last `openFile` failed.
     var lastOpenErrno: Int32 = 0
     package private(set) var isStopped = false
@@ -124,6 +124,7 @@ package final class Worker {
     private let events = UnsafeMutableBufferPointer<KernelEvent>.allocate(capacity: Limits.eventsPerTurn)
     var acceptRest = TimerID.none
     private var logFlush = TimerID.none
+    var releaseTimer = TimerID.none
     private var dutyTimer = TimerID.none
 
     /// `publisher`'s current snapshot is adopted at once; listeners are opened by the caller.
@@ -174,6 +175,7 @@ package final class Worker {
         mailbox.attach(wakeDescriptor)
         acceptRest = timers.make(owner: TimerOwner.acceptRest)
         logFlush = timers.make(owner: TimerOwner.logFlush)
+        releaseTimer = timers.make(owner: TimerOwner.release)
         if parameters.duty != nil { dutyTimer = timers.make(owner: TimerOwner.duty) }
         updateClock()
         openAccount(current.account)
@@ -223,6 +225,7 @@ package final class Worker {
         if word == TimerOwner.acceptRest { return resumeAccepting() }
         if word == TimerOwner.logFlush { return flushDueLogs() }
         if word == TimerOwner.shutdown { return stopNow() }
+        if word == TimerOwner.release { return releaseDue() }
         // The duty is done at the end of every turn.
         if word == TimerOwner.duty { return }
         let handle = Handle(index: UInt32(truncatingIfNeeded: word & 0x0FFF_FFFF), generation: UInt32(word >> 32))
@@ -285,7 +288,7 @@ package final class Worker {
             case .adoptSnapshot: adoptPublished()
             case .listen(let sockets): listen(to: sockets)
             case .admin(let handle, let part): takeAdminPart(handle, part)
-            case .releaseRate(let rate): releaseRate = rate
+            case .releaseRate(let rate): held.setRate(rate)
             case .wake: break
             case .stopGracefully: stopGracefully()
             case .stopNow: stopNow()
@@ -297,6 +300,7 @@ package final class Worker {
         if isStopping { return }
         isStopping = true
         closeListeners()
+        endHolds()
         if let timeout = parameters.shutdownTimeoutMs { timers.set(timers.make(owner: TimerOwner.shutdown), at: nowMs + timeout) }
         for handle in clients.handles {
             // What has been read already, or announced, is still answered.

@@ -132,7 +132,8 @@ extension Worker {
         case .tunnel: pumpTunnel(x)
         case .readingBody, .sending, .waiting, .connecting:
             if !x.body.isComplete, !x.dropsBody { pumpRequestBody(x) }
-        case .routing, .handedOver, .held, .finished: break
+        case .held: timers.set(x.client.timer, at: x.heldUntilMs)
+        case .routing, .handedOver, .finished: break
         }
     }
 

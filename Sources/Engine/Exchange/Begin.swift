@@ -65,6 +65,28 @@ extension Worker {
         runServerRewrite(x)
     }
 
+    /// Goes the whole way again from the request as it came, after `pinned` was changed.
+    func routeAnew(_ x: Ref<Exchange>) {
+        forgetRoute(x)
+        if !x.hasHost { x.host = .empty }
+        x.arguments = .empty
+        x.isTargetCurrent = true
+        x.isInternal = false
+        x.redirectsLeft = Limits.internalRedirectsMax
+        x.method = x.head.method
+        x.methodReplaced = false
+        x.inErrorPage = false
+        x.errorStatus = 0
+        x.blame = .nobody
+        x.keptLines = .empty
+        x.hasOwnRate = false
+        x.paceRate = 0
+        chooseServer(x)
+        guard setPath(x) else { return answerError(x, 400) }
+        decideKeepAlive(x)
+        runServerRewrite(x)
+    }
+
     /// A head that is no request: logged and answered like one as far as it goes, then the connection closes.
     func refuseHead(_ c: Ref<ClientConnection>, _ refusal: HeadRefusal) {
         guard let x = makeExchange(c) else { return closeClient(c) }
@@ -166,7 +188,7 @@ extension Worker {
     /// By listening address and host; the address's default server when no name matches. A request without a host belongs to the
     /// server that is called "".
     @inline(__always)
-    private func chooseServer(_ x: Ref<Exchange>) {
+    func chooseServer(_ x: Ref<Exchange>) {
         guard let listen = listeners[Int(x.client.listener)].settings else { return }
         var chosen = listen.defaultServer
         if let found = listen.names.find(x.host) {

@@ -198,6 +198,17 @@ package struct Exchange: BitwiseCopyable {
     /// The client's slow: reads are small until it has caught up.
     var clientIsSlow = false
 
+    // MARK: A hold
+    /// The queue it waits in, and its neighbours there.
+    var heldPlace: Int32 = -1
+    var heldPrevious = Handle.none
+    var heldNext = Handle.none
+    var heldUntilMs: Int64 = 0
+    /// It has waited and goes on: those that still wait came after it.
+    var wasReleased = false
+    /// It was refused for a hold: it does not wait a second time.
+    var hasWaitedInVain = false
+
     /// A worker makes one and copies it for each exchange, which costs less than making one; whoever copies it sets the four.
     init(
         client: Ref<ClientConnection>, pinned: Ref<PinnedSnapshot>, server: Ref<ServerSettings>, location: Ref<LocationSettings>

@@ -9,6 +9,7 @@ extension Worker {
     func finish(_ x: Ref<Exchange>, _ outcome: Outcome) {
         if x.phase == .finished { return }
         let wasTunnel = x.phase == .tunnel
+        if x.phase == .held { unlinkHeld(x) }
         x.phase = .finished
         let c = x.client
         if let u = x.upstream {
@@ -92,6 +93,7 @@ extension Worker {
 
     /// A timer of the client's connection fired while an exchange is under way.
     func exchangeTimedOut(_ x: Ref<Exchange>) {
+        if x.phase == .held { return heldTooLong(x) }
         if x.isDelayed { return paceDue(x) }
         if x.client.stream.hasPending || x.phase == .answering {
             logExchange(.info, Fault.sendTimeout.words, x)

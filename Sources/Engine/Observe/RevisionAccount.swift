@@ -34,6 +34,8 @@ package struct Account: BitwiseCopyable, @unchecked Sendable {
     @inline(__always)
     func subtract(_ tally: Tally) { clinux_count_add(cells + tally.rawValue, UInt64.max) }
 
+    func isSame(as other: Account) -> Bool { cells == other.cells }
+
     func set(_ tally: Tally, _ value: UInt64) { clinux_count_set(cells + tally.rawValue, value) }
 
     package subscript(_ tally: Tally) -> UInt64 { clinux_count_read(cells + tally.rawValue) }

@@ -7,12 +7,14 @@ package struct WorkerAccounts: Equatable, Sendable {
     package var exchanges = 0
     /// Bodies that are being dropped.
     package var discards = 0
-    /// Timers made and not freed, the worker's own two left out.
+    /// Timers made and not freed, the worker's own three left out.
     package var timers = 0
     /// Bytes of buffers and regions lent out.
     package var lentBytes = 0
     /// Exchanges that the current snapshot counts.
     package var pins = 0
+    /// Requests that wait because their split is held.
+    package var held = 0
     /// Snapshots held besides the current one.
     package var oldSnapshots = 0
     package init() {}
@@ -25,9 +27,10 @@ extension Worker {
         accounts.upstreams = upstreams.count
         accounts.exchanges = exchanges.count
         accounts.discards = discards.count
-        accounts.timers = timers.count - 2
+        accounts.timers = timers.count - 3
         accounts.lentBytes = buffers.lentBytes
         accounts.pins = current.pins
+        accounts.held = held.count
         accounts.oldSnapshots = adopted.count - 1
         return accounts
     }

@@ -79,6 +79,7 @@ extension Worker {
         let entry = x.root.splits[index]
         let settings = entry.settings
         x.proxyTarget.split = Int32(index)
+        if entry.hold != nil || held.count > 0, waits(x, for: settings) { return false }
         let variant = forcedVariant(x, settings) ?? keyedVariant(x, settings) ?? nextVariant(settings)
         x.proxyTarget.variant = Int32(variant)
         x.proxyTarget.pool = x.pinned.pools[Int(entry.upstreams[variant].value)].value

@@ -23,6 +23,8 @@ final class EngineRun {
     private(set) var acknowledged: [(atNs: UInt64, revision: UInt64)] = []
     /// What tunnels are to carry, by request.
     private(set) var tunnels: [String: [UInt8]] = [:]
+    /// What a test finds besides when the workers have stopped.
+    var atEnd: (EngineRun) -> [String] = { _ in [] }
     private let baseDescriptors: Int
 
     static func peer(_ i: Int) -> Address { .host(UInt8(2 + i), 3001) }
@@ -61,6 +63,12 @@ final class EngineRun {
         scenario.tuneClient(client, &dice)
         client.start(afterNs: dice.pick(0...300_000_000))
         clients.append(client)
+    }
+
+    /// A call of the controller that has to succeed; none once the workers stop.
+    func attempt(_ call: (Controller) throws(Problem) -> Void) {
+        if stoppedAtNs != nil { return }
+        do throws(Problem) { try call(proxy.controller) } catch { problems.append("\(error)") }
     }
 
     func stop(gracefully: Bool = true) {
@@ -122,7 +130,7 @@ final class EngineRun {
         if stoppedAtNs == nil { proxy.stop() }
         let end = proxy.runToTheEnd()
         if end != .done { problems.append("stopping: \(end) with \(proxy.workers.map(\.accounts))") }
-        problems += audit()
+        problems += audit() + atEnd(self)
         proxy.end()
         if world.kernel.openDescriptors != baseDescriptors {
             problems.append("descriptors are left open:\n\(world.kernel.openDescriptorsStory)")

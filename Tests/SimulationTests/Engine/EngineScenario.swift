@@ -18,6 +18,8 @@ struct EngineScenario {
     var upstream = ""
     var locations = ""
     var peerParameters = ""
+    /// Where locations lead: the upstream `u`, or a split that `http` makes.
+    var target = "u"
     /// Names of the usual timeouts that `http` sets itself.
     var omits: [String] = []
 
@@ -78,7 +80,10 @@ struct EngineScenario {
                 \(Self.timeouts.filter { line in !omits.contains { line.hasPrefix($0) } }.joined(separator: " "))
                 \(http)
                 upstream u { \(upstream) \(servers) }
-                server { listen \(SimulatedProxy.address); \(Self.locations) \(locations) }
+                server {
+                    listen \(SimulatedProxy.address);
+                    \(Self.locations.replacing("http://u;", with: "http://\(target);")) \(locations)
+                }
             }
             """
     }
