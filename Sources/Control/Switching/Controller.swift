@@ -100,29 +100,51 @@ package final class Controller: @unchecked Sendable {
     /// - Parameter ifMatch: the revision that must be current, else the race is lost.
     /// - Throws: why it is refused; nothing has changed then.
     package func change(_ change: StateChange, by author: Author, ifMatch: UInt64? = nil) throws(Problem) -> Accepted {
-        try exclusively(ifMatch) { () throws(Problem) in try accept(next(after: change), .change, author) }
+        try exclusively(ifMatch) { () throws(Problem) in
+            let next = try next(after: change)
+            return try located(change, next) { () throws(Problem) in try accept(next, .change, author) }
+        }
     }
 
     /// What `change` would do.
     package func plan(_ change: StateChange, ifMatch: UInt64? = nil) throws(Problem) -> Plan {
         try exclusively(ifMatch) { () throws(Problem) in
             let next = try next(after: change)
-            _ = try pools.build(next, over: routes, publication(current))
-            return Planner(
-                from: state, to: next, revision: current, pools: publisher?.current.upstreams ?? [],
-                nowMs: Int64(clock.monotonicNs() / 1_000_000)
-            ).plan()
+            return try located(change, next) { () throws(Problem) in try planned(next, over: routes) }
         }
     }
+
+    /// What going to `next` would do. It is built as if it were to run, and forgotten.
+    private func planned(_ next: ProxyState, over routes: Routes) throws(Problem) -> Plan {
+        try pools.tryBuild(next, over: routes)
+        return Planner(from: state, to: next, revision: current, pools: publisher?.current.upstreams ?? [], nowMs: nowMs).plan()
+    }
+
+    private var nowMs: Int64 { Int64(clock.monotonicNs() / 1_000_000) }
 
     /// Back to the state before the current revision; again: before that.
     package func undo(by author: Author, ifMatch: UInt64? = nil) throws(Problem) -> Accepted {
         try exclusively(ifMatch) { () throws(Problem) in
-            guard let last = journal.history.revision(current), let target = last.previous else {
-                throw Problem(.nothingToUndo, "revision \(current) is the first: there is nothing before it")
+            let goal = try undoGoal()
+            return try accept(goal.state, .undo, author, previous: goal.revision.previous, restores: goal.revision.number)
+        }
+    }
+
+    package func planUndo(ifMatch: UInt64? = nil) throws(Problem) -> Plan {
+        try exclusively(ifMatch) { () throws(Problem) in try planned(try undoGoal().state.numbered(after: state), over: routes) }
+    }
+
+    /// The one before, and if that has the same pools and splits, as before a reload of other things, the one before that.
+    private func undoGoal() throws(Problem) -> History.Entry {
+        var number = current
+        while true {
+            guard let last = journal.history.revision(number) else { throw gone(number) }
+            guard let target = last.previous else {
+                throw Problem(.nothingToUndo, "before revision \(number) there are no other pools and splits", revision: current)
             }
             guard let goal = journal.history.entry(target) else { throw gone(target) }
-            return try accept(goal.state, .undo, author, previous: goal.revision.previous, restores: target)
+            if goal.state.numbered(after: state) != state || target >= number { return goal }
+            number = target
         }
     }
 
@@ -130,6 +152,13 @@ package final class Controller: @unchecked Sendable {
         try exclusively(ifMatch) { () throws(Problem) in
             guard let goal = journal.history.entry(number) else { throw gone(number) }
             return try accept(goal.state, .restore, author, restores: number)
+        }
+    }
+
+    package func planRestore(_ number: UInt64, ifMatch: UInt64? = nil) throws(Problem) -> Plan {
+        try exclusively(ifMatch) { () throws(Problem) in
+            guard let goal = journal.history.entry(number) else { throw gone(number) }
+            return try planned(goal.state.numbered(after: state), over: routes)
         }
     }
 
@@ -141,8 +170,13 @@ package final class Controller: @unchecked Sendable {
 
     private func next(after change: StateChange) throws(Problem) -> ProxyState {
         let next = try change.applied(to: state)
-        try StateRules.check(next)
+        try change.check(next, after: state)
         return next
+    }
+
+    /// A problem of the whole state as one of the body that asked for the change.
+    private func located<T>(_ change: StateChange, _ next: ProxyState, _ body: () throws(Problem) -> T) throws(Problem) -> T {
+        do { return try body() } catch { throw change.located(error, next, after: state) }
     }
 
     private func exclusively<T>(_ ifMatch: UInt64?, _ body: () throws(Problem) -> T) throws(Problem) -> T {
@@ -219,6 +253,9 @@ package final class Controller: @unchecked Sendable {
         for warning in journal.takeWarnings() { events.warn(warning) }
     }
 
+    /// - Throws: `lost-race` when the revision is another; `stopping`.
+    package func expect(_ ifMatch: UInt64?) throws(Problem) { try exclusively(ifMatch) { () throws(Problem) in } }
+
     // MARK: Reload
 
     /// The configuration was read anew: its routes take over, and its pools and splits are merged with what was changed at run time.
@@ -240,6 +277,15 @@ package final class Controller: @unchecked Sendable {
         }
     }
 
+    package func planReload(_ built: BuiltConfiguration, preferringFile: Bool, ifMatch: UInt64? = nil) throws(Problem) -> Plan {
+        try exclusively(ifMatch) { () throws(Problem) in
+            let (merged, conflicts) = merge(base: fileState, file: built.state, running: state, preferringFile: preferringFile)
+            var plan = try planned(merged.numbered(after: state), over: built.routes)
+            plan.warnings += conflicts.map { "\($0.pointer): both the file and the running proxy changed it" }
+            return plan
+        }
+    }
+
     private func reloadSummary(_ merged: ProxyState) -> String {
         let changes = differences(from: state, to: merged)
         return changes.isEmpty ? "configuration read anew" : "configuration read anew: " + AdminAPI.summary(of: changes)
@@ -257,32 +303,56 @@ package final class Controller: @unchecked Sendable {
 
     // MARK: Holds
 
-    /// New requests of the split wait. Publishes a snapshot of the same revision.
-    package func hold(_ split: String, _ settings: HoldSettings) throws(Problem) {
-        try exclusively(nil) { () throws(Problem) in
+    /// New requests of the split wait. Publishes a snapshot of the same revision, which is returned.
+    @discardableResult
+    package func hold(_ split: String, _ settings: HoldSettings, ifMatch: UInt64? = nil) throws(Problem) -> UInt64 {
+        try exclusively(ifMatch) { () throws(Problem) in
             try expectSplit(split)
             holds[split] = settings
             show(try pools.build(state, over: routes, publication(current)))
             events.emit(.held, revision: current, subject: split, text: "new requests of split \(split) wait")
+            return current
         }
     }
 
     /// Those that wait go on, under the newest revision, at most `rate` a second.
-    package func release(_ split: String, rate: Int) throws(Problem) {
-        try exclusively(nil) { () throws(Problem) in
+    /// - Returns: whether there was a hold, and the current revision.
+    @discardableResult
+    package func release(_ split: String, rate: Int, ifMatch: UInt64? = nil) throws(Problem) -> (changed: Bool, revision: UInt64) {
+        try exclusively(ifMatch) { () throws(Problem) in
             try expectSplit(split)
-            if holds.removeValue(forKey: split) == nil { return }
+            if holds.removeValue(forKey: split) == nil { return (false, current) }
             let each = max(1, rate / max(1, workers.count))
             for worker in workers { worker.mailbox.post(.releaseRate(each)) }
             show(try pools.build(state, over: routes, publication(current)))
             events.emit(.released, revision: current, subject: split, text: "requests of split \(split) go on")
+            return (true, current)
         }
     }
 
-    private func expectSplit(_ name: String) throws(Problem) {
-        if state.splits[name] != nil { return }
-        let names = state.splits.keys.sorted().prefix(10).joined(separator: ", ")
-        throw Problem(.notFound, "there is no split \"\(name)\"", hint: names.isEmpty ? "there are no splits" : "there are: \(names)", revision: current)
+    /// What a hold or a release would do to pools and splits: nothing.
+    package func planHold(_ split: String, ifMatch: UInt64? = nil) throws(Problem) -> Plan {
+        try exclusively(ifMatch) { () throws(Problem) in
+            try expectSplit(split)
+            return try planned(state, over: routes)
+        }
+    }
+
+    private func expectSplit(_ name: String) throws(Problem) { _ = try state.split(named: name) }
+
+    // MARK: Drains
+
+    /// All servers of the upstream take no new requests, and long-lived connections are closed evenly until the timeout.
+    package func drain(upstream name: String, timeoutMs: Int64, by author: Author, ifMatch: UInt64? = nil) throws(Problem) -> Accepted {
+        let accepted = try change(.drainUpstream(name), by: author, ifMatch: ifMatch)
+        postDrain(name, timeoutMs: timeoutMs)
+        events.emit(.drainBegan, revision: accepted.revision, subject: name, text: "upstream \(name) takes no new requests")
+        return accepted
+    }
+
+    /// Tells the workers to close long-lived connections of the upstream evenly over the time. The one place that does.
+    private func postDrain(_ upstream: String, timeoutMs: Int64) {
+        _ = (upstream, timeoutMs)
     }
 
     // MARK: Questions
@@ -307,6 +377,22 @@ package final class Controller: @unchecked Sendable {
             return receipt
         }
     }
+
+    /// Whether every worker serves by the revision, and whether its figures are final: cheap enough to be asked often. Nil: it is not kept.
+    package func progress(_ number: UInt64) -> (isVisible: Bool, isFinal: Bool)? { changing.withLock { _ in ledger.progress(number) } }
+
+    /// The list of an `admin_token_file`, by its place. Nil: there is none, as after a reload that took it away.
+    package func tokens(at place: Int) -> [(name: String, token: String)]? {
+        changing.withLock { _ in routes.tokens.indices.contains(place) ? routes.tokens[place] : nil }
+    }
+
+    /// The definitions of the named upstreams that run.
+    package var definitions: [UpstreamDefinition] {
+        changing.withLock { _ in (publisher?.current ?? firstSnapshot)?.upstreams.filter { state.upstreams[$0.settings.name.string] != nil } ?? [] }
+    }
+
+    package var isStopped: Bool { changing.withLock { _ in isStopping } }
+    package var workerTotal: Int { workerCount }
 
     package var status: Status {
         changing.withLock { _ in
