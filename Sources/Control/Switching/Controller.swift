@@ -26,23 +26,23 @@ package struct Author: Sendable, Equatable {
 }
 
 package final class Controller: @unchecked Sendable {
-    private let changing = Mutex(())
+    let changing = Mutex(())
     private let pools: PoolBuilder
-    private let clock: ControlClock
+    let clock: ControlClock
     package let events: EventLog
-    private let journal: Journal
-    private var routes: Routes
+    let journal: Journal
+    private(set) var routes: Routes
     /// What runs, and the pools and splits of the file that it was merged with.
-    private var state = ProxyState()
+    private(set) var state = ProxyState()
     private var fileState = ProxyState()
-    private var current: UInt64 = 0
+    private(set) var current: UInt64 = 0
     private var serial: UInt64 = 0
-    private var holds: [String: HoldSettings] = [:]
-    private var ledger = Ledger()
-    private var publisher: SnapshotPublisher?
-    private var workers: [WorkerLink] = []
-    private let workerCount: Int
-    private var isStopping = false
+    private(set) var holds: [String: HoldSettings] = [:]
+    private(set) var ledger = Ledger()
+    private(set) var publisher: SnapshotPublisher?
+    private(set) var workers: [WorkerLink] = []
+    let workerCount: Int
+    private(set) var isStopping = false
 
     /// Builds the first snapshot: what the journal remembers, merged with what the file says. Nothing runs yet.
     /// - Parameter replay: what the journal gave back when it was opened.
@@ -83,7 +83,7 @@ package final class Controller: @unchecked Sendable {
 
     /// The snapshot that workers start with.
     package var first: Snapshot? { changing.withLock { _ in firstSnapshot } }
-    private var firstSnapshot: Snapshot?
+    private(set) var firstSnapshot: Snapshot?
 
     /// The workers run from here on.
     package func attach(_ publisher: SnapshotPublisher, _ workers: [WorkerLink]) {
@@ -120,7 +120,7 @@ package final class Controller: @unchecked Sendable {
         return Planner(from: state, to: next, revision: current, pools: publisher?.current.upstreams ?? [], nowMs: nowMs).plan()
     }
 
-    private var nowMs: Int64 { Int64(clock.monotonicNs() / 1_000_000) }
+    var nowMs: Int64 { Int64(clock.monotonicNs() / 1_000_000) }
 
     /// Back to the state before the current revision; again: before that.
     package func undo(by author: Author, ifMatch: UInt64? = nil) throws(Problem) -> Accepted {
@@ -162,7 +162,7 @@ package final class Controller: @unchecked Sendable {
         }
     }
 
-    private func gone(_ number: UInt64) -> Problem {
+    func gone(_ number: UInt64) -> Problem {
         let kept = journal.history.entries.first?.revision.number ?? current
         return Problem(
             .goneRevision, "revision \(number) is not kept", hint: "kept are \(kept) to \(current); see /revisions", revision: current)
@@ -353,62 +353,5 @@ package final class Controller: @unchecked Sendable {
     /// Tells the workers to close long-lived connections of the upstream evenly over the time. The one place that does.
     private func postDrain(_ upstream: String, timeoutMs: Int64) {
         _ = (upstream, timeoutMs)
-    }
-
-    // MARK: Questions
-
-    /// The state that runs, and its revision.
-    package var running: (state: ProxyState, revision: UInt64) { changing.withLock { _ in (state, current) } }
-
-    package var runtimeNames: Set<String> { changing.withLock { _ in Set(state.upstreams.keys).union(state.splits.keys) } }
-
-    package func revisions(limit: Int) -> [Revision] { changing.withLock { _ in journal.history.newestFirst(limit: limit) } }
-
-    package func revision(_ number: UInt64) throws(Problem) -> (revision: Revision, state: ProxyState) {
-        try changing.withLock { (_) throws(Problem) in
-            guard let entry = journal.history.entry(number) else { throw gone(number) }
-            return (entry.revision, entry.state)
-        }
-    }
-
-    package func receipt(_ number: UInt64) throws(Problem) -> Receipt {
-        try changing.withLock { (_) throws(Problem) in
-            guard let receipt = ledger.receipt(number, workers: workers.map(\.counters)) else { throw gone(number) }
-            return receipt
-        }
-    }
-
-    /// Whether every worker serves by the revision, and whether its figures are final: cheap enough to be asked often. Nil: it is not kept.
-    package func progress(_ number: UInt64) -> (isVisible: Bool, isFinal: Bool)? { changing.withLock { _ in ledger.progress(number) } }
-
-    /// The list of an `admin_token_file`, by its place. Nil: there is none, as after a reload that took it away.
-    package func tokens(at place: Int) -> [(name: String, token: String)]? {
-        changing.withLock { _ in routes.tokens.indices.contains(place) ? routes.tokens[place] : nil }
-    }
-
-    /// The definitions of the named upstreams that run.
-    package var definitions: [UpstreamDefinition] {
-        changing.withLock { _ in (publisher?.current ?? firstSnapshot)?.upstreams.filter { state.upstreams[$0.settings.name.string] != nil } ?? [] }
-    }
-
-    package var isStopped: Bool { changing.withLock { _ in isStopping } }
-    package var workerTotal: Int { workerCount }
-
-    package var status: Status {
-        changing.withLock { _ in
-            var status = Status()
-            status.revision = current
-            status.nowMs = clock.realtimeMs()
-            status.workers = workerCount
-            status.journal = journal.condition
-            ledger.fill(&status)
-            status.upstreams = StatusReport.upstreams(state, publisher?.current.upstreams ?? [], nowMs: Int64(clock.monotonicNs() / 1_000_000))
-            status.splits = state.splits.sorted { $0.key < $1.key }.map { name, split in
-                var one = SplitStatus(name: name, weights: split.weights)
-                one.isHeld = holds[name] != nil
-                return one
-            }
-            return status
-        }
     }
 }
