@@ -208,6 +208,9 @@ static inline int64_t clinux_realtime_ns(void) {
 // The user at the other end of a unix socket, or -1.
 int clinux_peer_user(int fd);
 
+// The name of a user, ended by 0; its length, or -errno.
+int clinux_user_name(uint32_t user, char *buffer, size_t count);
+
 // Counters that one thread writes and others read: relaxed, without a locked instruction.
 static inline void clinux_count_add(uint64_t *cell, uint64_t n) {
     __atomic_store_n(cell, __atomic_load_n(cell, __ATOMIC_RELAXED) + n, __ATOMIC_RELAXED);

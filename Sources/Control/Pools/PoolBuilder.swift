@@ -55,8 +55,23 @@ package final class PoolBuilder {
     /// Addresses that the configuration has resolved already.
     func learn(_ addresses: [String: [ResolvedAddress]]) { resolved.merge(addresses) { _, new in new } }
 
+    /// Whether the state can run. What is kept for reuse stays that of the state that does run.
+    package func tryBuild(_ state: ProxyState, over routes: Routes) throws(Problem) {
+        let kept = (upstreams, splits, turns, names, resolved)
+        defer { (upstreams, splits, turns, names, resolved) = kept }
+        _ = try buildNew(state, over: routes, Publication(revision: 0, serial: 0))
+    }
+
     /// - Throws: a problem with a pointer into the state; nothing has changed then.
     package func build(_ state: ProxyState, over routes: Routes, _ publication: Publication) throws(Problem) -> Snapshot {
+        let kept = (upstreams, splits, turns, names)
+        do { return try buildNew(state, over: routes, publication) } catch {
+            (upstreams, splits, turns, names) = kept
+            throw error
+        }
+    }
+
+    private func buildNew(_ state: ProxyState, over routes: Routes, _ publication: Publication) throws(Problem) -> Snapshot {
         let upstreamNames = state.upstreams.keys.sorted()
         let splitNames = state.splits.keys.sorted()
         var definitions = routes.implicit.map(\.definition)

@@ -9,6 +9,8 @@ import Synchronization
 /// Who answers the requests of `admin` locations. Called in workers' threads: it must not wait.
 package protocol AdminGateway: AnyObject, Sendable {
     func receive(_ request: AdminRequest)
+    /// A part of an answer found no exchange: its client is gone.
+    func gone(_ reply: AdminReply)
 }
 
 /// A request for an `admin` location, with everything that is needed to answer it.
@@ -140,7 +142,10 @@ extension Worker {
 
     /// A part of an answer has come. The exchange may have ended long ago.
     func takeAdminPart(_ handle: Handle, _ part: AdminPart) {
-        guard let x = exchanges.find(handle), x.phase == .handedOver else { return }
+        guard let x = exchanges.find(handle), x.phase == .handedOver else {
+            parameters.admin?.gone(AdminReply(mailbox: mailbox, handle: handle))
+            return
+        }
         switch part {
         case .answer(let made):
             if x.answerBegun { return }
