@@ -117,7 +117,8 @@ final class Commands {
     }
 
     private func http(_ method: String, _ path: String, _ body: [UInt8]) throws(CommandFailure) {
-        let head = "\(method) \(path) HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: \(body.count)\r\n\r\n"
+        let fields = "Host: localhost\r\nContent-Type: application/json\r\nContent-Length: \(body.count)\r\n"
+        let head = "\(method) \(path) HTTP/1.1\r\n\(fields)\r\n"
         try send(Array(head.utf8) + body)
         var answer: [UInt8] = []
         while true {
