@@ -87,6 +87,7 @@ final class Commander {
         if commands.acknowledges { board.acknowledged.store(epoch, ordering: .sequentiallyConsistent) }
         sentNs.append(sent)
         acknowledgedNs.append(acknowledged)
+        try commands.reconnectIfClosed()
         _ = kernel_wait_readable(board.firstSeen, commands.acknowledges ? 1000 : 5000)
         wait(us: chance.next(in: gapUs))
     }
@@ -130,6 +131,7 @@ final class Commander {
         // From blue on, whatever the number of switches was.
         if variant(of: epoch) == 1 { try turn(gapUs: 1000...1000) }
         try commands.putUpstreams(bodies[1])
+        try commands.reconnectIfClosed()
         result.before = Footprint(of: options.pid)
         let before = board.counts
         board.phase.store(Phase.puts.rawValue, ordering: .relaxed)
@@ -138,6 +140,7 @@ final class Commander {
             let sent = kernel_now_ns()
             try commands.putUpstreams(bodies[i & 1])
             result.acknowledgedUs.append(Double(kernel_now_ns() - sent) / 1000)
+            try commands.reconnectIfClosed()
             wait(us: chance.next(in: options.gapUsMin...options.gapUsMax))
         }
         board.phase.store(Phase.idle.rawValue, ordering: .relaxed)

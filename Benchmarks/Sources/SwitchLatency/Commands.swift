@@ -12,6 +12,8 @@ final class Commands {
     private let options: Options
     private var fd: Int32 = -1
     private var scratch = [UInt8](repeating: 0, count: 65536)
+    /// The last answer said that this connection ends.
+    private var isClosing = false
     /// For `reload`: the file's texts, read before anything is measured.
     private var texts: [[UInt8]] = []
 
@@ -54,6 +56,14 @@ final class Commands {
 
     /// Replaces all pools of proxyd.
     func putUpstreams(_ body: [UInt8]) throws(CommandFailure) { try http("PUT", "/upstreams", body) }
+
+    /// Makes the connection anew if the system closes it (HTTP: after so many requests). Called where nobody measures.
+    func reconnectIfClosed() throws(CommandFailure) {
+        guard isClosing else { return }
+        kernel_close(fd)
+        isClosing = false
+        try connect()
+    }
 
     // MARK: Files and signals
 
@@ -128,19 +138,21 @@ final class Commands {
             guard head.hasPrefix("HTTP/1.1 200 ") || head.hasPrefix("HTTP/1.1 201 ") else {
                 throw CommandFailure(text: "\(method) \(path): \(String(decoding: answer, as: UTF8.self))")
             }
-            if let length = Self.contentLength(head) {
-                if answer.count >= bodyBegin + length { return }
-            } else if answer.suffix(5).elementsEqual("0\r\n\r\n".utf8) {
+            let length = Self.field("content-length", of: head).flatMap { Int($0) }
+            let isWhole = length.map { answer.count >= bodyBegin + $0 } ?? answer.suffix(5).elementsEqual("0\r\n\r\n".utf8)
+            if isWhole {
+                isClosing = Self.field("connection", of: head) == "close"
                 return
             }
         }
     }
 
-    private static func contentLength(_ head: String) -> Int? {
+    /// A header field's value in lower case.
+    private static func field(_ name: String, of head: String) -> String? {
         for line in head.split(whereSeparator: \.isNewline) {
             let parts = line.split(separator: ":", maxSplits: 1)
-            guard parts.count == 2, parts[0].lowercased() == "content-length" else { continue }
-            return Int(parts[1].filter(\.isNumber))
+            guard parts.count == 2, parts[0].lowercased() == name else { continue }
+            return String(parts[1].drop { $0 == " " }).lowercased()
         }
         return nil
     }

@@ -27,10 +27,12 @@ struct Footprint {
             closedir(folder)
             descriptors -= 2
         }
-        // Behind the name in brackets: state is the first word, utime and stime the twelfth and thirteenth, in ticks.
+        // Behind the name in brackets: state is the first word, the twelfth to the fifteenth are ticks of user and
+        // system time, of the process and of the children it has waited for.
         let words = Self.text("/proc/\(pid)/stat").split(separator: ")").last?.split(separator: " ") ?? []
-        if words.count > 13, let user = Int(words[11]), let system = Int(words[12]) {
-            processorMs += (user + system) * 1000 / max(1, sysconf(Int32(_SC_CLK_TCK)))
+        if words.count > 15 {
+            let ticks = words[11...14].reduce(0) { $0 + (Int($1) ?? 0) }
+            processorMs += ticks * 1000 / max(1, sysconf(Int32(_SC_CLK_TCK)))
         }
     }
 
