@@ -1,6 +1,6 @@
 # `make run` starts the example proxy, `make test` runs every test. Everything is built below .build*, nothing is installed
 # but Debian packages that are missing.
-.PHONY: run release packages test-packages test unit end-to-end test-asan fuzz bench budget format clean
+.PHONY: run release packages test-packages test unit end-to-end test-asan fuzz bench bench-switch budget format clean
 
 JOBS ?= 2
 # What building needs, and what tests and benchmarks run beside proxyd.
@@ -62,6 +62,11 @@ fuzz: packages
 bench: test-packages release
 	Benchmarks/compare $(ARGS)
 
+# How long a switch takes and what the traffic notices, beside nginx and haproxy; fails on a lost request. Two minutes.
+bench-switch: test-packages release
+	swift build $(RELEASE) --package-path Benchmarks --scratch-path .build-switch
+	Benchmarks/switch $(ARGS)
+
 # What a request costs in counts; fails on a rise over Benchmarks/budgets.json.
 budget: test-packages release
 	Benchmarks/budget $(ARGS)
@@ -70,4 +75,4 @@ format:
 	swift format --in-place --recursive --parallel Package.swift Sources Tests
 
 clean:
-	rm -rf .build .build-asan .build-fuzz
+	rm -rf .build .build-asan .build-fuzz .build-switch
