@@ -209,7 +209,7 @@ package final class PoolBuilder {
                 spec.failTimeoutMs = server.failTimeoutMs
                 spec.isBackup = server.backup
                 spec.isDown = server.down
-                spec.isDrained = server.drain || server.weight == 0
+                spec.isDrained = server.drain
                 if settings.algorithm == .hashConsistent { spec.hashName = Array(server.server.utf8) }
                 specs.append(spec)
             }

@@ -125,7 +125,7 @@ extension EngineRun {
                 problems.append("\(record.id) got variant \(variant), which has no weight in revision \(revision)")
             }
             let servers = state.upstreams[variant]?.servers.filter { !$0.down && !$0.drain && $0.weight > 0 }.map(\.server) ?? []
-            for address in words[5...].map({ $0.hasSuffix(",") ? String($0.dropLast()) : String($0) }) where address != variant {
+            for address in words[5...].map({ $0.hasSuffix(",") ? String($0.dropLast()) : String($0) }) where address != variant && address != "-" {
                 if !servers.contains(address) { problems.append("\(record.id) went to \(address), which revision \(revision) does not offer") }
             }
         }
