@@ -19,16 +19,19 @@ public struct Balancer: ~Copyable {
     /// The first unit of weight of each primary, for the algorithms that choose along the weights.
     let ranges: Table<Int>
     let ring: RingView?
+    /// Whether there are several primaries, and weights to choose along.
+    private let hasChoice: Bool
     /// What `ring` points into.
     private let ringOwner: HashRing?
     let crc: CRC32
     /// The slot of each peer, of its tier; backups counted down from -1.
-    private let slots: Table<Int32>
-    /// What the slots point into.
-    private let counters: [PeerCounters]
+    let slots: Table<Int32>
+    /// Keeps what the slots point into.
+    private let peers: [PeerSpec]
     /// Whether the upstream has one peer and no backup. Then failures never keep it out, and an exchange is tried once.
     public let isSingle: Bool
-    /// How many peers an exchange may try at most, when its upstream says nothing else: those not down.
+    /// How many peers an exchange may try at most, when its upstream says nothing else: those that take something new. A peer
+    /// reserved with `pickStuck` may be one more.
     public let triesMax: Int
 
     /// - Parameter ring: the ring of these very peers, to share it among workers; made here when `hashConsistent` has none.
@@ -36,32 +39,43 @@ public struct Balancer: ~Copyable {
         self.init(algorithm, peers: peers, ring: ring, tuning: Tuning())
     }
 
+    /// Goes on where `old`, this worker's balancer of the same upstream before a change, stands: peers that stay, that is, have
+    /// the same row, keep their place in the turns, and what failures have taken from their effective weight.
+    public init(_ algorithm: Algorithm, peers: [PeerSpec], ring: HashRing? = nil, continuing old: borrowing Balancer) {
+        self.init(algorithm, peers: peers, ring: ring, continuing: old, tuning: Tuning())
+    }
+
+    init(_ algorithm: Algorithm, peers: [PeerSpec], ring: HashRing? = nil, continuing old: borrowing Balancer, tuning: Tuning) {
+        var slots = TierSlots(peers)
+        slots.succeed(old)
+        self.init(algorithm, peers, slots, ring, tuning)
+    }
+
     init(_ algorithm: Algorithm, peers: [PeerSpec], ring: HashRing? = nil, tuning: Tuning) {
+        self.init(algorithm, peers, TierSlots(peers), ring, tuning)
+    }
+
+    private init(
+        _ algorithm: Algorithm, _ peers: [PeerSpec], _ slots: consuming TierSlots, _ ring: HashRing?, _ tuning: Tuning
+    ) {
         precondition(peers.count < Int(Int32.max))
-        let all = peers.enumerated().map { (index: $0.offset, spec: $0.element) }
-        let primaries = all.filter { !$0.spec.isBackup }
-        let backups = all.filter { $0.spec.isBackup }
+        // Nothing here reads a property: behind `&&` or `??`, Swift 6.3 would destroy those that are not set yet.
+        let owner = algorithm == .hashConsistent ? ring ?? HashRing(peers: peers) : nil
+        let view = owner?.view
+        precondition(view == nil || view?.members.count == slots.primary.count, "a ring of other peers")
         self.algorithm = algorithm
-        primary = PeerTier(primaries, byLoad: algorithm == .leastConn, tuning: tuning)
-        backup = PeerTier(backups, byLoad: algorithm == .leastConn, tuning: tuning)
-        var slots = [Int32](repeating: 0, count: peers.count)
-        for (slot, peer) in primaries.enumerated() { slots[peer.index] = Int32(slot) }
-        for (slot, peer) in backups.enumerated() { slots[peer.index] = -1 - Int32(slot) }
-        self.slots = Table(slots)
-        counters = peers.map(\.counters)
-        isSingle = primaries.count == 1 && backups.isEmpty
-        triesMax = peers.reduce(0) { $0 + ($1.isDown || $1.isDrained ? 0 : 1) }
-        var ranges: [Int] = []
-        var first = 0
-        for slot in 0..<primary.count {
-            ranges.append(first)
-            first += primary.slots[slot].weight
-        }
-        self.ranges = Table(ranges)
+        self.peers = peers
+        isSingle = slots.primary.count == 1 && slots.backup.count == 0
+        triesMax = slots.takingCount
+        hasChoice = slots.primary.count > 1 && slots.hasWeight
+        ranges = slots.ranges()
         crc = CRC32()
-        ringOwner = algorithm == .hashConsistent ? ring ?? HashRing(peers: peers) : nil
-        self.ring = ringOwner?.view
-        precondition(self.ring == nil || self.ring?.members.count == primary.count, "a ring of other peers")
+        ringOwner = owner
+        // Without points, no position on it is any peer's.
+        self.ring = view?.points.count == 0 ? nil : view
+        self.slots = slots.ofPeer
+        primary = PeerTier(slots.primary, byLoad: algorithm == .leastConn, tuning: tuning)
+        backup = PeerTier(slots.backup, byLoad: algorithm == .leastConn, tuning: tuning)
     }
 
     /// Chooses a peer, reserves one of its connections and marks it tried.
@@ -92,6 +106,36 @@ public struct Balancer: ~Copyable {
         return .none(tried.count > 0 ? .allTried : reason(context.nowMs))
     }
 
+    /// Reserves this very peer for a session that is stuck to it, drained or not, unless it is down, without weight, out because
+    /// of failures, busy, or tried by the exchange; then `pick` is to choose another. Marks it tried.
+    ///
+    /// A backup may be had like this while there are primaries: the next `pick` of the exchange still asks those first.
+    ///
+    /// - Parameter peer: an index into the list the balancer was made from; any other is refused.
+    public mutating func pickStuck(_ peer: Int32, _ context: PickContext, tried: inout TriedPeers) -> Bool {
+        if peer < 0 || peer >= slots.count || tried.isFull { return false }
+        let number = Int(slots[Int(peer)])
+        if isSingle {
+            if tried.count > 0 || !primary.slots[number].reserveAlone() { return false }
+        } else if number >= 0 {
+            if tried.onBackup || tried.contains(number) || !primary.takeStuck(number, context.nowMs) { return false }
+            tried.mark(number)
+        } else {
+            let slot = -1 - number
+            if tried.onBackup ? tried.contains(slot) : tried.stuckBackup > 0 { return false }
+            if !backup.takeStuck(slot, context.nowMs) { return false }
+            if tried.onBackup { tried.mark(slot) } else { tried.stuckBackup = Int32(slot + 1) }
+        }
+        tried.count += 1
+        return true
+    }
+
+    /// Counts an answer of `peer` with a status of 500 or more. Its health is a matter of `release`.
+    public func countError(_ peer: Int32) {
+        let slot = Int(slots[Int(peer)])
+        if slot >= 0 { primary.slots[slot].countError() } else { backup.slots[-1 - slot].countError() }
+    }
+
     /// Ends the reservation of `peer` and accounts for its outcome.
     public mutating func release(_ peer: Int32, outcome: PeerOutcome, nowMs: Int64) {
         let slot = Int(slots[Int(peer)])
@@ -105,7 +149,7 @@ public struct Balancer: ~Copyable {
     }
 
     private mutating func pickPrimary(_ context: PickContext, _ key: Span<UInt8>, _ tried: inout TriedPeers) -> Int {
-        if primary.count > 1 && tried.misses <= Self.missesMax {
+        if hasChoice && tried.misses <= Self.missesMax {
             switch algorithm {
             case .roundRobin, .leastConn: break
             case .ipHash: return pickByAddress(context.nowMs, key, &tried)
@@ -119,11 +163,12 @@ public struct Balancer: ~Copyable {
     }
 
     private mutating func pickSingle(_ tried: inout TriedPeers) -> Pick {
-        if primary.slots[0].reserveAlone() {
+        let isOut = primary.slots[0].isOut
+        if !isOut && primary.slots[0].reserveAlone() {
             tried.count += 1
             return .peer(primary.slots[0].index, isBackup: false)
         }
-        return .none(primary.slots[0].isDown ? .allDown : .allBusy)
+        return .none(isOut ? .allDown : .allBusy)
     }
 
     private func reason(_ nowMs: Int64) -> NoPeer {

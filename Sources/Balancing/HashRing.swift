@@ -30,7 +30,7 @@ public final class HashRing: @unchecked Sendable {
         var numbers: [[UInt8]: Int] = [:]
         var slotsOfName: [[Int32]] = []
         var points: [RingPoint] = []
-        let total = peers.reduce(0) { $0 + Self.weight($1) } * Self.pointsPerWeight
+        let total = peers.reduce(0) { $0 + $1.cutWeight } * Self.pointsPerWeight
         for (slot, peer) in peers.enumerated() {
             let name = numbers[peer.hashName] ?? slotsOfName.count
             if name == slotsOfName.count {
@@ -38,8 +38,8 @@ public final class HashRing: @unchecked Sendable {
                 slotsOfName.append([])
             }
             slotsOfName[name].append(Int32(slot))
-            let own = Self.weight(peer) * Self.pointsPerWeight
-            let count = total <= pointsMax ? own : max(1, own / (total / pointsMax + 1))
+            let own = peer.cutWeight * Self.pointsPerWeight
+            let count = total <= pointsMax ? own : max(min(own, 1), own / (total / pointsMax + 1))
             Self.addPoints(count, of: peer.hashName, number: Int32(name), to: &points, crc: crc)
         }
         points.sort { ($0.hash, $0.name) < ($1.hash, $1.name) }
@@ -58,8 +58,6 @@ public final class HashRing: @unchecked Sendable {
                     return first
                 })
     }
-
-    private static func weight(_ peer: PeerSpec) -> Int { min(max(peer.weight, 1), Int(Int32.max)) }
 
     private static func addPoints(
         _ count: Int, of name: [UInt8], number: Int32, to points: inout [RingPoint], crc: borrowing CRC32

@@ -12,6 +12,7 @@ struct PeerRow: ~Copyable {
     let checkedMs = Atomic<Int64>(0)
     let requests = Atomic<Int>(0)
     let failures = Atomic<Int>(0)
+    let errors = Atomic<Int>(0)
 
     static var lineBytes: Int { 64 }
 }
@@ -46,6 +47,21 @@ struct PeerRow: ~Copyable {
     public var requests: Int { unsafe row.pointee.requests.load(ordering: .relaxed) }
     /// How many of the requests failed.
     public var failures: Int { unsafe row.pointee.failures.load(ordering: .relaxed) }
+
+    /// How many of the answers had a status of 500 or more: what `Balancer.countError` was told.
+    public var errors: Int { unsafe row.pointee.errors.load(ordering: .relaxed) }
+
+    /// Until when failures keep the peer out under these settings, that millisecond included; nil when they don't.
+    ///
+    /// It may lie in the past: then the next exchange to pick the peer is its trial. A peer alone in its upstream is never out.
+    public func unavailableUntilMs(maxFails: Int, failTimeoutMs: Int64) -> Int64? {
+        maxFails > 0 && fails >= maxFails ? checkedMs &+ failTimeoutMs : nil
+    }
+
+    /// Whether failures keep the peer out at `nowMs` under these settings.
+    public func isUnavailable(atMs nowMs: Int64, maxFails: Int, failTimeoutMs: Int64) -> Bool {
+        unavailableUntilMs(maxFails: maxFails, failTimeoutMs: failTimeoutMs).map { nowMs <= $0 } ?? false
+    }
 
     /// Forgets the failures that keep the peer out, as when it is declared healthy from outside. Totals stay.
     public func forgetFailures() { unsafe row.pointee.fails.store(0, ordering: .relaxed) }

@@ -31,22 +31,29 @@ enum Place: UInt8, BitwiseCopyable {
     let failTimeoutMs: Int64
     /// Its position in the tier's list of recovering peers.
     var position: Int32 = 0
-    var isDown: Bool
+    /// Takes nothing at all: it is down or has no weight.
+    let isShut: Bool
+    /// Takes nothing new: it is shut or drained.
+    let isOut: Bool
     var place = Place.down
 
     init(_ spec: PeerSpec, index: Int) {
         unsafe row = spec.counters.row
         self.index = Int32(index)
-        weight = min(max(spec.weight, 1), Int(Int32.max))
+        weight = spec.cutWeight
         effectiveWeight = weight
         maxConns = max(spec.maxConns, 0)
         maxFails = max(spec.maxFails, 0)
         failTimeoutMs = min(max(spec.failTimeoutMs, 0), 1 << 53)
-        isDown = spec.isDown || spec.isDrained
+        isShut = spec.isShut
+        isOut = spec.isShut || spec.isDrained
     }
 
     @inline(__always)
     var active: Int { unsafe row.pointee.active.load(ordering: .relaxed) }
+
+    /// Which row it has: the same in any balancer of the peer.
+    var rowAddress: UInt { unsafe UInt(bitPattern: row) }
 
     /// Until when the failures counted keep the peer out.
     var failedUntilMs: Int64 { unsafe row.pointee.checkedMs.load(ordering: .relaxed) &+ failTimeoutMs }
@@ -56,8 +63,13 @@ enum Place: UInt8, BitwiseCopyable {
 
     /// Whether the peer may be picked now, or else why not. `.standing` stands for yes.
     @inline(__always)
-    func availability(_ nowMs: Int64) -> Place {
-        if isDown { return .down }
+    func availability(_ nowMs: Int64) -> Place { isOut ? .down : health(nowMs) }
+
+    /// Whether a session stuck to the peer may have it now, or else why not.
+    func stuckAvailability(_ nowMs: Int64) -> Place { isShut ? .down : health(nowMs) }
+
+    @inline(__always)
+    private func health(_ nowMs: Int64) -> Place {
         if hasFailed && nowMs <= failedUntilMs { return .failed }
         if maxConns != 0 && active >= maxConns { return .busy }
         return .standing
@@ -91,7 +103,7 @@ enum Place: UInt8, BitwiseCopyable {
 
     /// As `reserve`, for a peer that is alone in its upstream: it is never out because of failures.
     func reserveAlone() -> Bool {
-        if isDown || !reserveConnection() { return false }
+        if isShut || !reserveConnection() { return false }
         unsafe row.pointee.requests.wrappingAdd(1, ordering: .relaxed)
         return true
     }
@@ -138,6 +150,15 @@ enum Place: UInt8, BitwiseCopyable {
         if outcome == .failed { unsafe row.pointee.failures.wrappingAdd(1, ordering: .relaxed) }
         forgetFailures()
         unsafe row.pointee.active.wrappingSubtract(1, ordering: .relaxed)
+    }
+
+    /// Counts an answer with a status of 500 or more.
+    func countError() { unsafe row.pointee.errors.wrappingAdd(1, ordering: .relaxed) }
+
+    /// Recovers from where `old`, the same peer before a change, stands.
+    mutating func keepEffectiveWeight(of old: PeerSlot) {
+        if old.effectiveWeight == old.weight { return }
+        effectiveWeight = old.effectiveWeight * weight / old.weight
     }
 
     @inline(__always)

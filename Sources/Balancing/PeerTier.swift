@@ -36,16 +36,16 @@ struct PeerTier: ~Copyable {
         var visits = 0
     #endif
 
-    /// `specs` with their indices in the list of the upstream.
-    init(_ specs: [(index: Int, spec: PeerSpec)], byLoad: Bool, tuning: Tuning) {
-        let peers = specs.map { PeerSlot($0.spec, index: $0.index) }
-        slots = Table(peers)
+    init(_ peers: consuming Table<PeerSlot>, byLoad: Bool, tuning: Tuning) {
         count = peers.count
-        totalWeight = peers.reduce(0) { $0 + $1.weight }
+        var totalWeight = 0
+        for i in 0..<count { totalWeight += peers[i].weight }
+        self.totalWeight = totalWeight
+        slots = peers
         self.byLoad = byLoad
-        isLinear = peers.count <= min(tuning.linearMax, 64)
-        refreshesPerPick = min(tuning.refreshesPerPick, peers.count)
-        let treePeers = isLinear ? 0 : peers.count
+        isLinear = count <= min(tuning.linearMax, 64)
+        refreshesPerPick = min(tuning.refreshesPerPick, count)
+        let treePeers = isLinear ? 0 : count
         var size = 1
         while size < treePeers { size *= 2 }
         capacity = size
@@ -65,6 +65,14 @@ struct PeerTier: ~Copyable {
     /// Reserves this very peer, if it is available and not tried.
     mutating func take(_ slot: Int, _ nowMs: Int64, _ tried: borrowing TriedPeers) -> Bool {
         if tried.contains(slot) || slots[slot].availability(nowMs) != .standing { return false }
+        let reserved = slots[slot].reserve(nowMs)
+        if !isLinear { refresh(slot, nowMs) }
+        return reserved
+    }
+
+    /// As `take`, for a session that is stuck to the peer.
+    mutating func takeStuck(_ slot: Int, _ nowMs: Int64) -> Bool {
+        if slots[slot].stuckAvailability(nowMs) != .standing { return false }
         let reserved = slots[slot].reserve(nowMs)
         if !isLinear { refresh(slot, nowMs) }
         return reserved
@@ -102,6 +110,11 @@ struct PeerTier: ~Copyable {
             if reserved { return best }
         }
         return -1
+    }
+
+    /// What a peer has gained and not yet paid, wherever it stands.
+    func currentWeight(_ slot: Int) -> Int {
+        slots[slot].place == .standing ? lineValue(slot) : slots[slot].currentWeight
     }
 
     /// Why a pick found nothing, when the exchange had tried nothing.

@@ -18,7 +18,8 @@ public enum Algorithm: Sendable, Equatable, BitwiseCopyable {
 
 /// A peer as its upstream's configuration describes it.
 public struct PeerSpec: Sendable {
-    /// The share of requests, 1...2^31 - 1; other values are cut to that.
+    /// The share of requests, 0...2^31 - 1; other values are cut to that. 0 takes nothing new, whoever asks: it is as if the peer
+    /// were not there, while exchanges it has go on.
     public var weight = 1
     /// Active exchanges allowed at once; 0 is no limit.
     public var maxConns = 0
@@ -27,7 +28,7 @@ public struct PeerSpec: Sendable {
     public var failTimeoutMs: Int64 = 10_000
     public var isBackup = false
     public var isDown = false
-    /// Takes no new exchange, as if down, but keeps those it has.
+    /// Takes no new exchange, as if down, but for those of sessions stuck to it (`Balancer.pickStuck`).
     public var isDrained = false
     /// The `server` argument as configured (`host:port`, `unix:path`): what the points of `hash ... consistent` derive from.
     /// Peers of one name, such as the addresses of a host, share the points and take turns.
@@ -35,6 +36,10 @@ public struct PeerSpec: Sendable {
     public var counters: PeerCounters
 
     public init(counters: PeerCounters) { self.counters = counters }
+
+    var cutWeight: Int { min(max(weight, 0), Int(Int32.max)) }
+    /// Takes nothing, not even for a session stuck to it.
+    var isShut: Bool { isDown || weight <= 0 }
 }
 
 /// What a pick depends on besides the peers.
@@ -93,6 +98,8 @@ public struct TriedPeers: Sendable, BitwiseCopyable {
     var misses: UInt8 = 0
     var hash: UInt32 = 0
     var rehashes: UInt32 = 0
+    /// One more than the slot of the backup that the session was stuck to, if that was tried before the primaries were given up.
+    var stuckBackup: Int32 = 0
     /// How many picks the exchange has been given.
     public internal(set) var count = 0
 
@@ -122,5 +129,6 @@ public struct TriedPeers: Sendable, BitwiseCopyable {
         onBackup = true
         low = 0
         highCount = 0
+        if stuckBackup > 0 { mark(Int(stuckBackup) - 1) }
     }
 }

@@ -18,6 +18,12 @@
         for i in 0..<values.count { unsafe (start + i).initialize(to: values[i]) }
     }
 
+    init(_ count: Int, make: (Int) -> T) {
+        self.count = count
+        unsafe start = .allocate(capacity: max(count, 1))
+        for i in 0..<count { unsafe (start + i).initialize(to: make(i)) }
+    }
+
     deinit { unsafe start.deallocate() }
 
     @inline(__always)

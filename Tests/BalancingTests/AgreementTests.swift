@@ -68,6 +68,8 @@ import Testing
         var open: [Exchange] = []
         var nowMs: Int64
         let algorithm: Algorithm
+        let tuning: Tuning
+        var specs: [PeerSpec]
         let failurePercent: Int
 
         init(_ algorithm: Algorithm, _ form: Form, seed: UInt64) {
@@ -79,12 +81,13 @@ import Testing
             var specs: [PeerSpec] = []
             for i in 0..<(1 + random.next(below: isRing ? min(form.peersMax, 12) : form.peersMax)) {
                 var spec = PeerSpec(counters: PeerCounters())
-                spec.weight = 1 + random.next(below: weightMax)
+                spec.weight = random.next(below: 8) == 0 ? 0 : 1 + random.next(below: weightMax)
                 spec.maxConns = random.next(below: 3) == 0 ? 1 + random.next(below: 3) : 0
                 spec.maxFails = random.next(below: 4)
                 spec.failTimeoutMs = Int64(random.next(below: 50))
                 spec.isBackup = !keyed && i > 0 && random.next(below: 4) == 0
                 spec.isDown = random.next(below: 10) == 0
+                spec.isDrained = random.next(below: 10) == 0
                 spec.hashName = Array((hasNames ? "name\(i / 2):80" : "10.0.0.\(i):80").utf8)
                 specs.append(spec)
             }
@@ -93,11 +96,14 @@ import Testing
             nowMs = Int64(random.next(below: 1000))
             failurePercent = [0, 5, 40][random.next(below: 3)]
             self.algorithm = algorithm
+            self.specs = specs
+            tuning = form.tuning
             self.random = random
         }
 
         mutating func step() -> String? {
             nowMs += Int64(random.next(below: 4))
+            if random.next(below: 40) == 0 { replace() }
             let choice = random.next(below: 10)
             if choice < 5 || open.isEmpty {
                 if open.count > 60 { return nil }
@@ -119,7 +125,32 @@ import Testing
             return nil
         }
 
-        private mutating func pick(_ i: Int) -> String? {
+        /// Goes on with a new balancer in which, now and then, a peer has another state.
+        private mutating func replace() {
+            let i = random.next(below: specs.count)
+            let kind = random.next(below: 4)
+            let change: (inout PeerSpec) -> Void = { spec in
+                if kind == 0 { spec.isDown.toggle() }
+                if kind == 1 { spec.isDrained.toggle() }
+            }
+            change(&specs[i])
+            model.change(i, change)
+            balancer = Balancer(algorithm, peers: specs, continuing: balancer, tuning: tuning)
+        }
+
+        private mutating func pickStuck(_ i: Int) -> String? {
+            let peer = random.next(below: specs.count)
+            let isFirst = open[i].tried.count == 0
+            let isFull = open[i].tried.isFull
+            let picked = balancer.pickStuck(Int32(peer), PickContext(nowMs: nowMs), tried: &open[i].tried)
+            let expected = !isFull && model.pickStuck(peer, nowMs, &open[i].request, isFirst: isFirst)
+            if picked != expected { return "stuck to \(peer): \(picked), reference \(expected)" }
+            if picked { open[i].peer = peer }
+            return picked ? nil : pick(i, mayBeStuck: false)
+        }
+
+        private mutating func pick(_ i: Int, mayBeStuck: Bool = true) -> String? {
+            if mayBeStuck && random.next(below: 4) == 0 { return pickStuck(i) }
             let context = PickContext(nowMs: nowMs, randomNumber: random.next())
             let key = open[i].key
             let picked = balancer.pick(context, key: key.span, tried: &open[i].tried)

@@ -98,6 +98,104 @@ import Testing
         #expect(Self.pick(&mixed, 1) == .none(.allFailed))
     }
 
+    @Test(arguments: AgreementTests.algorithms)
+    func weight0TakesNothing(_ algorithm: Algorithm) {
+        let backup = Self.spec { $0.isBackup = true }
+        let idle = [Self.spec { $0.weight = 0 }, Self.spec { $0.weight = 0; $0.hashName = [1] }]
+        let active = Self.spec { $0.hashName = [2] }
+        let cases = [([idle[0], active, idle[1]], Pick.peer(1, isBackup: false)), (idle + [backup], .peer(2, isBackup: true))]
+        for (specs, taker) in cases {
+            var balancer = Balancer(algorithm, peers: specs)
+            for i in 0..<100 {
+                var tried = TriedPeers()
+                let key: [UInt8] = [UInt8(i), 0, 0, 0]
+                let context = PickContext(nowMs: 1, randomNumber: UInt64(i) << 57)
+                #expect(!balancer.pickStuck(0, context, tried: &tried))
+                #expect(balancer.pick(context, key: key.span, tried: &tried) == taker)
+            }
+        }
+        var none = Balancer(algorithm, peers: idle)
+        let triesMax = none.triesMax
+        #expect(triesMax == 0)
+        #expect(Self.pick(&none, 1) == .none(.allDown))
+        #expect(idle.allSatisfy { $0.counters.requests == 0 })
+    }
+
+    @Test(arguments: [2, 100])
+    func sessionsStayWithADrainedPeer(_ count: Int) {
+        var specs = (0..<count).map { _ in Self.spec { $0.maxConns = 2 } }
+        specs[1].isDrained = true
+        var balancer = Balancer(.leastConn, peers: specs)
+        let now = PickContext(nowMs: 50_000)
+        func stick(_ peer: Int32, _ balancer: inout Balancer, _ now: PickContext) -> Bool {
+            var tried = TriedPeers()
+            return balancer.pickStuck(peer, now, tried: &tried)
+        }
+        #expect((0..<20).allSatisfy { _ in Self.pick(&balancer, 50_000) != .peer(1, isBackup: false) })
+        #expect(stick(1, &balancer, now) && stick(1, &balancer, now))
+        #expect(!stick(1, &balancer, now), "busy")
+        balancer.release(1, outcome: .failed, nowMs: 50_000)
+        #expect(!stick(1, &balancer, now), "failed")
+        #expect(stick(1, &balancer, PickContext(nowMs: 60_001)), "on trial")
+        balancer.release(1, outcome: .succeeded, nowMs: 60_001)
+        #expect(specs[1].counters.fails == 0)
+        #expect(!stick(-1, &balancer, now) && !stick(Int32(count), &balancer, now), "no such peer")
+        specs[1].isDown = true
+        var down = Balancer(.leastConn, peers: specs, continuing: balancer)
+        #expect(!stick(1, &down, PickContext(nowMs: 60_001)))
+    }
+
+    @Test func afterAFailureASessionGoesElsewhere() {
+        let backups = (0..<2).map { _ in Self.spec { $0.isBackup = true } }
+        let specs = [Self.spec { $0.isDrained = true }, Self.spec()] + backups
+        var balancer = Balancer(.roundRobin, peers: specs)
+        var tried = TriedPeers()
+        let now = PickContext(nowMs: 1)
+        #expect(balancer.pickStuck(3, now, tried: &tried), "a backup")
+        #expect(!balancer.pickStuck(3, now, tried: &tried))
+        #expect(balancer.pickStuck(0, now, tried: &tried))
+        #expect(!balancer.pickStuck(0, now, tried: &tried))
+        #expect(Self.pick(&balancer, 1, &tried) == .peer(1, isBackup: false))
+        #expect(Self.pick(&balancer, 1, &tried) == .peer(2, isBackup: true))
+        #expect(!balancer.pickStuck(3, now, tried: &tried))
+        #expect(Self.pick(&balancer, 1, &tried) == .none(.allTried))
+        #expect(tried.count == 4)
+    }
+
+    @Test func aPeerAloneMayBeDrained() {
+        var spec = Self.spec { $0.isDrained = true }
+        var balancer = Balancer(.roundRobin, peers: [spec])
+        for _ in 0..<3 {
+            var tried = TriedPeers()
+            #expect(Self.pick(&balancer, 1, &tried) == .none(.allDown))
+            #expect(balancer.pickStuck(0, PickContext(nowMs: 1), tried: &tried))
+            #expect(!balancer.pickStuck(0, PickContext(nowMs: 1), tried: &tried))
+            balancer.release(0, outcome: .failed, nowMs: 1)
+        }
+        #expect(spec.counters.active == 0 && spec.counters.failures == 3)
+        spec.isDrained = false
+        spec.weight = 0
+        var weightless = Balancer(.roundRobin, peers: [spec])
+        #expect(Self.pick(&weightless, 1) == .none(.allDown))
+    }
+
+    @Test func errorsAndTimesAreToldToTheControlSide() {
+        let specs = [Self.spec { $0.isBackup = true }, Self.spec(), Self.spec()]
+        var balancer = Balancer(.roundRobin, peers: specs)
+        for peer: Int32 in [0, 1, 1] { balancer.countError(peer) }
+        #expect(specs.map(\.counters.errors) == [1, 2, 0])
+        let counters = specs[1].counters
+        #expect(counters.unavailableUntilMs(maxFails: 1, failTimeoutMs: 10_000) == nil)
+        #expect(Self.pick(&balancer, 20_000) == .peer(1, isBackup: false))
+        balancer.release(1, outcome: .failed, nowMs: 20_000)
+        #expect(counters.unavailableUntilMs(maxFails: 1, failTimeoutMs: 10_000) == 30_000)
+        #expect(counters.unavailableUntilMs(maxFails: 0, failTimeoutMs: 10_000) == nil)
+        #expect(counters.unavailableUntilMs(maxFails: 2, failTimeoutMs: 10_000) == nil)
+        #expect(counters.isUnavailable(atMs: 30_000, maxFails: 1, failTimeoutMs: 10_000))
+        #expect(!counters.isUnavailable(atMs: 30_001, maxFails: 1, failTimeoutMs: 10_000))
+        #expect(MemoryLayout<PeerRow>.size <= PeerRow.lineBytes)
+    }
+
     @Test func whatWasTriedIsBounded() {
         var balancer = Balancer(.random, peers: (0..<1000).map { _ in Self.spec() })
         var tried = TriedPeers()
@@ -177,7 +275,7 @@ import Testing
             $0.failTimeoutMs = .max
         }
         for algorithm in AgreementTests.algorithms where algorithm != .hashConsistent {
-            var balancer = Balancer(algorithm, peers: [spec, spec, Self.spec { $0.weight = -5 }])
+            var balancer = Balancer(algorithm, peers: [spec, spec, Self.spec { $0.weight = -5 }, Self.spec()])
             for i in 0..<5 {
                 guard case .peer(let peer, _) = Self.pick(&balancer, Int64(i)) else { return }
                 balancer.release(peer, outcome: .failed, nowMs: Int64(i))

@@ -15,7 +15,11 @@ struct ReferenceModel {
         var checked: Int64 = 0
 
         func isAvailable(_ now: Int64) -> Bool {
-            if spec.isDown || spec.isDrained { return false }
+            !spec.isDrained && isAvailableToStuck(now)
+        }
+
+        func isAvailableToStuck(_ now: Int64) -> Bool {
+            if spec.isDown || spec.weight == 0 { return false }
             if spec.maxFails > 0 && fails >= spec.maxFails && now - checked <= spec.failTimeoutMs { return false }
             return spec.maxConns == 0 || conns < spec.maxConns
         }
@@ -24,6 +28,7 @@ struct ReferenceModel {
     /// What nginx keeps for a request.
     struct Request {
         var onBackup = false
+        var stuckBackup: Int?
         var tried: Set<Int> = []
         var tries = 0
         var rehash = 0
@@ -46,17 +51,45 @@ struct ReferenceModel {
     mutating func pick(_ now: Int64, key: [UInt8], random: UInt64, _ request: inout Request) -> Int? {
         if isSingle {
             let peer = groups[0][0]
-            if peer.spec.isDown || peer.spec.maxConns > 0 && peer.conns >= peer.spec.maxConns { return nil }
-            groups[0][0].conns += 1
-            return 0
+            return peer.spec.isDrained ? nil : pickAlone()
         }
         if !request.onBackup {
             if let i = pickPrimary(now, key, random, &request) { return taken(0, i, now, &request) }
             if groups[1].isEmpty { return nil }
             request.onBackup = true
             request.tried = []
+            if let i = request.stuckBackup { request.tried.insert(i) }
         }
         return byWeightOrLoad(1, now, request).map { taken(1, $0, now, &request) }
+    }
+
+    private mutating func pickAlone() -> Int? {
+        let peer = groups[0][0]
+        if peer.spec.isDown || peer.spec.weight == 0 { return nil }
+        if peer.spec.maxConns > 0 && peer.conns >= peer.spec.maxConns { return nil }
+        groups[0][0].conns += 1
+        return 0
+    }
+
+    /// The session is stuck to the peer.
+    mutating func pickStuck(_ index: Int, _ now: Int64, _ request: inout Request, isFirst: Bool) -> Bool {
+        if isSingle { return isFirst && pickAlone() != nil }
+        let g = groups[0].contains { $0.index == index } ? 0 : 1
+        let i = groups[g].firstIndex { $0.index == index }!
+        if !groups[g][i].isAvailableToStuck(now) { return false }
+        if g == (request.onBackup ? 1 : 0) {
+            if request.tried.contains(i) { return false }
+            request.tried.insert(i)
+        } else {
+            if request.onBackup || request.stuckBackup != nil { return false }
+            request.stuckBackup = i
+        }
+        take(g, i, now)
+        return true
+    }
+
+    mutating func change(_ index: Int, _ change: (inout PeerSpec) -> Void) {
+        for g in 0...1 { for i in groups[g].indices where groups[g][i].index == index { change(&groups[g][i].spec) } }
     }
 
     mutating func release(_ index: Int, _ outcome: PeerOutcome, _ now: Int64) {
@@ -79,9 +112,13 @@ struct ReferenceModel {
 
     private mutating func taken(_ g: Int, _ i: Int, _ now: Int64, _ request: inout Request) -> Int {
         request.tried.insert(i)
+        take(g, i, now)
+        return groups[g][i].index
+    }
+
+    private mutating func take(_ g: Int, _ i: Int, _ now: Int64) {
         groups[g][i].conns += 1
         if now - groups[g][i].checked > groups[g][i].spec.failTimeoutMs { groups[g][i].checked = now }
-        return groups[g][i].index
     }
 
     private func eligible(_ g: Int, _ now: Int64, _ request: Request) -> [Int] {
@@ -125,7 +162,7 @@ struct ReferenceModel {
         var numbers = RandomSequence(state: random)
         var first: Int?
         let needsKey = algorithm == .hash || algorithm == .hashConsistent
-        if algorithm == .roundRobin || algorithm == .leastConn || groups[0].count < 2 || needsKey && key.isEmpty {
+        if algorithm == .roundRobin || algorithm == .leastConn || groups[0].count < 2 || total == 0 || needsKey && key.isEmpty {
             return byWeightOrLoad(0, now, request)
         }
         while request.tries <= 20 {
