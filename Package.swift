@@ -36,14 +36,15 @@ let package = Package(
         // Support of tests: the simulated kernel and its world.
         .target(name: "Simulation", dependencies: ["CLinux", "Engine", "Bytes"], path: "Tests/Simulation"),
 
+        .testTarget(name: "AdminAPITests", dependencies: ["AdminAPI", "ConfigurationFile"]),
         .testTarget(name: "BalancingTests", dependencies: ["Balancing"]),
         .testTarget(name: "BytesTests", dependencies: ["Bytes"]),
         .testTarget(name: "ConfigurationFileTests", dependencies: ["ConfigurationFile"]),
         .testTarget(
-            name: "ControlTests", dependencies: ["Balancing", "Bytes", "CLinux", "ConfigurationFile", "Control", "Engine"]),
+            name: "ControlTests", dependencies: ["AdminAPI", "Balancing", "Bytes", "CLinux", "ConfigurationFile", "Control", "Engine"]),
         .testTarget(name: "EndToEndTests", dependencies: ["TestSupport"]),
         .testTarget(name: "HTTPMessageTests", dependencies: ["HTTPMessage"]),
-        .testTarget(name: "SimulationTests", dependencies: ["Balancing", "CLinux", "ConfigurationFile", "Control", "Engine", "Simulation"]),
+        .testTarget(name: "SimulationTests", dependencies: ["AdminAPI", "Balancing", "CLinux", "ConfigurationFile", "Control", "Engine", "Simulation"]),
         .testTarget(name: "SwitchbackTests", dependencies: ["Switchback", "TestSupport"]),
         .target(name: "TestSupport", dependencies: ["CLinux"], path: "Tests/TestSupport"),
         .testTarget(name: "TidyTests"),

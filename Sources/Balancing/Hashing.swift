@@ -58,16 +58,22 @@ extension Balancer {
     }
 }
 
+/// Spreads each bit of `value` over all bits of the result, one to one (the last step of SplitMix64).
+@inline(__always)
+func mix64(_ value: UInt64) -> UInt64 {
+    var z = value
+    z = (z ^ (z &>> 30)) &* 0xBF58_476D_1CE4_E5B9
+    z = (z ^ (z &>> 27)) &* 0x94D0_49BB_1331_11EB
+    return z ^ (z &>> 31)
+}
+
 /// A sequence of random numbers that a seed determines (SplitMix64).
 struct RandomSequence: BitwiseCopyable {
     var state: UInt64
 
     mutating func next() -> UInt64 {
         state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
+        return mix64(state)
     }
 
     /// A number below `bound`, each as likely to within `bound` / 2^64.

@@ -9,7 +9,10 @@
     /// Bytes taken from the system, for the log and for tests.
     public private(set) var reservedBytes = 0
 
-    public init() {}
+    private let blockBytes: Int
+
+    /// `blockBytes`: what is taken from the system at a time, at least.
+    public init(blockBytes: Int = 64 << 10) { self.blockBytes = blockBytes }
 
     deinit { for unsafe block in unsafe blocks { unsafe block.deallocate() } }
 
@@ -41,7 +44,8 @@
     private func allocate(_ size: Int, alignment: Int) -> UnsafeMutableRawPointer {
         var start = (next + alignment - 1) & ~(alignment - 1)
         if unsafe blocks.isEmpty || start + size > end {
-            let capacity = max(64 << 10, size + alignment)
+            // Doubling: many small blocks of a large content would cost more than what they leave empty.
+            let capacity = max(blockBytes, min(reservedBytes, 64 << 10), size + alignment)
             unsafe blocks.append(.allocate(byteCount: capacity, alignment: 64))
             reservedBytes += capacity
             start = 0

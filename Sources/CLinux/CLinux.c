@@ -1,6 +1,7 @@
 // What cannot be a static inline function of the header, because it needs declarations that glibc keeps under _GNU_SOURCE.
 #define _GNU_SOURCE
 #include <sys/random.h>
+#include <sys/socket.h>
 #include "CLinux.h"
 
 int clinux_accept(int fd, void *address, uint32_t *length) {
@@ -13,4 +14,10 @@ int clinux_accept(int fd, void *address, uint32_t *length) {
 int clinux_random(void *buffer, size_t count) {
     ssize_t r = getrandom(buffer, count, 0);
     return r < 0 ? -errno : (int)r;
+}
+
+int clinux_peer_user(int fd) {
+    struct ucred peer;
+    socklen_t length = sizeof peer;
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0 ? -1 : (int)peer.uid;
 }

@@ -101,7 +101,8 @@ extension Word {
 package enum DirectiveTable {
     package static let rules: [String: [DirectiveRule]] = {
         let all = ProcessDirectives.all + CoreDirectives.all + ClientDirectives.all + AnswerDirectives.all + RewriteDirectives.all
-            + LogDirectives.all + ProxyDirectives.all + RateDirectives.all + ProxyHeaderDirectives.all + UpstreamDirectives.all + MapDirectives.all
+            + LogDirectives.all + ProxyDirectives.all + RateDirectives.all + ProxyHeaderDirectives.all + UpstreamDirectives.all + SplitDirectives.all
+            + MapDirectives.all + AdminDirectives.all
         return Dictionary(grouping: all, by: \.name)
     }()
 

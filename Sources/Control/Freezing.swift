@@ -90,7 +90,7 @@ extension SnapshotBuilder {
         root.locations = frozen
         root.regexes = arena.freeze(regexes)
         root.maps = arena.freeze(maps)
-        root.splitClients = arena.freeze(splits)
+        root.splitClients = arena.freeze(splitClients)
         root.valueSlots = variables.slots
         root.captureSlots = NameTable(variables.groups.map { ($0.key, $0.value) }, arena: arena)
         root.logFiles = arena.freeze(logFileList.map { LogFile($0) })
@@ -108,22 +108,7 @@ extension SnapshotBuilder {
             settings.append(server)
         }
         root.servers = arena.freeze(settings)
-        root.upstreams = arena.freeze(upstreams.map(\.settings))
-        root.upstreamNames = NameTable(upstreamNames(), arena: arena)
         return try freezeListens()
-    }
-
-    /// What a computed `proxy_pass` may name: an `upstream`, or a host that another `proxy_pass` names, with the port 80 or without.
-    private func upstreamNames() -> [(name: String, value: Int32)] {
-        let all = upstreams.enumerated().map { (name: $1.name, value: Int32($0), isImplicit: $1.isImplicit) }
-        let implicit = all.filter(\.isImplicit)
-        let other = implicit.compactMap { entry -> (name: String, value: Int32)? in
-            if entry.name.hasPrefix("unix:") { return nil }
-            if entry.name.hasSuffix(":80") { return (String(entry.name.dropLast(3)), entry.value) }
-            let hasPort = entry.name.split(separator: "]", omittingEmptySubsequences: false).last?.contains(":") ?? false
-            return hasPort ? nil : (entry.name + ":80", entry.value)
-        }
-        return (all.filter { !$0.isImplicit } + implicit).map { ($0.name, $0.value) } + other
     }
 
     private func tree(_ entries: [LocationEntryDraft]) -> LocationTree {

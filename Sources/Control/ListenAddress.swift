@@ -12,6 +12,8 @@ package struct ListenAddress: Hashable, Sendable {
 
     package var isUnix: Bool { bytes.count > 0 && Int32(bytes[0]) == AF_UNIX }
     package var isWildcard: Bool { text.hasPrefix("0.0.0.0:") || text.hasPrefix("[::]:") }
+    /// No other host reaches it.
+    package var isLocal: Bool { isUnix || text.hasPrefix("127.") || text.hasPrefix("[::1]:") }
     package var port: Int { isUnix ? 0 : Int(bytes[2]) << 8 | Int(bytes[3]) }
     package var unixPath: String { String(text.dropFirst(5)) }
 

@@ -46,13 +46,16 @@ package final class Listeners {
             return ListenFailure(description: "\(call)() to \(address.text) failed (\(errnoWords(-r)))")
         }
         set(fd, family, options, sharesPort: overlaps || options.isReusePort)
+        // Nobody gets in between bind and chmod who is not meant to.
+        let mask = umask(0o777 & ~options.unixMode)
+        defer { umask(mask) }
         var r = clinux_bind(fd, address.bytes, UInt32(address.bytes.count))
         if r == -EADDRINUSE, address.isUnix, isStale(address) {
             _ = clinux_unlink(address.unixPath)
             r = clinux_bind(fd, address.bytes, UInt32(address.bytes.count))
         }
         if r < 0 { throw fail("bind", r) }
-        if address.isUnix { _ = chmod(address.unixPath, 0o666) }
+        if address.isUnix { _ = chmod(address.unixPath, options.unixMode) }
         r = clinux_listen(fd, options.backlog)
         if r < 0 { throw fail("listen", r) }
         return ListeningSocket(descriptor: fd, address: address.text) { _ = clinux_close($0) }

@@ -70,6 +70,8 @@ package struct ListenOptions: Hashable, Sendable {
     package var deferSeconds: Int32?
     package var fastOpen: Int32?
     package var keepalive: Bool?
+    /// Permissions of a unix socket.
+    package var unixMode: UInt32 = 0o666
 }
 
 /// Where a block is, and what it may set.

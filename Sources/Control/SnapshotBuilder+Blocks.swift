@@ -1,7 +1,7 @@
 // The blocks of the builder that hold routes and peers: location, if, upstream; and the small tables they share.
 // Part of `SnapshotBuilder`.
 
-import Balancing
+import AdminAPI
 import Bytes
 import ConfigurationFile
 import Engine
@@ -125,109 +125,71 @@ extension SnapshotBuilder {
     func readUpstream(_ d: Directive, _ block: [Directive], in http: Scope) throws(Diagnostic) {
         try expectArguments(d, 1)
         let name = d.arguments[0].text
-        let place: Int
-        if let known = upstreamIndex[name] {
-            if !upstreams[known].isImplicit { throw .duplicate(d, first: upstreams[known].position) }
-            place = known
-        } else {
-            place = upstreams.count
-            upstreams.append(draft(name, isImplicit: false, d.position))
-            upstreamIndex[name] = place
-        }
+        try refuseTaken(name, d)
         let scope = http.child(.upstream)
-        scope.upstream = draft(name, isImplicit: false, d.position)
+        scope.upstream = UpstreamDraft(name: name, position: d.position)
         try read(block, in: scope)
-        if let read = scope.upstream { upstreams[place] = read }
-        if upstreams[place].servers.isEmpty {
+        guard let read = scope.upstream else { return }
+        if read.state.servers.isEmpty {
             throw Diagnostic(
                 at: d.position, directive: "upstream", "no servers are inside upstream", found: "upstream \(name)", expected: "at least one server")
         }
+        upstreams[name] = read
     }
 
-    private func draft(_ name: String, isImplicit: Bool, _ position: Position) -> UpstreamDraft {
-        UpstreamDraft(
-            name: name, isImplicit: isImplicit,
-            settings: UpstreamSettings(name: arena.freeze(name), peers: .empty, algorithm: .roundRobin, hashKey: .empty), position: position)
+    /// Upstreams and splits share their names.
+    func refuseTaken(_ name: String, _ d: Directive) throws(Diagnostic) {
+        if let first = upstreams[name]?.position ?? splits[name]?.position { throw .duplicate(d, first: first) }
     }
 
-    /// The upstream a `proxy_pass` names: one that is defined (perhaps further down), or the host itself.
-    func upstream(_ authority: String, at word: Word) throws(Diagnostic) -> Int {
-        if let known = upstreamIndex[authority] { return known }
-        upstreams.append(draft(authority, isImplicit: true, word.position))
-        upstreamIndex[authority] = upstreams.count - 1
-        return upstreams.count - 1
+    /// The slot of what a `proxy_pass` names: an upstream or a split that is defined (perhaps further down), or the host itself.
+    func slot(_ authority: String, at word: Word) -> Int {
+        if let known = slotIndex[authority] { return known }
+        slots.append((authority, word))
+        slotIndex[authority] = slots.count - 1
+        return slots.count - 1
     }
 
     /// Addresses for `HOST[:PORT]` or `unix:PATH`.
-    func addresses(_ text: String, at word: Word, of directive: String) throws(Diagnostic) -> [(bytes: [UInt8], text: String)] {
-        func bad(_ reason: String) -> Diagnostic {
-            Diagnostic(
-                at: word.position, directive: directive, "\(reason) in upstream \"\(text)\"", found: text,
-                expected: "HOST[:PORT], [IPv6]:PORT or unix:PATH")
-        }
-        if text.hasPrefix("unix:") {
-            guard let bytes = unixAddress(String(text.dropFirst(5))) else { throw bad("invalid path of a unix socket") }
-            return [(bytes, text)]
-        }
-        var host = text
-        var port = 80
-        if text.hasPrefix("[") {
-            guard let close = text.firstIndex(of: "]") else { throw bad("missing \"]\"") }
-            host = String(text[text.index(after: text.startIndex)..<close])
-            let rest = text[text.index(after: close)...]
-            if !rest.isEmpty { port = rest.hasPrefix(":") ? Int(rest.dropFirst()) ?? 0 : 0 }
-        } else if let colon = text.lastIndex(of: ":") {
-            host = String(text[..<colon])
-            port = Int(text[text.index(after: colon)...]) ?? 0
-        }
-        guard port > 0, port < 65536 else { throw bad("invalid port") }
-        if host.isEmpty { throw bad("no host") }
-        if let bytes = numericAddress(host, port: UInt16(port)) { return [(bytes, addressText(bytes))] }
-        let found = system.resolve(host, port: UInt16(port))
-        if found.isEmpty {
-            throw Diagnostic(
-                at: word.position, directive: directive, "host not found in upstream \"\(text)\"", found: host,
-                expected: "a name that the system resolves when the configuration is read")
-        }
+    func addresses(_ text: String, at word: Word, of directive: String) throws(Diagnostic) -> [ResolvedAddress] {
+        if let known = addresses[text] { return known }
+        let found = try ServerAddress.resolve(text, at: word, of: directive, with: system)
+        addresses[text] = found
         return found
     }
 
-    /// Peers, counters and rings, once all upstreams are known.
-    func finishUpstreams() throws(Diagnostic) {
-        for i in upstreams.indices {
-            var upstream = upstreams[i]
-            if upstream.isImplicit {
-                let word = Word(upstream.name, position: upstream.position)
-                let found = try addresses(upstream.name, at: word, of: "proxy_pass")
-                upstream.servers = [UpstreamDraft.ServerLine(text: upstream.name, addresses: found, position: upstream.position)]
+    /// The upstreams and splits as a state, once all are known.
+    func finishState() throws(Diagnostic) -> ProxyState {
+        var state = ProxyState()
+        for (name, draft) in upstreams {
+            if let method = draft.method, method.name.text != "least_conn", let i = draft.state.servers.firstIndex(where: \.backup) {
+                throw Diagnostic(
+                    at: draft.positions[i], directive: "server", "balancing method does not support parameter \"backup\"", found: "backup",
+                    expected: "no backup server with \(method.name.text)")
             }
-            var peers: [PeerSettings] = []
-            for line in upstream.servers {
-                if line.isBackup, let method = upstream.method, method.name.text != "least_conn" {
-                    throw Diagnostic(
-                        at: line.position, directive: "server", "balancing method does not support parameter \"backup\"", found: "backup",
-                        expected: "no backup server with \(method.name.text)")
-                }
-                for address in line.addresses {
-                    let socket = SocketAddress(bytes: arena.freeze(bytes: address.bytes), text: arena.freeze(address.text))
-                    peers.append(PeerSettings(address: socket, name: arena.freeze(line.text)))
-                    var spec = PeerSpec(counters: counters.counters(upstream: upstream.name, server: address.text))
-                    spec.weight = line.weight
-                    spec.maxConns = line.maxConns
-                    spec.maxFails = line.maxFails
-                    spec.failTimeoutMs = line.failTimeoutMs
-                    spec.isBackup = line.isBackup
-                    spec.isDown = line.isDown
-                    spec.hashName = Array(line.text.utf8)
-                    upstream.specs.append(spec)
-                }
-            }
-            if upstream.algorithm == .hashConsistent { upstream.ring = HashRing(peers: upstream.specs) }
-            upstream.settings.peers = arena.freeze(peers)
-            upstream.settings.algorithm = upstream.algorithm
-            upstream.settings.hashKey = upstream.hashKey
-            upstreams[i] = upstream
+            state.upstreams[name] = draft.state
         }
+        for (name, draft) in splits {
+            try SplitDirectives.check(draft, upstreams: Set(upstreams.keys).union(runtimeNames))
+            state.splits[name] = draft.state
+        }
+        return state
+    }
+
+    /// Pools for what `proxy_pass` names without an `upstream` or a split of that name.
+    func implicitUpstreams() throws(Diagnostic) -> [(name: String, definition: UpstreamDefinition)] {
+        var made: [(name: String, definition: UpstreamDefinition)] = []
+        for (name, word) in slots where upstreams[name] == nil && splits[name] == nil && !runtimeNames.contains(name) {
+            let found = try addresses(name, at: word, of: "proxy_pass")
+            do throws(Problem) {
+                let state = UpstreamState(servers: [ServerState(server: name)])
+                made.append(
+                    (name, try PoolBuilder.make(name, state, variables: variables, counters: counters, pointer: "") { (_, _) throws(Problem) in found }))
+            } catch {
+                throw Diagnostic(at: word.position, directive: "proxy_pass", error.detail, found: name, expected: "a host")
+            }
+        }
+        return made
     }
 
     // MARK: Shared tables

@@ -1,6 +1,7 @@
 // From directives to a snapshot: walks the blocks, lets each directive set its draft, freezes the drafts.
 // Called by the supervisor at start, at -t and at reload. It reads no file but through `SystemFiles`, and changes nothing but itself.
 
+import AdminAPI
 import Balancing
 import Bytes
 import ConfigurationFile
@@ -16,14 +17,24 @@ package struct ProcessSettings: Sendable {
     package var daemon = false
     package var descriptorsMax: Int?
     package var shutdownTimeoutMs: Int64?
+    /// The folder of `state`: the journal lies there.
+    package var stateFolder: String?
+    /// Where admin.sock is to be; nil: the configuration has an `admin` location, or says `admin off`.
+    package var hasAdminSocket = true
 }
 
 /// What a configuration comes to.
 package struct BuiltConfiguration {
-    package var snapshot: Snapshot
+    package var routes: Routes
+    /// The upstreams and splits it names.
+    package var state: ProxyState
     package var process: ProcessSettings
     package var listens: [ListenAddress: ListenOptions]
     package var warnings: [Diagnostic]
+    /// Of the hosts that its servers name.
+    var addresses: [String: [ResolvedAddress]]
+    /// Where its upstreams stand, for what is found wrong with them later.
+    var places: [String: Position]
 }
 
 package final class SnapshotBuilder {
@@ -37,10 +48,16 @@ package final class SnapshotBuilder {
 
     var servers: [ServerDraft] = []
     var locations: [LocationDraft] = []
-    var upstreams: [UpstreamDraft] = []
-    var upstreamIndex: [String: Int] = [:]
+    var upstreams: [String: UpstreamDraft] = [:]
+    var splits: [String: SplitDraft] = [:]
+    /// The names in `proxy_pass`: a slot each, with where it was first named.
+    var slots: [(name: String, word: Word)] = []
+    var slotIndex: [String: Int] = [:]
+    var addresses: [String: [ResolvedAddress]] = [:]
+    /// Names and tokens of each `admin_token_file`, by the place that `AdminSettings.tokens` has.
+    var tokenFiles: [(path: String, tokens: [(name: String, token: String)])] = []
     var maps: [MapSettings] = []
-    var splits: [SplitClientsSettings] = []
+    var splitClients: [SplitClientsSettings] = []
     var regexes: [RegularExpression] = []
     var variables = VariableNames()
     var formats: [String: (template: Template, escaping: Escaping)] = [:]
@@ -50,20 +67,21 @@ package final class SnapshotBuilder {
     var typeTables: [(types: [(fileExtension: String, type: String)], table: MediaTypes)] = []
     /// The rows of peers that were there before, so that counters live on.
     let counters: PeerCounterRegistry
-    let revision: UInt64
+    /// Upstreams and splits that were made at run time: a location may name them, too.
+    let runtimeNames: Set<String>
 
-    package init(system: any SystemFiles, logs: LogFiles, counters: PeerCounterRegistry, revision: UInt64) {
+    package init(system: any SystemFiles, logs: LogFiles, counters: PeerCounterRegistry, runtimeNames: Set<String> = []) {
         self.system = system
         self.logs = logs
         self.counters = counters
-        self.revision = revision
+        self.runtimeNames = runtimeNames
     }
 
     /// Everything or nothing: on an error nothing has changed.
     package func build(_ directives: [Directive]) throws(Diagnostic) -> BuiltConfiguration {
         try variables.declare(directives)
         maps = variables.mapSlots.map { MapSettings(source: .empty, slot: $0) }
-        splits = [SplitClientsSettings](
+        splitClients = [SplitClientsSettings](
             repeating: SplitClientsSettings(source: .empty, parts: .empty, slot: -1), count: variables.splitCount)
         let server = ServerDraft(
             settings: ServerSettings(settings: arena.freeze(LocationSettings()), locations: .empty, namedLocations: .empty))
@@ -79,11 +97,15 @@ package final class SnapshotBuilder {
                 at: Position(file: directives.first?.position.file ?? "the configuration"), directive: "events",
                 "no \"events\" section in configuration", found: "none", expected: "events { }")
         }
-        try finishUpstreams()
+        let state = try finishState()
+        let implicit = try implicitUpstreams()
         let listens = try freeze()
-        let peers = upstreams.map { UpstreamPeers(algorithm: $0.algorithm, peers: $0.specs, ring: $0.ring) }
-        let snapshot = Snapshot(revision: revision, root: root, upstreams: peers, arena: arena, owned: owned + logs.opened)
-        return BuiltConfiguration(snapshot: snapshot, process: process, listens: listens, warnings: warnings)
+        let routes = Routes(
+            root: root, slots: slots.map(\.name), implicit: implicit, variables: variables,
+            tokens: tokenFiles.map(\.tokens), arena: arena, owned: owned + logs.opened)
+        return BuiltConfiguration(
+            routes: routes, state: state, process: process, listens: listens, warnings: warnings, addresses: addresses,
+            places: upstreams.mapValues(\.position).merging(splits.mapValues(\.position)) { first, _ in first })
     }
 
     // MARK: Blocks
@@ -170,12 +192,24 @@ package final class SnapshotBuilder {
         }
         // A server without a name is called "": it answers requests that name no host.
         if scope.server.names.isEmpty { scope.server.names.append((Word("", position: d.position), "")) }
+        for child in scope.children { try checkAdmin(child, scope.server.listens) }
         scope.server.locations = scope.children
         scope.server.settings.rewrite = arena.freeze(scope.location.steps)
         scope.location.settings.name = .empty
         let index = try add(scope.location)
         scope.server.settingsIndex = index
         servers.append(scope.server)
+    }
+
+    /// Whoever reaches the admin API from other hosts shows a token.
+    private func checkAdmin(_ entry: LocationEntryDraft, _ listens: [ListenDraft]) throws(Diagnostic) {
+        let settings = locations[Int(entry.index)].settings
+        if settings.handler == .admin, settings.admin.tokens < 0, let open = listens.first(where: { !$0.address.isLocal }) {
+            throw Diagnostic(
+                at: entry.position, directive: "admin", "the admin API on \(open.address.text) is open to other hosts", found: "no admin_token_file",
+                expected: "admin_token_file, or a server that listens on 127.0.0.1, [::1] or a unix socket alone")
+        }
+        for nested in entry.nested { try checkAdmin(nested, listens) }
     }
 
     /// Freezes a draft's lists and keeps it; returns its place among the snapshot's locations.
@@ -190,34 +224,38 @@ package final class SnapshotBuilder {
     // MARK: Values
 
     func template(_ word: Word, of directive: String) throws(Diagnostic) -> Template {
-        var parts: [Engine.TemplatePart] = []
-        for part in try word.template(of: directive) {
-            switch part {
-            case .literal(let bytes):
-                parts.append(Engine.TemplatePart(literal: arena.freeze(bytes: bytes), variable: Variable(.none)))
-            case .variable(let name):
-                parts.append(Engine.TemplatePart(literal: .empty, variable: try variable(name, at: word, of: directive)))
-            case .capture(let n):
-                parts.append(Engine.TemplatePart(literal: .empty, variable: Variable(.capture, index: Int32(n))))
-            }
-        }
-        return Template(parts: arena.freeze(parts))
+        let (template, used) = try TemplateCompiler(variables: variables, arena: arena).template(word, of: directive)
+        for variable in used { note(variable) }
+        return template
     }
 
     func variable(_ name: String, at word: Word, of directive: String) throws(Diagnostic) -> Variable {
-        if let own = variables.find(name) { return own }
-        guard let variable = Variable.named(name, arena: arena) else {
-            throw Diagnostic(
-                at: word.position, directive: directive, "unknown \"\(name)\" variable", found: "$\(name)",
-                expected: "a variable of nginx, or one that set, map or a named group of an expression defines",
-                hint: nearestName(to: name, among: Array(Variable.builtIn.keys) + variables.names).map { "did you mean \"$\($0)\"?" })
-        }
+        let variable = try TemplateCompiler(variables: variables, arena: arena).variable(name, at: word, of: directive)
+        note(variable)
+        return variable
+    }
+
+    /// Heads are kept after they have gone only where a variable reads them.
+    private func note(_ variable: Variable) {
         switch variable.kind {
         case .sentHTTPName: root.keepsSentHead = true
         case .upstreamHTTPName, .upstreamCookieName, .upstreamTrailerName: root.keepsUpstreamHead = true
         default: break
         }
-        return variable
+    }
+
+    /// The place of a token file, read once.
+    func tokens(_ word: Word) throws(Diagnostic) -> Int32 {
+        let path = logs.absolute(word.text)
+        if let known = tokenFiles.firstIndex(where: { $0.path == path }) { return Int32(known) }
+        let bytes: [UInt8]
+        do throws(ReadFailure) { bytes = try system.read(path) } catch {
+            throw Diagnostic(
+                at: word.position, directive: "admin_token_file", "open() \"\(path)\" failed (\(error.reason))", found: path,
+                expected: "a file with a name and a token on each line")
+        }
+        tokenFiles.append((path, try AdminDirectives.parse(bytes, file: path)))
+        return Int32(tokenFiles.count - 1)
     }
 
     func regex(_ pattern: Word, ignoringCase: Bool, of directive: String) throws(Diagnostic) -> Int32 {

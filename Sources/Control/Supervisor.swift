@@ -1,6 +1,7 @@
 // Owns the running proxy: listeners, logs, worker threads, the published snapshot. Starts, reloads and stops it.
 // Called by the library's ProxyServer. It serves no request itself.
 
+import AdminAPI
 import CLinux
 import ConfigurationFile
 import Engine
@@ -27,11 +28,13 @@ package final class Supervisor: @unchecked Sendable {
     package let logs: LogFiles
     private let registry = PeerCounterRegistry()
     private let listeners = Listeners()
+    private let adminListeners = Listeners()
     /// An embedding program may reload and shut down from different threads: one of start, reload and stop at a time.
     private let changing = Mutex(())
-    private var publisher: SnapshotPublisher?
     private var workers: [WorkerThread] = []
-    private var revision: UInt64 = 0
+    private var control: ControlThread?
+    /// Changes what runs; nil before the start.
+    package private(set) var controller: Controller?
     /// A reload that comes after a stop must not open listeners again.
     private var isStopping = false
 
@@ -43,76 +46,167 @@ package final class Supervisor: @unchecked Sendable {
 
     /// Reads and builds the configuration without touching what runs (`-t`).
     package func check() throws(StartFailure) -> (built: BuiltConfiguration, files: [SourceFile]) {
+        let parsed = try parse(options)
+        return (try build(parsed, runtimeNames: controller?.runtimeNames ?? []), parsed.files)
+    }
+
+    private func parse(_ options: ServerOptions) throws(StartFailure) -> ParsedConfiguration {
+        do throws(Diagnostic) { return try options.parse(with: system) } catch { throw .configuration(error) }
+    }
+
+    private func build(_ parsed: ParsedConfiguration, runtimeNames: Set<String>) throws(StartFailure) -> BuiltConfiguration {
         do throws(Diagnostic) {
-            let parsed = try options.parse(with: system)
-            let builder = SnapshotBuilder(system: system, logs: logs, counters: registry, revision: revision + 1)
-            return (try builder.build(parsed.directives), parsed.files)
+            return try SnapshotBuilder(system: system, logs: logs, counters: registry, runtimeNames: runtimeNames).build(parsed.directives)
         } catch {
             throw .configuration(error)
         }
     }
 
-    /// Opens the listeners. Workers are started by `start`, so that a daemon can detach in between.
-    package func prepare() throws(StartFailure) -> BuiltConfiguration {
-        let (built, _) = try check()
+    /// What is ready to run, with its listeners open.
+    package struct Prepared {
+        package let built: BuiltConfiguration
+        let journal: Journal
+        let replay: Replay?
+    }
+
+    /// Opens the journal and the listeners. Workers are started by `start`, so that a daemon can detach in between.
+    package func prepare() throws(StartFailure) -> Prepared {
+        let parsed = try parse(options)
+        let (journal, replay) = try openJournal(parsed.directives)
+        let names = replay?.current.map { Set($0.upstreams.keys).union($0.splits.keys) } ?? []
+        let built = try build(parsed, runtimeNames: names)
         do throws(ListenFailure) { try listeners.adjust(to: built.listens) } catch { throw .listening(error) }
         if let n = built.process.descriptorsMax { _ = clinux_set_descriptors_max(UInt64(n)) }
         say(built.warnings)
-        return built
+        for warning in replay?.warnings ?? [] { say(.warn, warning) }
+        return Prepared(built: built, journal: journal, replay: replay)
     }
 
-    package func start(_ built: BuiltConfiguration) throws(StartFailure) {
-        try changing.withLock { (_) throws(StartFailure) in try startAlone(built) }
+    /// The journal comes before the configuration is built: what it remembers may be named by a location.
+    private func openJournal(_ directives: [Directive]) throws(StartFailure) -> (Journal, Replay?) {
+        guard let folder = directives.last(where: { $0.name == "state" })?.arguments.first?.text else { return (.none(), nil) }
+        do throws(JournalFailure) {
+            let (journal, replay) = try Journal.open(folder: logs.absolute(folder))
+            return (journal, replay)
+        } catch {
+            throw .process(error.description)
+        }
     }
 
-    private func startAlone(_ built: BuiltConfiguration) throws(StartFailure) {
+    package func start(_ prepared: Prepared) throws(StartFailure) {
+        try changing.withLock { (_) throws(StartFailure) in try startAlone(prepared) }
+    }
+
+    private func startAlone(_ prepared: Prepared) throws(StartFailure) {
+        let built = prepared.built
+        let admin = openAdminSocket(built.process)
         if let user = built.process.user, system.isRoot {
+            // What was made as root and is written later.
+            var files = admin.map { [String($0.address.dropFirst(5))] } ?? []
+            if let folder = built.process.stateFolder.map({ logs.absolute($0) }) {
+                files += [folder] + ["journal", "lock", "audit.log"].map { folder + "/" + $0 }
+            }
+            for file in files { _ = clinux_give(file, user, built.process.group) }
             let r = clinux_become(user, built.process.group)
             if r < 0 { throw .process("cannot become user \"\(user)\" (\(errnoWords(-r)))") }
         }
-        revision = built.snapshot.revision
-        let publisher = SnapshotPublisher(built.snapshot)
-        self.publisher = publisher
+        let controller: Controller
+        do throws(Problem) {
+            controller = try Controller(
+                built, journal: prepared.journal, replay: prepared.replay, pools: PoolBuilder(system: system, counters: registry),
+                clock: .system, workers: built.process.workerProcesses)
+        } catch {
+            throw Self.failure(error, built)
+        }
+        guard let first = controller.first else { throw .process("there is nothing to serve") }
+        self.controller = controller
+        let publisher = SnapshotPublisher(first)
+        let control = try ControlThread(controller, socket: admin, supervisor: self, system: system, logs: logs)
+        self.control = control
         for i in 0..<built.process.workerProcesses {
-            var parameters = WorkerParameters()
-            parameters.connectionsMax = built.process.connectionsMax
+            var parameters = parameters(built.process)
             parameters.number = i
-            parameters.processID = getpid()
-            parameters.utcOffsetMinutes = Int(clinux_utc_offset_minutes())
-            parameters.hostname = system.hostname
-            parameters.shutdownTimeoutMs = built.process.shutdownTimeoutMs
+            parameters.admin = control.inbox
             let counters = WorkerCounters(workerCount: built.process.workerProcesses)
             workers.append(WorkerThread(parameters, publisher, counters, listeners.sockets))
         }
+        controller.attach(publisher, workers.map { WorkerLink(mailbox: $0.mailbox, counters: $0.counters) })
         for worker in workers { try worker.start() }
+        try control.start()
+    }
+
+    /// Without admin.sock the proxy serves all the same, and says so.
+    private func openAdminSocket(_ process: ProcessSettings) -> ListeningSocket? {
+        guard let path = ControlThread.path(process, options, logs) else { return nil }
+        guard let bytes = unixAddress(path) else {
+            say(.warn, "admin.sock cannot be made: the path \(path) is longer than a socket's may be; name a shorter folder with \"state\"")
+            return nil
+        }
+        var options = ListenOptions()
+        options.unixMode = 0o600
+        do throws(ListenFailure) {
+            try adminListeners.adjust(to: [ListenAddress(bytes: bytes, text: "unix:" + path): options])
+            return adminListeners.sockets.first
+        } catch {
+            say(.warn, "admin.sock cannot be made, so nothing can be changed at run time: \(error)")
+            return nil
+        }
+    }
+
+    private func parameters(_ process: ProcessSettings) -> WorkerParameters {
+        var parameters = WorkerParameters()
+        parameters.connectionsMax = process.connectionsMax
+        parameters.processID = getpid()
+        parameters.utcOffsetMinutes = Int(clinux_utc_offset_minutes())
+        parameters.hostname = system.hostname
+        parameters.shutdownTimeoutMs = process.shutdownTimeoutMs
+        return parameters
+    }
+
+    /// What is wrong with pools and splits, at the place in the file where they stand.
+    private static func failure(_ problem: Problem, _ built: BuiltConfiguration) -> StartFailure {
+        let name = (problem.pointer ?? "").split(separator: "/").dropFirst().first.map(String.init) ?? ""
+        let place = built.places[name] ?? Position(file: "the running state")
+        return .configuration(
+            Diagnostic(
+                at: place, problem.detail, found: name, expected: "what can run", hint: problem.hint.isEmpty ? nil : problem.hint))
     }
 
     /// Reads the configuration anew and publishes it: atomic, and nothing changes when it is refused.
-    package func reload(_ source: ServerOptions.Source? = nil) throws(StartFailure) {
-        try changing.withLock { (_) throws(StartFailure) in try reloadAlone(source) }
+    package func reload(
+        _ source: ServerOptions.Source? = nil, by author: Author = Author(who: "signal", reason: "HUP"), preferringFile: Bool = false
+    ) throws(StartFailure) {
+        _ = try reloaded(source, by: author, preferringFile: preferringFile)
     }
 
-    private func reloadAlone(_ source: ServerOptions.Source?) throws(StartFailure) {
-        if isStopping { throw .process("the server is stopping") }
+    /// As above, with what the controller says of it.
+    func reloaded(_ source: ServerOptions.Source?, by author: Author, preferringFile: Bool) throws(StartFailure) -> Accepted {
+        try changing.withLock { (_) throws(StartFailure) in
+            if isStopping { throw .process("the server is stopping") }
+            guard let controller else { throw .process("the server has not started") }
+            do throws(StartFailure) { return try reloadAlone(source, controller, author, preferringFile) } catch {
+                controller.events.emit(.reloadRefused, revision: controller.running.revision, subject: "", text: error.description)
+                throw error
+            }
+        }
+    }
+
+    private func reloadAlone(
+        _ source: ServerOptions.Source?, _ controller: Controller, _ author: Author, _ preferringFile: Bool
+    ) throws(StartFailure) -> Accepted {
         var options = options
         if let source { options.source = source }
-        let parsed: ParsedConfiguration
-        let built: BuiltConfiguration
-        do throws(Diagnostic) {
-            parsed = try options.parse(with: system)
-            built = try SnapshotBuilder(system: system, logs: logs, counters: registry, revision: revision + 1).build(parsed.directives)
-        } catch {
-            throw .configuration(error)
-        }
+        let built = try build(try parse(options), runtimeNames: controller.runtimeNames)
         do throws(ListenFailure) { try listeners.adjust(to: built.listens) } catch { throw .listening(error) }
-        revision = built.snapshot.revision
-        publisher?.publish(built.snapshot)
-        let sockets = listeners.sockets
-        for worker in workers {
-            worker.mailbox.post(.adoptSnapshot)
-            worker.mailbox.post(.listen(sockets))
+        let accepted: Accepted
+        do throws(Problem) { accepted = try controller.reload(built, by: author, preferringFile: preferringFile) } catch {
+            throw Self.failure(error, built)
         }
+        let sockets = listeners.sockets
+        for worker in workers { worker.mailbox.post(.listen(sockets)) }
         say(built.warnings)
+        for warning in controller.events.takeWarnings() { say(.warn, warning) }
+        return accepted
     }
 
     /// New connections are refused from now on: the workers let their listeners go too.
@@ -120,6 +214,7 @@ package final class Supervisor: @unchecked Sendable {
         changing.withLock { _ in
             listeners.close()
             isStopping = true
+            controller?.stop()
             for worker in workers { worker.mailbox.post(gracefully ? .stopGracefully : .stopNow) }
         }
     }
@@ -142,6 +237,9 @@ package final class Supervisor: @unchecked Sendable {
     /// Returns when every worker has ended.
     package func wait() {
         for worker in workers { worker.join() }
+        // Up to here it can be asked how the last requests end.
+        control?.stop()
+        adminListeners.close()
     }
 
     package func reopenLogs() { for problem in logs.reopen() { say(.alert, problem) } }

@@ -5,10 +5,7 @@ import CLinux
 import Engine
 
 final class WorkerThread: @unchecked Sendable {
-    let mailbox = Mailbox { fd in
-        var one: UInt64 = 1
-        _ = clinux_write(fd, &one, 8)
-    }
+    let mailbox: Mailbox
     let counters: WorkerCounters
     private let parameters: WorkerParameters
     private let publisher: SnapshotPublisher
@@ -17,11 +14,22 @@ final class WorkerThread: @unchecked Sendable {
     private var thread = pthread_t()
     private var isStarted = false
 
-    init(_ parameters: WorkerParameters, _ publisher: SnapshotPublisher, _ counters: WorkerCounters, _ sockets: [ListeningSocket]) {
+    init(
+        _ parameters: WorkerParameters, _ publisher: SnapshotPublisher, _ counters: WorkerCounters, _ sockets: [ListeningSocket],
+        mailbox: Mailbox = WorkerThread.makeMailbox()
+    ) {
+        self.mailbox = mailbox
         self.parameters = parameters
         self.publisher = publisher
         self.counters = counters
         self.sockets = sockets
+    }
+
+    static func makeMailbox() -> Mailbox {
+        Mailbox { fd in
+            var one: UInt64 = 1
+            _ = clinux_write(fd, &one, 8)
+        }
     }
 
     func start() throws(StartFailure) {

@@ -35,7 +35,7 @@ package struct ErrorPage: BitwiseCopyable {
 }
 
 /// What answers a request that reached the end of the rewrite phase.
-package enum ContentHandler: UInt8, BitwiseCopyable { case files, proxy }
+package enum ContentHandler: UInt8, BitwiseCopyable { case files, proxy, admin }
 
 package enum ServerTokens: UInt8, BitwiseCopyable { case on, off, build }
 package enum LingeringClose: UInt8, BitwiseCopyable { case off, on, always }
@@ -104,6 +104,7 @@ package struct LocationSettings: BitwiseCopyable {
     package var errorLog = ErrorLogTarget()
 
     package var proxy = ProxySettings()
+    package var admin = AdminSettings()
 
     package init() {}
 }
@@ -140,8 +141,8 @@ package struct NextUpstream: OptionSet, BitwiseCopyable, Sendable {
 /// Where `proxy_pass` goes.
 package enum ProxyTarget: BitwiseCopyable {
     case none
-    /// An upstream of the snapshot, by its place in `SnapshotRoot.upstreams`.
-    case upstream(Int32)
+    /// A name: what it leads to is in `SnapshotRoot.targets`, which a change of upstreams or splits makes anew.
+    case named(Int32)
     /// The whole address is computed for each request: `proxy_pass http://$name`.
     case computed(Template)
 }

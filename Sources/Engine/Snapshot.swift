@@ -42,45 +42,16 @@ package struct ListenSettings: BitwiseCopyable {
     }
 }
 
-/// One peer of an upstream.
-package struct PeerSettings: BitwiseCopyable {
-    package var address: SocketAddress
-    /// As the configuration names the server.
-    package var name: ByteView
-    package init(address: SocketAddress, name: ByteView) {
-        self.address = address
-        self.name = name
-    }
-}
-
-/// One `upstream {}`, or what `proxy_pass` names directly.
-package struct UpstreamSettings: BitwiseCopyable {
-    package var name: ByteView
-    package var peers: Frozen<PeerSettings>
-    package var algorithm: Algorithm
-    package var hashKey: Template
-    package var keepalive = 32
-    /// Idle connections serve only the location that opened them (nginx's default pool of an upstream without `keepalive`).
-    package var keepaliveIsLocal = true
-    package var keepaliveRequests: UInt32 = 1000
-    package var keepaliveTimeMs: Int64 = 3_600_000
-    package var keepaliveTimeoutMs: Int64 = 60_000
-    package init(name: ByteView, peers: Frozen<PeerSettings>, algorithm: Algorithm, hashKey: Template) {
-        self.name = name
-        self.peers = peers
-        self.algorithm = algorithm
-        self.hashKey = hashKey
-    }
-}
-
 /// What hot code reaches through a `Ref`.
 package struct SnapshotRoot: BitwiseCopyable {
     package var listens = Frozen<ListenSettings>.empty
     package var servers = Frozen<ServerSettings>.empty
     package var locations = Frozen<LocationSettings>.empty
-    package var upstreams = Frozen<UpstreamSettings>.empty
-    /// Upstream names, for `proxy_pass http://$name`.
-    package var upstreamNames = NameTable.empty
+    /// What the names in `proxy_pass` lead to, by the slot a location has for its name.
+    package var targets = Frozen<Target>.empty
+    /// The codes of targets by name, for `proxy_pass http://$name`.
+    package var targetNames = NameTable.empty
+    package var splits = Frozen<SplitEntry>.empty
     package var maps = Frozen<MapSettings>.empty
     package var splitClients = Frozen<SplitClientsSettings>.empty
     package var regexes = Frozen<RegularExpression>.empty
@@ -98,55 +69,52 @@ package struct SnapshotRoot: BitwiseCopyable {
 }
 
 package final class Snapshot: Sendable {
-    /// Counts accepted changes from 1.
+    /// Counts accepted changes from 1: what a user calls the revision.
     package let revision: UInt64
+    /// Counts publications: a hold makes a new snapshot of the same revision.
+    package let serial: UInt64
     package let root: Ref<SnapshotRoot>
-    /// What each worker builds its balancers from, in the order of `root.upstreams`.
-    package let upstreams: [UpstreamPeers]
+    /// In the order that `Target` and `SplitEntry` count in. Shared with the snapshots in which they are the same.
+    package let upstreams: [UpstreamDefinition]
+    /// One for each worker, by its number. Snapshots of one revision share them.
+    package let accounts: [RevisionAccount]
     /// Keeps alive what `root` points to.
     private let arena: Arena
     private let owned: [any Sendable]
 
-    package init(revision: UInt64, root: SnapshotRoot, upstreams: [UpstreamPeers], arena: Arena, owned: [any Sendable]) {
+    package init(
+        revision: UInt64, serial: UInt64, root: SnapshotRoot, upstreams: [UpstreamDefinition], accounts: [RevisionAccount] = [], arena: Arena,
+        owned: [any Sendable]
+    ) {
         self.revision = revision
+        self.serial = serial
         self.root = arena.freeze(root)
         self.upstreams = upstreams
+        self.accounts = accounts
         self.arena = arena
         self.owned = owned
-    }
-}
-
-/// What a balancer is made from.
-package struct UpstreamPeers: Sendable {
-    package var algorithm: Algorithm
-    package var peers: [PeerSpec]
-    /// The points of `hash ... consistent`, shared by the workers.
-    package var ring: HashRing?
-    package init(algorithm: Algorithm, peers: [PeerSpec], ring: HashRing? = nil) {
-        self.algorithm = algorithm
-        self.peers = peers
-        self.ring = ring
     }
 }
 
 /// Where the newest snapshot is found by every worker.
 package final class SnapshotPublisher: Sendable {
     private let newest: Mutex<Snapshot>
-    private let revision: Atomic<UInt64>
+    private let serial: Atomic<UInt64>
 
     package init(_ first: Snapshot) {
         newest = Mutex(first)
-        revision = Atomic(first.revision)
+        serial = Atomic(first.serial)
     }
 
+    /// From here on no exchange begins under an older snapshot, on any worker.
     package func publish(_ snapshot: Snapshot) {
         newest.withLock { $0 = snapshot }
-        revision.store(snapshot.revision, ordering: .releasing)
+        serial.store(snapshot.serial, ordering: .releasing)
     }
 
     /// One load: what a worker compares when an exchange begins.
     @inline(__always)
-    var publishedRevision: UInt64 { revision.load(ordering: .acquiring) }
+    var publishedSerial: UInt64 { serial.load(ordering: .acquiring) }
 
     package var current: Snapshot { newest.withLock { $0 } }
 }

@@ -17,7 +17,17 @@ package struct WorkerParameters {
     package var hostname = ""
     /// `worker_shutdown_timeout`: a graceful stop that lasts longer cuts what is left.
     package var shutdownTimeoutMs: Int64?
+    /// Answers the requests of `admin` locations.
+    package var admin: (any AdminGateway)?
+    /// What this thread does besides, at the end of each turn.
+    package var duty: (any WorkerDuty)?
     package init() {}
+}
+
+/// Work that a loop does at the end of its turns beside serving: the control thread's.
+package protocol WorkerDuty: AnyObject {
+    /// `nowMs`: of the monotonic clock. Returns when to be called again at the latest; nil: when something wakes the loop.
+    func turn(nowMs: Int64) -> Int64?
 }
 
 /// A listening socket that all workers share. It closes when its last owner lets it go.
@@ -55,6 +65,7 @@ enum TimerOwner {
     static let acceptRest: UInt64 = 5 << 28
     static let logFlush: UInt64 = 6 << 28
     static let shutdown: UInt64 = 8 << 28
+    static let duty: UInt64 = 9 << 28
 }
 
 package final class Worker {
@@ -97,9 +108,13 @@ package final class Worker {
 
     var current: Ref<PinnedSnapshot>
     var adopted: [AdoptedSnapshot]
+    /// One of `adopted` has nothing left that pins it.
+    var hasUnusedSnapshot = false
     var listeners: [WorkerListener] = []
     var nextConnectionNumber: UInt64 = 0
     var isStopping = false
+    /// Held requests that go on in a second after a release.
+    var releaseRate = 1000
     /// Why the last `openFile` failed.
     var lastOpenErrno: Int32 = 0
     package private(set) var isStopped = false
@@ -109,6 +124,7 @@ package final class Worker {
     private let events = UnsafeMutableBufferPointer<KernelEvent>.allocate(capacity: Limits.eventsPerTurn)
     var acceptRest = TimerID.none
     private var logFlush = TimerID.none
+    private var dutyTimer = TimerID.none
 
     /// `publisher`'s current snapshot is adopted at once; listeners are opened by the caller.
     package init(
@@ -148,7 +164,7 @@ package final class Worker {
         writerMemory = memory
         fieldScratch = .allocate(capacity: Limits.headerFieldsMax)
         fieldScratch.initialize(repeating: HeaderField())
-        let first = AdoptedSnapshot(publisher.current)
+        let first = AdoptedSnapshot(publisher.current, number: parameters.number)
         adopted = [first]
         current = first.pinned
         epoll = kernel.epollCreate()
@@ -158,7 +174,10 @@ package final class Worker {
         mailbox.attach(wakeDescriptor)
         acceptRest = timers.make(owner: TimerOwner.acceptRest)
         logFlush = timers.make(owner: TimerOwner.logFlush)
+        if parameters.duty != nil { dutyTimer = timers.make(owner: TimerOwner.duty) }
         updateClock()
+        openAccount(current.account)
+        counters.adopted(revision: current.revision)
         for socket in sockets { open(socket) }
     }
 
@@ -204,6 +223,8 @@ package final class Worker {
         if word == TimerOwner.acceptRest { return resumeAccepting() }
         if word == TimerOwner.logFlush { return flushDueLogs() }
         if word == TimerOwner.shutdown { return stopNow() }
+        // The duty is done at the end of every turn.
+        if word == TimerOwner.duty { return }
         let handle = Handle(index: UInt32(truncatingIfNeeded: word & 0x0FFF_FFFF), generation: UInt32(word >> 32))
         switch EventOwner(rawValue: (word >> 28) & 15) {
         case .client: if let c = clients.find(handle) { clientTimedOut(c) }
@@ -246,7 +267,8 @@ package final class Worker {
 
     private func endOfTurn() {
         if let due = flushTurnLogs() { timers.set(logFlush, at: due) }
-        if adopted.count > 1 { dropUnusedSnapshots() }
+        if let duty = parameters.duty, let at = duty.turn(nowMs: nowMs) { timers.set(dutyTimer, at: at) }
+        if hasUnusedSnapshot { dropUnusedSnapshots() }
         if isStopping, clients.count == 0, exchanges.count == 0 { stopNow() }
     }
 
@@ -262,6 +284,9 @@ package final class Worker {
             switch command {
             case .adoptSnapshot: adoptPublished()
             case .listen(let sockets): listen(to: sockets)
+            case .admin(let handle, let part): takeAdminPart(handle, part)
+            case .releaseRate(let rate): releaseRate = rate
+            case .wake: break
             case .stopGracefully: stopGracefully()
             case .stopNow: stopNow()
             }

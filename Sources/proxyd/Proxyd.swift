@@ -80,12 +80,13 @@ import Glibc
     private static func serve(_ supervisor: Supervisor) -> Never {
         Signals.block()
         do throws(StartFailure) {
-            let built = try supervisor.prepare()
+            let prepared = try supervisor.prepare()
+            let built = prepared.built
             if built.process.daemon, !ProcessFiles.detach() { exit(0) }
             let pid = pidPath(built, supervisor)
             if built.process.pidPath == nil { LinuxSystemFiles().makeFolder(supervisor.logs.absolute("logs")) }
             if let problem = ProcessFiles.writePid(pid) { throw .process(problem) }
-            try supervisor.start(built)
+            try supervisor.start(prepared)
             handleSignals(supervisor)
             supervisor.wait()
             ProcessFiles.removePid(pid)

@@ -119,11 +119,11 @@ struct AddressTests {
     func targets(written: String, upstream: String, uri: String?, host: String, port: String) throws {
         let built = try build(server: "location /l/ { proxy_pass \(written); }", http: "upstream u { server 127.0.0.1:9; }")
         let proxy = built.location("/l/").proxy
-        guard case .upstream(let index) = proxy.target else {
+        guard case .named(let slot) = proxy.target, case let target = built.root.targets[Int(slot)].value, target.code & 1 == 0 else {
             Issue.record("no upstream")
             return
         }
-        #expect(built.root.upstreams[Int(index)].name.string == upstream)
+        #expect(built.snapshot.upstreams[Int(target.code >> 1)].settings.name.string == upstream)
         #expect(proxy.hasURI == (uri != nil))
         #expect(proxy.uri.string == uri ?? "")
         #expect(proxy.hostText.string == host)
@@ -133,7 +133,7 @@ struct AddressTests {
 
     @Test func anUpstreamMayStandBehindItsUse() throws {
         let built = try build("server { location / { proxy_pass http://late; } } upstream late { server 127.0.0.1:9 weight=3; }")
-        #expect(built.root.upstreams.count == 1)
+        #expect(built.snapshot.upstreams.count == 1)
         #expect(built.upstream("late").peers.peers.map(\.weight) == [3])
     }
 
@@ -215,19 +215,19 @@ struct AddressTests {
         ])
     func methods(written: String, algorithm: Algorithm) throws {
         let built = try build("upstream u { \(written) server 127.0.0.1:1; }")
-        #expect(built.upstream("u").peers.algorithm == algorithm)
+        #expect(built.upstream("u").settings.algorithm == algorithm)
         #expect((built.upstream("u").peers.ring != nil) == (algorithm == .hashConsistent))
         #expect(built.warnings == [])
     }
 
     @Test func aSecondWayToChooseReplacesTheFirstWithAWarning() throws {
         let built = try build("upstream u { least_conn; ip_hash; server 127.0.0.1:1; }")
-        #expect(built.upstream("u").peers.algorithm == .ipHash)
+        #expect(built.upstream("u").settings.algorithm == .ipHash)
         #expect(built.warnings.count == 1)
         #expect(built.warnings.first?.hasPrefix("load balancing method redefined") == true)
     }
 
-    static let parameters = "it must be weight=N, max_conns=N, max_fails=N, fail_timeout=TIME, backup or down"
+    static let parameters = "it must be weight=N, max_conns=N, max_fails=N, fail_timeout=TIME, backup, down or drain"
 
     @Test(
         "upstreams refused",
@@ -236,8 +236,8 @@ struct AddressTests {
             ("server 127.0.0.1:0;", #"invalid port in upstream "127.0.0.1:0" in 2:21"#),
             ("server gone.example;", #"host not found in upstream "gone.example" in 2:21"#),
             (
-                "server 127.0.0.1 weight=0;",
-                #"invalid value "0" in "server" directive, it must be a whole number from 1 to 1000000 in 2:38"#
+                "server 127.0.0.1 weight=-1;",
+                #"invalid value "-1" in "server" directive, it must be a whole number from 0 to 1000000 in 2:38"#
             ),
             (
                 "server 127.0.0.1 wieght=2;",

@@ -1,6 +1,7 @@
 // Owns what the tables of this target ask of a configuration: its snapshot in words, or the one line that refuses it.
 // Texts are what stands inside `http { }` unless said otherwise; line 1 is the line of the text's beginning.
 
+import AdminAPI
 import Bytes
 import ConfigurationFile
 import Engine
@@ -11,9 +12,10 @@ import Synchronization
 /// A configuration that was accepted, and the questions tests ask of it.
 struct Built {
     let result: BuiltConfiguration
+    let snapshot: Snapshot
     let system: PlayedSystem
 
-    var root: Ref<SnapshotRoot> { result.snapshot.root }
+    var root: Ref<SnapshotRoot> { snapshot.root }
     var warnings: [String] { result.warnings.map(\.description) }
 
     /// The settings of the location with this name; of the first server itself when it is empty.
@@ -37,10 +39,8 @@ struct Built {
         preconditionFailure("the location has no such if")
     }
 
-    func upstream(_ name: String) -> (settings: UpstreamSettings, peers: UpstreamPeers) {
-        for i in 0..<root.upstreams.count where root.upstreams[i].name.string == name {
-            return (root.upstreams[i].value, result.snapshot.upstreams[i])
-        }
+    func upstream(_ name: String) -> (settings: UpstreamSettings, peers: UpstreamDefinition) {
+        for definition in snapshot.upstreams where definition.settings.name.string == name { return (definition.settings.value, definition) }
         preconditionFailure("the configuration has no upstream \(name)")
     }
 
@@ -52,10 +52,17 @@ func build(whole text: String, on system: PlayedSystem = PlayedSystem()) throws(
     let options = ServerOptions(source: .text(text), prefix: "/prefix/")
     let logs = LogFiles(system: system, prefix: options.prefix, defaultErrorLog: options.errorLog)
     let parsed = try options.parse(with: system)
-    let builder = SnapshotBuilder(system: system, logs: logs, counters: PeerCounterRegistry(), revision: 1)
+    let counters = PeerCounterRegistry()
+    let builder = SnapshotBuilder(system: system, logs: logs, counters: counters)
     let result = try builder.build(parsed.directives)
-    kept.withLock { $0.append(result.snapshot) }
-    return Built(result: result, system: system)
+    do throws(Problem) {
+        let snapshot = try PoolBuilder(system: system, counters: counters).build(
+            result.state, over: result.routes, PoolBuilder.Publication(revision: 1, serial: 1))
+        kept.withLock { $0.append(snapshot) }
+        return Built(result: result, snapshot: snapshot, system: system)
+    } catch {
+        throw Diagnostic(at: Position(file: "configuration"), error.detail, found: "", expected: "")
+    }
 }
 
 /// A test reads through references into a snapshot's arena, often after its last use of the snapshot itself: all live to the end.

@@ -53,6 +53,7 @@ final class RealKernel: Kernel {
     func sendFile(_ fd: Int32, file: Int32, offset: inout Int64, _ count: Int) -> Int {
         clinux_sendfile(fd, file, &offset, count)
     }
+    func peerUser(_ fd: Int32) -> Int32 { clinux_peer_user(fd) }
     func shutdownWrite(_ fd: Int32) -> Int32 { clinux_shutdown(fd, Int32(SHUT_WR)) }
     func setOption(_ fd: Int32, level: Int32, name: Int32, value: Int32) -> Int32 { clinux_set_option(fd, level, name, value) }
     func getOption(_ fd: Int32, level: Int32, name: Int32) -> Int32 { clinux_get_option(fd, level, name) }

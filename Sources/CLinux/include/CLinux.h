@@ -12,7 +12,9 @@
 #include <netdb.h>
 #include <pwd.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <pthread.h>
 #include <netinet/in.h>
@@ -115,6 +117,15 @@ static inline ssize_t clinux_sendfile(int socket, int file, int64_t *offset, siz
     return r < 0 ? -errno : r;
 }
 static inline int clinux_unlink(const char *path) { CLINUX_RESULT(int, unlink(path)); }
+static inline int clinux_rename(const char *from, const char *to) { CLINUX_RESULT(int, rename(from, to)); }
+static inline int clinux_make_folder(const char *path, mode_t mode) { CLINUX_RESULT(int, mkdir(path, mode)); }
+static inline int clinux_truncate(int fd, int64_t size) { CLINUX_RESULT(int, ftruncate(fd, (off_t)size)); }
+// The bytes and the size of a file on stable storage.
+static inline int clinux_sync_data(int fd) { CLINUX_RESULT(int, fdatasync(fd)); }
+// The same with all that is known of the file; for a folder: its entries.
+static inline int clinux_sync(int fd) { CLINUX_RESULT(int, fsync(fd)); }
+// The whole file for this open file alone, or -EWOULDBLOCK. The kernel gives the lock back when the process ends, however it ends.
+static inline int clinux_lock_file(int fd) { CLINUX_RESULT(int, flock(fd, LOCK_EX | LOCK_NB)); }
 
 // What the engine asks of a file before it serves it.
 struct clinux_file_facts { int64_t size; int64_t modified_seconds; uint32_t mode; };
@@ -152,6 +163,13 @@ static inline void clinux_ignore_sigpipe(void) { signal(SIGPIPE, SIG_IGN); }
 // fork is hidden from Swift; called before any thread is started.
 static inline int clinux_fork(void) { return (int)fork(); }
 // Gives up root for good: group, supplementary groups, user. `group` may be NULL: the user's own.
+// Makes a file the user's, who may have to write it later without being root.
+static inline int clinux_give(const char *path, const char *user, const char *group) {
+    struct passwd *p = getpwnam(user);
+    if (p == NULL) { return -ENOENT; }
+    struct group *g = group != NULL ? getgrnam(group) : NULL;
+    CLINUX_RESULT(int, lchown(path, p->pw_uid, g != NULL ? g->gr_gid : p->pw_gid));
+}
 static inline int clinux_become(const char *user, const char *group) {
     struct passwd *p = getpwnam(user);
     if (p == NULL) { return -ENOENT; }
@@ -187,6 +205,16 @@ static inline int64_t clinux_realtime_ns(void) {
     clock_gettime(CLOCK_REALTIME, &t);
     return (int64_t)t.tv_sec * 1000000000 + (int64_t)t.tv_nsec;
 }
+// The user at the other end of a unix socket, or -1.
+int clinux_peer_user(int fd);
+
+// Counters that one thread writes and others read: relaxed, without a locked instruction.
+static inline void clinux_count_add(uint64_t *cell, uint64_t n) {
+    __atomic_store_n(cell, __atomic_load_n(cell, __ATOMIC_RELAXED) + n, __ATOMIC_RELAXED);
+}
+static inline void clinux_count_set(uint64_t *cell, uint64_t n) { __atomic_store_n(cell, n, __ATOMIC_RELEASE); }
+static inline uint64_t clinux_count_read(const uint64_t *cell) { return __atomic_load_n(cell, __ATOMIC_ACQUIRE); }
+
 // Fills the buffer with the kernel's random bytes, or returns -errno.
 int clinux_random(void *buffer, size_t count);
 

@@ -113,7 +113,7 @@ enum MapDirectives {
             parts.append(SplitClientsSettings.Part(below: UInt32(end), value: value))
         }
         let index = builder.splitIndex(name)
-        builder.splits[index] = SplitClientsSettings(source: source, parts: builder.arena.freeze(parts), slot: -1)
+        builder.splitClients[index] = SplitClientsSettings(source: source, parts: builder.arena.freeze(parts), slot: -1)
     }
 
     /// `12.34%` as 1234.

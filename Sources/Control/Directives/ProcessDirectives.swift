@@ -24,6 +24,9 @@ enum ProcessDirectives {
             scope.builder.process.shutdownTimeoutMs = Int64(try d.arguments[0].milliseconds(of: "worker_shutdown_timeout"))
         },
         DirectiveRule("pid", [.main], 1...1) { (scope, d) throws(Diagnostic) in scope.builder.process.pidPath = d.arguments[0].text },
+        DirectiveRule("state", [.main], 1...1, isOwn: true) { (scope, d) throws(Diagnostic) in
+            scope.builder.process.stateFolder = d.arguments[0].text
+        },
         DirectiveRule("daemon", [.main], 1...1) { (scope, d) throws(Diagnostic) in
             scope.builder.process.daemon = try d.arguments[0].flag(of: "daemon")
         },

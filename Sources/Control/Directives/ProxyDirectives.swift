@@ -120,7 +120,7 @@ enum ProxyDirectives {
                 found: uri, expected: "a URL without URI part")
         }
         let arena = scope.builder.arena
-        scope.location.settings.proxy.target = .upstream(Int32(try scope.builder.upstream(authority, at: word)))
+        scope.location.settings.proxy.target = .named(Int32(scope.builder.slot(authority, at: word)))
         scope.location.settings.proxy.uri = arena.freeze(uri ?? "")
         scope.location.settings.proxy.hasURI = uri != nil
         scope.location.settings.proxy.hostText = arena.freeze(authority.hasPrefix("unix:") ? "localhost" : authority)

@@ -29,6 +29,8 @@ extension Worker {
     private func clientReadable(_ c: Ref<ClientConnection>, _ x: Ref<Exchange>) {
         if x.phase == .tunnel { return pumpTunnel(x) }
         if !x.body.isComplete, !x.dropsBody, c.stream.isReadable { return pumpRequestBody(x) }
+        // Nobody reads the answer of a long call, or events, whose end is closed.
+        if x.phase == .handedOver, c.stream.peerClosed { return clientGone(x, .clientClosed) }
         if c.stream.peerClosed, !x.answerBegun, x.location.proxy.ignoreClientAbort == .whenClosed, x.phase != .routing {
             clientGone(x, .clientClosed)
         }
@@ -307,6 +309,7 @@ extension Worker {
     func closeClient(_ c: Ref<ClientConnection>) {
         if c.phase == .closed { return }
         c.phase = .closed
+        current.account.add(c.stream.peerClosed || c.stream.sawEnd || c.stream.isBroken ? .closedByClient : .closedByProxy)
         timers.free(c.timer)
         discards.remove(c.discard)
         dropInputBuffer(c)

@@ -132,7 +132,7 @@ extension Worker {
         case .tunnel: pumpTunnel(x)
         case .readingBody, .sending, .waiting, .connecting:
             if !x.body.isComplete, !x.dropsBody { pumpRequestBody(x) }
-        case .routing, .finished: break
+        case .routing, .handedOver, .held, .finished: break
         }
     }
 

@@ -55,6 +55,7 @@ extension Worker {
         if let upstream { appendUpstreamFields(w, x, upstream) }
         appendExpires(w, x)
         if !x.keptLines.isEmpty { w.value.append(x.keptLines) }
+        if x.assignedBy != nil { appendAssignedCookie(w, x) }
         appendAddedHeaders(w, x)
         w.value.append("\r\n")
         if x.root.keepsSentHead {

@@ -34,7 +34,7 @@ extension Worker {
     func beginExchange(_ c: Ref<ClientConnection>, _ head: Ref<RequestHead>, _ bytes: ByteView) {
         guard let x = makeExchange(c) else { return closeClient(c) }
         x.head = head.value
-        guard keepHead(x, bytes, fieldCount: head.fields.fieldCount) else { return answerError(x, 500) }
+        guard keepHead(x, bytes, fieldCount: head.fields.fieldCount) else { return answerFault(x, .noMemory) }
         x.method = head.method
         x.requestLine = x.bytes(head.lineRange)
         x.target = x.bytes(head.target)
@@ -95,6 +95,8 @@ extension Worker {
         x.location = server.settings
         x.startedMs = nowMs
         current.pins += 1
+        current.account.add(.started)
+        current.account.add(.inFlight)
         counts.requests += 1
         c.exchange = x
         c.phase = .exchange

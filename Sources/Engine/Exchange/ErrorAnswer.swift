@@ -22,6 +22,12 @@ extension Worker {
         answerPage(x, AnswerHead(status: status))
     }
 
+    /// As above, for a fault: whose it is goes to the account.
+    func answerFault(_ x: Ref<Exchange>, _ fault: Fault) {
+        x.blame = fault.blame
+        answerError(x, fault.status)
+    }
+
     private func follow(_ page: Ref<ErrorPage>, _ x: Ref<Exchange>) {
         if page.answerStatus >= 0 { x.errorStatus = UInt16(truncatingIfNeeded: page.answerStatus) }
         let target = expand(page.uri, for: x, keep: true)

@@ -21,8 +21,15 @@ package enum ExchangePhase: UInt8, BitwiseCopyable {
     case tunnel
     /// The answer is ours (a file, an error, `return`) and is being sent.
     case answering
+    /// The control side has the request of an `admin` location and answers it.
+    case handedOver
+    /// New requests of its split wait.
+    case held
     case finished
 }
+
+/// Whom an error answer is laid to in the account of its revision.
+enum Blame: UInt8, BitwiseCopyable { case nobody, upstream, proxy }
 
 /// How a response body is framed towards the client.
 enum ClientFraming: UInt8, BitwiseCopyable { case none, length, chunked, untilClose }
@@ -114,6 +121,8 @@ package struct Exchange: BitwiseCopyable {
     var tries: Ref<UpstreamTry>?
     var currentTry: Ref<UpstreamTry>?
     var tryIsOpen = false
+    /// Whose fault it is that the answer is an error of ours.
+    var blame = Blame.nobody
     /// The balancer counts this exchange against `proxyTarget.peer`.
     var holdsPeer = false
     var upstreamHead = ResponseHead()
@@ -152,6 +161,9 @@ package struct Exchange: BitwiseCopyable {
     var bodySentToClient: Int64 = 0
     var bytesSentToClient: Int64 = 0
     var keptSentHead = ByteView.empty
+    /// A key that a split gave the visitor, and the split.
+    var assignedKey = ByteView.empty
+    var assignedBy: Ref<SplitSettings>?
     /// Bytes a second to the client; 0: as fast as it takes them.
     var paceRate: Int64 = 0
     var paceAfter: Int64 = 0
@@ -208,8 +220,11 @@ extension Ref where T == Exchange {
 
 /// Where `proxy_pass` leads for this request.
 struct ProxyTargetState: BitwiseCopyable {
-    /// Place in `SnapshotRoot.upstreams`, or -1 for an address that was computed.
-    var upstream: Int32 = -1
+    /// The upstream's pool in the snapshot that the exchange pins; nil for an address that was computed.
+    var pool: Ref<UpstreamPool>?
+    /// The split that chose it, and which of its variants; -1: none did.
+    var split: Int32 = -1
+    var variant: Int32 = -1
     var peer: Int32 = -1
     var address = SocketAddress.none
     var uri = ByteView.empty

@@ -53,6 +53,17 @@ package enum Fault: UInt8, BitwiseCopyable {
         }
     }
 
+    /// Whose side it is on.
+    var blame: Blame {
+        switch self {
+        case .clientReset, .clientClosed, .clientTimeout, .clientBadBody, .clientBodyTooLarge, .sendTimeout: .nobody
+        case .noDescriptors, .noMemory, .headTooLarge, .tooManyRedirects, .spoolFailed, .fileFailed, .shutdown, .badProxyTarget: .proxy
+        case .connectRefused, .connectTimeout, .upstreamReset, .upstreamClosed, .upstreamTimeout, .upstreamSendTimeout, .upstreamBadHead,
+            .upstreamBadBody, .upstreamHeadTooLarge, .upstreamEndedEarly, .upstreamStatus, .noLivePeer, .peersBusy, .hostNotFound:
+            .upstream
+        }
+    }
+
     /// The status that a client sees when no other peer is tried and nothing has been sent to it.
     var status: UInt16 {
         switch self {

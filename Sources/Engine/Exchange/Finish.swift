@@ -30,10 +30,12 @@ extension Worker {
             keepsAlive = false
             if x.status == 0 { x.status = fault.status }
         }
+        let ending = ending(x, outcome)
         countStatus(x.status)
         writeAccessLogs(x)
         releaseMemory(x)
         let location = x.location
+        let pinned = x.pinned
         let body = x.body
         let wasCut: Bool = if case .completed = outcome { false } else { true }
         exchanges.remove(x.handle)
@@ -48,12 +50,31 @@ extension Worker {
         } else {
             settle(c, keepAlive: keepsAlive, body: body, location: location, mayHaveMore: wasTunnel)
         }
-        unpin(x.pinned)
+        settleAccount(pinned, ending)
+        unpin(pinned)
+    }
+
+    /// Whom the end is laid to. An error page that is no error to the client is an answer like any other.
+    @inline(__always)
+    private func ending(_ x: Ref<Exchange>, _ outcome: Outcome) -> Ending {
+        switch outcome {
+        case .completed:
+            if x.blame == .nobody || x.status < 500 { return .completed }
+            return x.blame == .upstream ? .failedByUpstream : .failedByProxy
+        case .abortedByClient: return .abortedByClient
+        case .failed(let fault):
+            switch fault.blame {
+            case .nobody: return .abortedByClient
+            case .upstream: return .failedByUpstream
+            case .proxy: return .failedByProxy
+            }
+        }
     }
 
     /// Ends the exchange after `fault`, whatever its state: with an error answer if none has begun, else by cutting it.
     func fail(_ x: Ref<Exchange>, _ fault: Fault) {
         if x.phase == .finished { return }
+        x.blame = fault.blame
         if x.answerBegun || fault == .shutdown { return finish(x, .failed(fault)) }
         if let u = x.upstream {
             x.upstream = nil

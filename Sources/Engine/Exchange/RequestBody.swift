@@ -63,7 +63,7 @@ extension Worker {
         ownInput(c)
         if x.body.isComplete {
             if !c.stream.hasPending { timers.cancel(c.timer) }
-            if x.phase == .readingBody, !whileBeginning { return connect(x) }
+            if x.phase == .readingBody, !whileBeginning { return x.location.handler == .admin ? handOver(x) : connect(x) }
             if x.streamsBody, x.phase == .sending { requestSentWhole(x) }
         } else if !c.stream.hasPending {
             // While the upstream holds things up nobody waits for the client.

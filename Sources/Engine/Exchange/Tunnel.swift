@@ -19,6 +19,7 @@ extension Worker {
         x.answerBegun = true
         x.keepsAlive = false
         counts.tunnels += 1
+        x.pinned.account.add(.tunnels)
         guard emit(x, out.view) else { return }
         if !rest.isEmpty {
             x.bodySentToClient += Int64(rest.count)

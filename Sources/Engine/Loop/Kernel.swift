@@ -44,6 +44,8 @@ package protocol Kernel: AnyObject {
     func send(_ fd: Int32, _ buffer: UnsafeRawPointer, _ count: Int, flags: Int32) -> Int
     /// Sends `count` bytes of a file from `offset`, which it advances by what was sent.
     func sendFile(_ fd: Int32, file: Int32, offset: inout Int64, _ count: Int) -> Int
+    /// The user who opened the other end of a unix socket; -1 when there is none to name.
+    func peerUser(_ fd: Int32) -> Int32
     func shutdownWrite(_ fd: Int32) -> Int32
     func setOption(_ fd: Int32, level: Int32, name: Int32, value: Int32) -> Int32
     func getOption(_ fd: Int32, level: Int32, name: Int32) -> Int32

@@ -71,6 +71,7 @@ package final class LinuxKernel: Kernel {
     package func sendFile(_ fd: Int32, file: Int32, offset: inout Int64, _ count: Int) -> Int {
         clinux_sendfile(fd, file, &offset, count)
     }
+    package func peerUser(_ fd: Int32) -> Int32 { clinux_peer_user(fd) }
     package func shutdownWrite(_ fd: Int32) -> Int32 { clinux_shutdown(fd, Int32(SHUT_WR)) }
     package func setOption(_ fd: Int32, level: Int32, name: Int32, value: Int32) -> Int32 {
         clinux_set_option(fd, level, name, value)

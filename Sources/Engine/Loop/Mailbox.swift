@@ -1,6 +1,7 @@
 // The one way into a running loop from another thread: a list behind a mutex and an eventfd that wakes the loop.
 // Written by Control (stop, reopen, a new snapshot), emptied by the worker at the start of a turn.
 
+import Bytes
 import Synchronization
 
 /// What another thread asks of a worker.
@@ -9,6 +10,12 @@ package enum WorkerCommand: Sendable {
     case adoptSnapshot
     /// Wait on these sockets and on no others.
     case listen([ListeningSocket])
+    /// An answer of the control side, or a part of one, for the exchange that handed its request over.
+    case admin(Handle, AdminPart)
+    /// How many held requests a second go on once their split is released.
+    case releaseRate(Int)
+    /// Nothing but to wake the loop, whose duty has something to do.
+    case wake
     /// Finish what is in flight, close idle connections, then end the loop.
     case stopGracefully
     /// Close everything and end the loop.
@@ -29,8 +36,11 @@ package final class Mailbox: Sendable {
         if fd >= 0 { signal(fd) }
     }
 
-    /// Called by the worker once its eventfd exists; what was posted before is found in the first turn.
-    func attach(_ fd: Int32) { wake.store(fd, ordering: .releasing) }
+    /// Called by the worker once its eventfd exists; what was posted before wakes the first turn.
+    func attach(_ fd: Int32) {
+        wake.store(fd, ordering: .releasing)
+        if commands.withLock({ !$0.isEmpty }) { signal(fd) }
+    }
 
     func takeAll() -> [WorkerCommand] {
         commands.withLock {

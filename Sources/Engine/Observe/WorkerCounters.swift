@@ -29,6 +29,8 @@ package final class WorkerCounters: @unchecked Sendable {
     /// Only the worker's own thread may touch these while it runs.
     package let values: Ref<CounterValues>
     private let memory = UnsafeMutablePointer<CounterValues>.allocate(capacity: 1)
+    /// Exchanges that outlived their revision, of all revisions together.
+    package let late = RevisionAccount()
     private let adoptedRevision = Atomic<UInt64>(0)
     package let workerCount: Int
 

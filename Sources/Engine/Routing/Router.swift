@@ -81,6 +81,7 @@ extension Worker {
         switch x.location.handler {
         case .proxy: beginProxying(x)
         case .files: answerFile(x)
+        case .admin: beginHandover(x)
         }
     }
 

@@ -27,14 +27,24 @@ extension Worker {
         case .none:
             answerError(x, 404)
             return false
-        case .upstream(let index): x.proxyTarget.upstream = index
+        case .named(let slot): if !follow(x, x.root.targets[Int(slot)].value) { return false }
         case .computed(let template):
             if !computeTarget(x, expand(template, for: x, keep: true)) { return false }
         }
         let most = proxy.nextUpstreamTries
-        let natural = x.proxyTarget.upstream < 0 ? 1 : x.pinned.balancers[Int(x.proxyTarget.upstream)].triesMax
+        let natural = x.proxyTarget.pool?.balancer.pointee.triesMax ?? 1
         x.triesLeft = min(most > 0 ? min(most, natural) : natural, Limits.triesMax)
         return true
+    }
+
+    /// Where a name leads: to an upstream, or to the one that a split chooses. False when the exchange has been answered.
+    @inline(__always)
+    private func follow(_ x: Ref<Exchange>, _ target: Target) -> Bool {
+        if !target.isSplit {
+            x.proxyTarget.pool = x.pinned.pools[target.index].value
+            return true
+        }
+        return chooseVariant(x, target.index)
     }
 
     /// Takes `http://host[:port][/uri]` apart: a known upstream by name, else an address in digits.
@@ -60,14 +70,11 @@ extension Worker {
         }
         x.proxyTarget.hostText = authority
         x.proxyTarget.portText = ByteView("80")
-        if let index = x.root.upstreamNames.find(authority) {
-            x.proxyTarget.upstream = index
-            return true
-        }
+        if let code = x.root.targetNames.find(authority) { return follow(x, Target(code: code)) }
         if let colon = authority.lastIndex(of: 0x3A), !authority.hasSuffix(ByteView("]")) { x.proxyTarget.portText = authority.slice(colon + 1) }
         guard let address = numericAddress(authority, x) else {
             logExchange(.error, Fault.hostNotFound.words, x, detail: authority)
-            answerError(x, 502)
+            answerFault(x, .hostNotFound)
             return false
         }
         x.proxyTarget.address = address
@@ -83,14 +90,14 @@ extension Worker {
         x.bodySent = 0
         x.tryStartedMs = nowMs
         x.reusedConnection = false
-        let upstream = x.proxyTarget.upstream
-        if upstream >= 0, !x.retriesSamePeer {
-            guard pickPeer(x) else { return }
+        let pool = x.proxyTarget.pool
+        if let pool {
+            if !x.retriesSamePeer, !pickPeer(x, pool) { return }
+            x.proxyTarget.address = pool.settings.peers[Int(x.proxyTarget.peer)].address
         }
-        let address = upstream >= 0 ? x.root.upstreams[Int(upstream)].peers[Int(x.proxyTarget.peer)].address : x.proxyTarget.address
-        x.proxyTarget.address = address
+        let address = x.proxyTarget.address
         beginTry(x, address.text)
-        if upstream >= 0, !x.retriesSamePeer, let idle = takeIdleConnection(x) {
+        if let pool, !x.retriesSamePeer, let idle = takeIdleConnection(x, pool) {
             x.reusedConnection = true
             attach(idle, to: x)
             x.currentTry?.connectMs = 0
@@ -101,12 +108,11 @@ extension Worker {
     }
 
     @inline(__always)
-    private func pickPeer(_ x: Ref<Exchange>) -> Bool {
-        let index = Int(x.proxyTarget.upstream)
-        let settings = x.root.upstreams[index]
+    private func pickPeer(_ x: Ref<Exchange>, _ pool: Ref<UpstreamPool>) -> Bool {
+        let settings = pool.settings
         let key = balancingKey(x, settings)
         let context = PickContext(nowMs: nowMs, randomNumber: settings.algorithm.needsRandom ? kernel.random() : 0)
-        switch x.pinned.balancers[index].pick(context, key: key.buffer.span, tried: &x.value.tried) {
+        switch pool.balancer.pointee.pick(context, key: key.buffer.span, tried: &x.value.tried) {
         case .peer(let peer, _):
             x.proxyTarget.peer = peer
             x.holdsPeer = true
@@ -117,7 +123,7 @@ extension Worker {
             logExchange(fault.level, fault.words, x, detail: settings.name)
             beginTry(x, settings.name)
             x.currentTry?.status = 502
-            answerError(x, 502)
+            answerFault(x, fault)
             return false
         }
     }
@@ -133,12 +139,13 @@ extension Worker {
 
     /// An idle connection that is still open. A request that must not be sent twice is not risked on one that has just closed.
     @inline(__always)
-    private func takeIdleConnection(_ x: Ref<Exchange>) -> Ref<UpstreamConnection>? {
-        let index = Int(x.proxyTarget.upstream)
-        let pool = x.pinned == current ? current.pools[index] : findPool(named: x.root.upstreams[index].name, in: current)
-        guard let pool else { return nil }
-        let peer = x.pinned == current ? x.proxyTarget.peer : findPeer(x.proxyTarget.address, in: pool) ?? -1
-        if peer < 0 { return nil }
+    private func takeIdleConnection(_ x: Ref<Exchange>, _ origin: Ref<UpstreamPool>) -> Ref<UpstreamConnection>? {
+        var pool = origin
+        var peer = x.proxyTarget.peer
+        if !origin.isCurrent {
+            guard let heir = currentPool(for: origin), let place = findPeer(x.proxyTarget.address, in: heir) else { return nil }
+            (pool, peer) = (heir, place)
+        }
         while let u = takeIdle(pool, peer: peer, tag: x.location.tag) {
             let isOpen = !u.stream.peerClosed && !u.stream.isBroken && (x.method.isIdempotent || isStillOpen(u))
             if isOpen { return u }
@@ -191,7 +198,7 @@ extension Worker {
     /// Idle connections make way for a request that finds no room. False when there is none.
     private func closeOneIdle() -> Bool {
         for i in 0..<current.pools.count {
-            if let u = upstreams.find(current.pools[i].oldest) {
+            if let u = upstreams.find(current.pools[i].value.oldest) {
                 unpark(u)
                 closeUpstream(u)
                 return true
@@ -229,7 +236,7 @@ extension Worker {
             closeUpstream(u)
         }
         endTry(x, .neither)
-        answerError(x, 503)
+        answerFault(x, .noDescriptors)
     }
 
     func connected(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>) {
@@ -261,7 +268,7 @@ extension Worker {
         }
         if x.holdsPeer {
             x.holdsPeer = false
-            x.pinned.balancers[Int(x.proxyTarget.upstream)].release(x.proxyTarget.peer, outcome: outcome, nowMs: nowMs)
+            x.proxyTarget.pool?.balancer.pointee.release(x.proxyTarget.peer, outcome: outcome, nowMs: nowMs)
         }
     }
 

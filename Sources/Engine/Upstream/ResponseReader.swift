@@ -12,7 +12,7 @@ extension Worker {
         case .sending, .waiting: readResponseHead(x, u)
         case .receiving: pumpResponse(x)
         case .tunnel: pumpTunnel(x)
-        case .routing, .readingBody, .connecting, .answering, .finished: break
+        case .routing, .readingBody, .connecting, .answering, .handedOver, .held, .finished: break
         }
     }
 
@@ -301,10 +301,9 @@ extension Worker {
     /// The response is whole: the connection serves on, or closes.
     func releaseUpstream(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>) {
         x.upstream = nil
-        let index = Int(x.proxyTarget.upstream)
         endTry(x, x.failsPeerAtEnd ? .failed : .succeeded)
-        guard x.upstreamKeepsAlive, x.requestWhole, index >= 0, !u.stream.peerClosed, !u.stream.isBroken, !u.stream.hasPending, !isStopping,
-            let pool = poolToParkIn(x, u)
+        guard x.upstreamKeepsAlive, x.requestWhole, let origin = x.proxyTarget.pool, !u.stream.peerClosed, !u.stream.isBroken, !u.stream.hasPending, !isStopping,
+            let pool = poolToParkIn(origin, u)
         else { return closeUpstream(u) }
         // A read that came back full may have left bytes that nobody asked for.
         if u.stream.isReadable, !isStillOpen(u) { return closeUpstream(u) }
@@ -316,11 +315,9 @@ extension Worker {
     }
 
     /// The pool of the current snapshot for this connection, even when the exchange began under an older one.
-    private func poolToParkIn(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>) -> Ref<UpstreamPool>? {
-        let index = Int(x.proxyTarget.upstream)
-        if x.pinned == current { return current.pools[index] }
-        guard let pool = findPool(named: x.root.upstreams[index].name, in: current), let peer = findPeer(u.address, in: pool)
-        else { return nil }
+    private func poolToParkIn(_ origin: Ref<UpstreamPool>, _ u: Ref<UpstreamConnection>) -> Ref<UpstreamPool>? {
+        if origin.isCurrent { return origin }
+        guard let pool = currentPool(for: origin), let peer = findPeer(u.address, in: pool) else { return nil }
         u.peer = peer
         u.address = pool.settings.peers[Int(peer)].address
         return pool

@@ -25,16 +25,16 @@ extension Worker {
         // An idle connection that the server closed just then says nothing of the server's health.
         if wasReused, mayRepeat(x, fault, isFree: true) {
             closeRecord(x)
-            x.retriesSamePeer = x.proxyTarget.upstream >= 0
-            counts.retries += 1
+            x.retriesSamePeer = x.proxyTarget.pool != nil
+            countRetry(x)
             return connect(x)
         }
         endTry(x, wasReused ? .neither : .failed)
         if mayRepeat(x, fault, isFree: false) {
-            counts.retries += 1
+            countRetry(x)
             return connect(x)
         }
-        answerError(x, fault.status)
+        answerFault(x, fault)
     }
 
     /// A status that `proxy_next_upstream` names, while there are tries left. True when the exchange goes on elsewhere.
@@ -63,7 +63,7 @@ extension Worker {
             closeUpstream(u)
         }
         endTry(x, outcome)
-        counts.retries += 1
+        countRetry(x)
         x.headBuffered = 0
         connect(x)
         return true
@@ -86,6 +86,11 @@ extension Worker {
         // What was streamed is gone: it cannot be sent again.
         if x.streamsBody, x.bodySent > 0 || x.requestSent { return false }
         return proxy.nextUpstreamTimeoutMs == 0 || nowMs - x.firstTryMs < proxy.nextUpstreamTimeoutMs
+    }
+
+    private func countRetry(_ x: Ref<Exchange>) {
+        counts.retries += 1
+        x.pinned.account.add(.retried)
     }
 
     private func closeRecord(_ x: Ref<Exchange>) {

@@ -4,14 +4,44 @@
 import Balancing
 import Bytes
 
-/// Idle connections of one upstream in one worker. The balancer is beside it in `PinnedSnapshot`.
+/// Idle connections and the balancer of one upstream in one worker.
 struct UpstreamPool: BitwiseCopyable {
-    var settings: Ref<UpstreamSettings>
+    let settings: Ref<UpstreamSettings>
+    let balancer: UnsafeMutablePointer<Balancer>
+    /// The current snapshot has it: idle connections wait here and nowhere else.
+    var isCurrent = true
     var newest = Handle.none
     var oldest = Handle.none
     var count = 0
     /// A slot for each peer: its newest idle connection.
     var byPeer: Frozen<Handle>
+}
+
+/// What a worker keeps for an upstream, over all the snapshots in which the upstream is the same.
+final class WorkerUpstream {
+    let definition: UpstreamDefinition
+    let pool: Ref<UpstreamPool>
+    private let balancer = UnsafeMutablePointer<Balancer>.allocate(capacity: 1)
+    private let arena = Arena(blockBytes: 512)
+
+    /// `before`: the upstream of this name until now, whose peers keep their turn.
+    init(_ definition: UpstreamDefinition, after before: WorkerUpstream? = nil) {
+        self.definition = definition
+        let settings = definition.settings
+        if before != nil {
+            balancer.initialize(
+                to: Balancer(settings.algorithm, peers: definition.peers, ring: definition.ring))
+        } else {
+            balancer.initialize(to: Balancer(settings.algorithm, peers: definition.peers, ring: definition.ring))
+        }
+        let slots = arena.freeze([Handle](repeating: .none, count: settings.peers.count))
+        pool = arena.freeze(UpstreamPool(settings: settings, balancer: balancer, byPeer: slots))
+    }
+
+    deinit {
+        balancer.deinitialize(count: 1)
+        balancer.deallocate()
+    }
 }
 
 extension Worker {

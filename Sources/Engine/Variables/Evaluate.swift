@@ -61,6 +61,13 @@ extension Worker {
         case .set, .namedCapture: return slotValue(x, v.index)
         case .map: return mapValue(x, Int(v.index))
         case .splitClients: return splitValue(x, Int(v.index))
+        case .upstreamName: return x.proxyTarget.pool?.settings.name
+        case .split: return x.proxyTarget.split < 0 ? nil : x.root.splits[Int(x.proxyTarget.split)].settings.name
+        case .variant: return x.proxyTarget.variant < 0 ? nil : x.proxyTarget.pool?.settings.name
+        case .revision:
+            valueText.value.reset()
+            valueText.value.append(decimal: x.pinned.revision)
+            return valueText.view
         case .remoteAddr, .remotePort, .binaryRemoteAddr, .connection, .connectionRequests, .connectionTime, .serverAddr,
             .serverPort, .requestPort, .pipe, .pid, .nginxVersion, .hostname, .msec, .timeLocal, .timeISO8601, .proxyAddXForwardedFor:
             return connectionValue(v, x)

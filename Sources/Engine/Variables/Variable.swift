@@ -24,6 +24,8 @@ package enum VariableKind: UInt8, BitwiseCopyable {
     case proxyHost, proxyPort, proxyAddXForwardedFor, proxyInternalBodyLength
     // What the configuration defines
     case capture, namedCapture, set, map, splitClients
+    // Ours
+    case upstreamName, split, variant, revision
 }
 
 /// One variable: its kind, and for the kinds that need it a name or a place in the snapshot's tables.
@@ -66,6 +68,7 @@ package struct Variable: BitwiseCopyable {
         "upstream_bytes_received": .upstreamBytesReceived, "upstream_bytes_sent": .upstreamBytesSent,
         "upstream_cache_status": .upstreamCacheStatus, "proxy_host": .proxyHost, "proxy_port": .proxyPort,
         "proxy_add_x_forwarded_for": .proxyAddXForwardedFor, "proxy_internal_body_length": .proxyInternalBodyLength,
+        "upstream_name": .upstreamName, "split": .split, "variant": .variant, "revision": .revision,
     ]
 
     /// The built-in variable called `name` (without `$`), or nil when there is none. Names are frozen into `arena`.

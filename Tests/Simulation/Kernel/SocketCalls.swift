@@ -87,6 +87,8 @@ extension SimulatedKernel {
         return end("sendFile", Int(fd), count, sent)
     }
 
+    package func peerUser(_ fd: Int32) -> Int32 { -1 }
+
     package func shutdownWrite(_ fd: Int32) -> Int32 {
         begin()
         guard let socket = stream(fd) else { return end("shutdownWrite", Int(fd), 0, noSocket(fd)) }

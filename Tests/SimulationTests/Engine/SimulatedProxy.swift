@@ -1,6 +1,7 @@
 // The whole engine in a simulated world: a configuration text, workers on the simulated kernel, their logs in simulated files.
 // Made by the engine's scenarios. It drives the workers' turns and knows nothing of clients or upstreams.
 
+import AdminAPI
 import Balancing
 import CLinux
 import ConfigurationFile
@@ -40,8 +41,9 @@ final class SimulatedProxy {
     private let system: SimulatedFiles
     private let registry = PeerCounterRegistry()
     private let publisher: SnapshotPublisher
+    /// Changes what runs, as in the process.
+    let controller: Controller
     private var sockets: [ListeningSocket] = []
-    private var revision: UInt64 = 1
 
     /// `configuration` listens at `address`. `peers`: its peers, as upstream and address.
     init(_ world: World, _ configuration: String, peers: [(upstream: String, server: String)], workers count: Int = 1) throws {
@@ -49,12 +51,16 @@ final class SimulatedProxy {
         world.files.makeDirectory("/log")
         system = SimulatedFiles(world)
         logs = LogFiles(system: system, prefix: "/", defaultErrorLog: "/log/error.log")
-        let builder = SnapshotBuilder(system: system, logs: logs, counters: registry, revision: 1)
+        let box = KernelBox(kernel: world.kernel)
+        let builder = SnapshotBuilder(system: system, logs: logs, counters: registry)
         let built = try builder.build(try parse(Array(configuration.utf8), file: "simulated"))
         process = built.process
-        publisher = SnapshotPublisher(built.snapshot)
+        controller = try Controller(
+            built, journal: .none(), replay: nil, pools: PoolBuilder(system: system, counters: registry),
+            clock: ControlClock(monotonicNs: { box.kernel.monotonicNs() }, realtimeMs: { box.kernel.realtimeNs() / 1_000_000 }), workers: count)
+        guard let first = controller.first else { throw Problem(.notFound, "no snapshot") }
+        publisher = SnapshotPublisher(first)
         keep(peers)
-        let box = KernelBox(kernel: world.kernel)
         let fd = world.kernel.socket(family: Self.address.family, type: Int32(SOCK_STREAM.rawValue))
         let bytes = Self.address.bytes
         _ = world.kernel.bind(fd, bytes, UInt32(bytes.count))
@@ -71,6 +77,7 @@ final class SimulatedProxy {
                     mailbox: Mailbox { box.kernel.eventSignal($0) },
                     counters: WorkerCounters(workerCount: count), listeners: sockets))
         }
+        controller.attach(publisher, workers.map { WorkerLink(mailbox: $0.mailbox, counters: $0.counters) })
     }
 
     private func keep(_ peers: [(upstream: String, server: String)]) {
@@ -81,12 +88,11 @@ final class SimulatedProxy {
 
     /// A reload: every request that begins from now on goes by `configuration`.
     func publish(_ configuration: String, peers: [(upstream: String, server: String)]) throws {
-        revision += 1
-        let builder = SnapshotBuilder(system: system, logs: logs, counters: registry, revision: revision)
-        publisher.publish(try builder.build(try parse(Array(configuration.utf8), file: "simulated")).snapshot)
+        let builder = SnapshotBuilder(system: system, logs: logs, counters: registry)
+        let built = try builder.build(try parse(Array(configuration.utf8), file: "simulated"))
+        let accepted = try controller.reload(built, by: Author(who: "test"))
         keep(peers)
-        world.note("test", "publishes revision \(revision)")
-        for worker in workers { worker.mailbox.post(.adoptSnapshot) }
+        world.note("test", "publishes revision \(accepted.revision)")
     }
 
     /// QUIT, or TERM.

@@ -1,0 +1,68 @@
+// A state as configuration text, so that what runs can be put into the file and stay.
+// Called by /export. It writes upstreams and splits alone: routes never leave the file.
+
+/// All upstreams and splits, sorted by name, as blocks of `http`. Parameters that have their defaults are left out.
+/// A `fail_timeout` of broken seconds, which the grammar does not have, is rounded up.
+public func exported(_ state: ProxyState) -> String {
+    let upstreams = state.upstreams.sorted { $0.key < $1.key }.map { block("upstream", $0.key, $0.value.directives) }
+    let splits = state.splits.sorted { $0.key < $1.key }.map { block("split", $0.key, $0.value.directives) }
+    return (upstreams + splits).joined(separator: "\n")
+}
+
+private func block(_ kind: String, _ name: String, _ directives: [[String]]) -> String {
+    let lines = directives.map { "    \(ConfigurationText.joined($0));\n" }
+    return "\(kind) \(ConfigurationText.word(name)) {\n\(lines.joined())}\n"
+}
+
+extension UpstreamState {
+    /// The way of balancing before `keepalive`, which wants it so.
+    fileprivate var directives: [[String]] {
+        let usual = UpstreamState()
+        var all: [[String]] = []
+        if balance != usual.balance { all.append(ConfigurationText.words(of: balance)) }
+        all += servers.map { ["server"] + $0.parameters }
+        if let sticky { all.append(["sticky"] + ConfigurationText.words(of: sticky)) }
+        if let keepalive { all.append(["keepalive", "\(keepalive)"] + (keepaliveIsLocal ? ["local"] : [])) }
+        if keepaliveRequests != usual.keepaliveRequests { all.append(["keepalive_requests", "\(keepaliveRequests)"]) }
+        if keepaliveTimeMs != usual.keepaliveTimeMs { all.append(["keepalive_time", NginxTime.text(ms: keepaliveTimeMs)]) }
+        if keepaliveTimeoutMs != usual.keepaliveTimeoutMs {
+            all.append(["keepalive_timeout", NginxTime.text(ms: keepaliveTimeoutMs)])
+        }
+        return all
+    }
+}
+
+extension ServerState {
+    fileprivate var parameters: [String] {
+        let usual = ServerState(server: "")
+        var all = [server]
+        if weight != usual.weight { all.append("weight=\(weight)") }
+        if maxConns != usual.maxConns { all.append("max_conns=\(maxConns)") }
+        if maxFails != usual.maxFails { all.append("max_fails=\(maxFails)") }
+        if failTimeoutMs != usual.failTimeoutMs {
+            let brokenMs = failTimeoutMs % 1000
+            all.append("fail_timeout=\(NginxTime.text(ms: brokenMs > 0 ? failTimeoutMs - brokenMs + 1000 : failTimeoutMs))")
+        }
+        if backup { all.append("backup") }
+        if down { all.append("down") }
+        if drain { all.append("drain") }
+        return all
+    }
+}
+
+extension SplitState {
+    fileprivate var directives: [[String]] {
+        var all = weights.sorted { $0.key < $1.key }.map { [$0.key, "\($0.value)"] }
+        if !key.isEmpty { all.append(["key"] + key) }
+        if let force { all.append(["force", force]) }
+        if let assign { all.append(["assign", "cookie=\(assign.cookie)", "max_age=\(assign.maxAgeText)"]) }
+        return all
+    }
+}
+
+extension AssignState {
+    fileprivate var maxAgeText: String {
+        let (ms, isTooLong) = maxAgeSeconds.multipliedReportingOverflow(by: 1000)
+        return NginxTime.text(ms: isTooLong ? .max / 1000 * 1000 : ms)
+    }
+}

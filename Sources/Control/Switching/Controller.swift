@@ -1,0 +1,329 @@
+// The one place where pools and splits change while the proxy runs: transactions, history, undo. Each accepted change is journaled,
+// then published, then acknowledged. Called by the admin server, by reloads and by tests; one caller at a time gets in.
+
+import AdminAPI
+import Engine
+import Synchronization
+
+/// A worker as the controller sees it.
+package struct WorkerLink: Sendable {
+    package let mailbox: Mailbox
+    package let counters: WorkerCounters
+    package init(mailbox: Mailbox, counters: WorkerCounters) {
+        self.mailbox = mailbox
+        self.counters = counters
+    }
+}
+
+/// Who asks for a change, and why.
+package struct Author: Sendable, Equatable {
+    package var who: String
+    package var reason: String
+    package init(who: String, reason: String = "") {
+        self.who = who
+        self.reason = reason
+    }
+}
+
+package final class Controller: @unchecked Sendable {
+    private let changing = Mutex(())
+    private let pools: PoolBuilder
+    private let clock: ControlClock
+    package let events: EventLog
+    private let journal: Journal
+    private var routes: Routes
+    /// What runs, and the pools and splits of the file that it was merged with.
+    private var state = ProxyState()
+    private var fileState = ProxyState()
+    private var current: UInt64 = 0
+    private var serial: UInt64 = 0
+    private var holds: [String: HoldSettings] = [:]
+    private var ledger = Ledger()
+    private var publisher: SnapshotPublisher?
+    private var workers: [WorkerLink] = []
+    private let workerCount: Int
+    private var isStopping = false
+
+    /// Builds the first snapshot: what the journal remembers, merged with what the file says. Nothing runs yet.
+    /// - Parameter replay: what the journal gave back when it was opened.
+    package init(
+        _ built: BuiltConfiguration, journal: Journal, replay: Replay?, pools: PoolBuilder, clock: ControlClock, workers: Int
+    ) throws(Problem) {
+        self.pools = pools
+        self.clock = clock
+        self.journal = journal
+        routes = built.routes
+        workerCount = workers
+        events = EventLog(clock: clock)
+        pools.learn(built.addresses)
+        try restore(built, replay)
+    }
+
+    private func restore(_ built: BuiltConfiguration, _ replay: Replay?) throws(Problem) {
+        fileState = built.state
+        let author = Author(who: "configuration")
+        guard let replay, let remembered = replay.current, let last = journal.history.current else {
+            let first = built.state.numbered(after: ProxyState())
+            _ = try commit(first, .start, author, summary: "start", previous: nil, fileState: built.state, restores: nil)
+            return
+        }
+        let (merged, conflicts) = merge(
+            base: replay.fileState ?? remembered, file: built.state, running: remembered, preferringFile: false)
+        current = last.revision.number
+        state = remembered
+        let next = merged.numbered(after: remembered)
+        if next == remembered {
+            if replay.fileState != built.state { try journaled { () throws(JournalFailure) in try journal.append(fileState: built.state) } }
+            publish(try pools.build(next, over: routes, publication(current)), acceptedNs: clock.monotonicNs(), last.revision)
+        } else {
+            try commit(next, .reload, author, fileState: built.state)
+        }
+        announce(conflicts)
+    }
+
+    /// The snapshot that workers start with.
+    package var first: Snapshot? { changing.withLock { _ in firstSnapshot } }
+    private var firstSnapshot: Snapshot?
+
+    /// The workers run from here on.
+    package func attach(_ publisher: SnapshotPublisher, _ workers: [WorkerLink]) {
+        changing.withLock { _ in
+            self.publisher = publisher
+            self.workers = workers
+        }
+    }
+
+    package func stop() { changing.withLock { _ in isStopping = true } }
+
+    // MARK: Changes
+
+    /// - Parameter ifMatch: the revision that must be current, else the race is lost.
+    /// - Throws: why it is refused; nothing has changed then.
+    package func change(_ change: StateChange, by author: Author, ifMatch: UInt64? = nil) throws(Problem) -> Accepted {
+        try exclusively(ifMatch) { () throws(Problem) in try accept(next(after: change), .change, author) }
+    }
+
+    /// What `change` would do.
+    package func plan(_ change: StateChange, ifMatch: UInt64? = nil) throws(Problem) -> Plan {
+        try exclusively(ifMatch) { () throws(Problem) in
+            let next = try next(after: change)
+            _ = try pools.build(next, over: routes, publication(current))
+            return Planner(
+                from: state, to: next, revision: current, pools: publisher?.current.upstreams ?? [],
+                nowMs: Int64(clock.monotonicNs() / 1_000_000)
+            ).plan()
+        }
+    }
+
+    /// Back to the state before the current revision; again: before that.
+    package func undo(by author: Author, ifMatch: UInt64? = nil) throws(Problem) -> Accepted {
+        try exclusively(ifMatch) { () throws(Problem) in
+            guard let last = journal.history.revision(current), let target = last.previous else {
+                throw Problem(.nothingToUndo, "revision \(current) is the first: there is nothing before it")
+            }
+            guard let goal = journal.history.entry(target) else { throw gone(target) }
+            return try accept(goal.state, .undo, author, previous: goal.revision.previous, restores: target)
+        }
+    }
+
+    package func restore(_ number: UInt64, by author: Author, ifMatch: UInt64? = nil) throws(Problem) -> Accepted {
+        try exclusively(ifMatch) { () throws(Problem) in
+            guard let goal = journal.history.entry(number) else { throw gone(number) }
+            return try accept(goal.state, .restore, author, restores: number)
+        }
+    }
+
+    private func gone(_ number: UInt64) -> Problem {
+        let kept = journal.history.entries.first?.revision.number ?? current
+        return Problem(
+            .goneRevision, "revision \(number) is not kept", hint: "kept are \(kept) to \(current); see /revisions", revision: current)
+    }
+
+    private func next(after change: StateChange) throws(Problem) -> ProxyState {
+        let next = try change.applied(to: state)
+        try StateRules.check(next)
+        return next
+    }
+
+    private func exclusively<T>(_ ifMatch: UInt64?, _ body: () throws(Problem) -> T) throws(Problem) -> T {
+        try changing.withLock { (_) throws(Problem) in
+            if isStopping { throw Problem(.stopping, "the server is stopping") }
+            if let ifMatch, ifMatch != current {
+                throw Problem(
+                    .lostRace, "the revision is \(current), not \(ifMatch)", hint: "read the state again and decide anew", revision: current)
+            }
+            return try body()
+        }
+    }
+
+    /// A state that is like the one that runs makes no revision.
+    private func accept(
+        _ goal: ProxyState, _ kind: Revision.Kind, _ author: Author, previous: UInt64?? = nil, restores: UInt64? = nil
+    ) throws(Problem) -> Accepted {
+        // A change has numbered its servers already.
+        let next = kind == .change ? goal : goal.numbered(after: state)
+        if next == state {
+            return Accepted(revision: current, previous: current, changed: false, summary: "no change", reason: author.reason)
+        }
+        return try commit(next, kind, author, previous: previous ?? current, restores: restores)
+    }
+
+    @discardableResult
+    private func commit(
+        _ next: ProxyState, _ kind: Revision.Kind, _ author: Author, summary: String? = nil, previous: UInt64?? = nil,
+        fileState: ProxyState? = nil, restores: UInt64? = nil
+    ) throws(Problem) -> Accepted {
+        let acceptedNs = clock.monotonicNs()
+        let before = current
+        let number = journal.nextNumber
+        for name in holds.keys where next.splits[name] == nil { holds[name] = nil }
+        let snapshot = try pools.build(next, over: routes, publication(number, isNew: true))
+        let said = summary ?? AdminAPI.summary(of: differences(from: state, to: next))
+        let revision = Revision(
+            number: number, kind: kind, atMs: clock.realtimeMs(), who: author.who, reason: author.reason, summary: said, restores: restores,
+            previous: previous ?? (before == 0 ? nil : before))
+        try journaled { () throws(JournalFailure) in try journal.append(revision, state: next, fileState: fileState) }
+        publish(snapshot, acceptedNs: acceptedNs, revision)
+        state = next
+        if let fileState { self.fileState = fileState }
+        events.emit(.revision, revision: number, subject: "", text: said)
+        return Accepted(revision: number, previous: before, changed: true, summary: said, reason: author.reason)
+    }
+
+    private func publish(_ snapshot: Snapshot, acceptedNs: UInt64, _ revision: Revision) {
+        current = revision.number
+        ledger.open(revision, snapshot.accounts, acceptedNs: acceptedNs)
+        show(snapshot)
+    }
+
+    /// From here on no exchange begins under an older snapshot. A worker that sleeps is woken, or it would hold the old one for ever.
+    private func show(_ snapshot: Snapshot) {
+        guard let publisher else {
+            firstSnapshot = snapshot
+            return
+        }
+        publisher.publish(snapshot)
+        for worker in workers { worker.mailbox.post(.adoptSnapshot) }
+    }
+
+    private func publication(_ revision: UInt64, isNew: Bool = false) -> PoolBuilder.Publication {
+        serial += 1
+        let accounts = isNew ? nil : ledger.accounts(of: revision)
+        return PoolBuilder.Publication(
+            revision: revision, serial: serial, accounts: accounts ?? (0..<workerCount).map { _ in RevisionAccount() }, holds: holds)
+    }
+
+    private func journaled(_ body: () throws(JournalFailure) -> Void) throws(Problem) {
+        do throws(JournalFailure) { try body() } catch {
+            throw Problem(.journalFailed, error.description, hint: "nothing has changed; make room or repair the folder of `state`, then try again")
+        }
+        for warning in journal.takeWarnings() { events.warn(warning) }
+    }
+
+    // MARK: Reload
+
+    /// The configuration was read anew: its routes take over, and its pools and splits are merged with what was changed at run time.
+    package func reload(_ built: BuiltConfiguration, by author: Author, preferringFile: Bool = false) throws(Problem) -> Accepted {
+        try exclusively(nil) { () throws(Problem) in
+            let (merged, conflicts) = merge(base: fileState, file: built.state, running: state, preferringFile: preferringFile)
+            let before = routes
+            routes = built.routes
+            pools.forgetAddresses()
+            pools.learn(built.addresses)
+            do throws(Problem) {
+                let accepted = try commit(merged.numbered(after: state), .reload, author, summary: reloadSummary(merged), fileState: built.state)
+                announce(conflicts)
+                return accepted
+            } catch {
+                routes = before
+                throw error
+            }
+        }
+    }
+
+    private func reloadSummary(_ merged: ProxyState) -> String {
+        let changes = differences(from: state, to: merged)
+        return changes.isEmpty ? "configuration read anew" : "configuration read anew: " + AdminAPI.summary(of: changes)
+    }
+
+    private func announce(_ conflicts: [MergeConflict]) {
+        for conflict in conflicts {
+            let text =
+                "\(conflict.pointer): the file says \(conflict.inFile ?? "nothing"), the running proxy \(conflict.running ?? "nothing") "
+                + "(it was \(conflict.was ?? "nothing")); the running value stays"
+            events.emit(.conflict, revision: current, subject: conflict.pointer, text: text)
+            events.warn(text)
+        }
+    }
+
+    // MARK: Holds
+
+    /// New requests of the split wait. Publishes a snapshot of the same revision.
+    package func hold(_ split: String, _ settings: HoldSettings) throws(Problem) {
+        try exclusively(nil) { () throws(Problem) in
+            try expectSplit(split)
+            holds[split] = settings
+            show(try pools.build(state, over: routes, publication(current)))
+            events.emit(.held, revision: current, subject: split, text: "new requests of split \(split) wait")
+        }
+    }
+
+    /// Those that wait go on, under the newest revision, at most `rate` a second.
+    package func release(_ split: String, rate: Int) throws(Problem) {
+        try exclusively(nil) { () throws(Problem) in
+            try expectSplit(split)
+            if holds.removeValue(forKey: split) == nil { return }
+            let each = max(1, rate / max(1, workers.count))
+            for worker in workers { worker.mailbox.post(.releaseRate(each)) }
+            show(try pools.build(state, over: routes, publication(current)))
+            events.emit(.released, revision: current, subject: split, text: "requests of split \(split) go on")
+        }
+    }
+
+    private func expectSplit(_ name: String) throws(Problem) {
+        if state.splits[name] != nil { return }
+        let names = state.splits.keys.sorted().prefix(10).joined(separator: ", ")
+        throw Problem(.notFound, "there is no split \"\(name)\"", hint: names.isEmpty ? "there are no splits" : "there are: \(names)", revision: current)
+    }
+
+    // MARK: Questions
+
+    /// The state that runs, and its revision.
+    package var running: (state: ProxyState, revision: UInt64) { changing.withLock { _ in (state, current) } }
+
+    package var runtimeNames: Set<String> { changing.withLock { _ in Set(state.upstreams.keys).union(state.splits.keys) } }
+
+    package func revisions(limit: Int) -> [Revision] { changing.withLock { _ in journal.history.newestFirst(limit: limit) } }
+
+    package func revision(_ number: UInt64) throws(Problem) -> (revision: Revision, state: ProxyState) {
+        try changing.withLock { (_) throws(Problem) in
+            guard let entry = journal.history.entry(number) else { throw gone(number) }
+            return (entry.revision, entry.state)
+        }
+    }
+
+    package func receipt(_ number: UInt64) throws(Problem) -> Receipt {
+        try changing.withLock { (_) throws(Problem) in
+            guard let receipt = ledger.receipt(number, workers: workers.map(\.counters)) else { throw gone(number) }
+            return receipt
+        }
+    }
+
+    package var status: Status {
+        changing.withLock { _ in
+            var status = Status()
+            status.revision = current
+            status.nowMs = clock.realtimeMs()
+            status.workers = workerCount
+            status.journal = journal.condition
+            ledger.fill(&status)
+            status.upstreams = StatusReport.upstreams(state, publisher?.current.upstreams ?? [], nowMs: Int64(clock.monotonicNs() / 1_000_000))
+            status.splits = state.splits.sorted { $0.key < $1.key }.map { name, split in
+                var one = SplitStatus(name: name, weights: split.weights)
+                one.isHeld = holds[name] != nil
+                return one
+            }
+            return status
+        }
+    }
+}

@@ -1,0 +1,55 @@
+// The condition of servers at this moment, from their shared counters: for /status and for plans.
+// Called by the controller. It reads and decides nothing.
+
+import AdminAPI
+import Balancing
+import Engine
+
+enum StatusReport {
+    /// `nowMs`: of the monotonic clock, which the counters' times are of.
+    static func upstreams(_ state: ProxyState, _ definitions: [UpstreamDefinition], nowMs: Int64) -> [UpstreamStatus] {
+        let byName = Dictionary(definitions.map { ($0.settings.name.string, $0) }) { first, _ in first }
+        return state.upstreams.sorted { $0.key < $1.key }.map { name, upstream in
+            var status = UpstreamStatus(name: name)
+            status.servers = servers(upstream, byName[name], nowMs: nowMs)
+            return status
+        }
+    }
+
+    static func servers(_ upstream: UpstreamState, _ definition: UpstreamDefinition?, nowMs: Int64) -> [ServerStatus] {
+        var peers: [String: [PeerSpec]] = [:]
+        if let definition {
+            for (i, peer) in definition.peers.enumerated() { peers[definition.settings.peers[i].name.string, default: []].append(peer) }
+        }
+        return upstream.servers.map { server in
+            var status = ServerStatus(id: server.id, server: server.server, weight: server.weight)
+            status.backup = server.backup
+            let mine = peers[server.server] ?? []
+            for peer in mine {
+                status.inFlight += peer.counters.active
+                status.requests += peer.counters.requests
+                status.failures += peer.counters.failures
+                status.errors += 0 * peer.counters.failures
+            }
+            status.state = condition(server, mine, nowMs: nowMs)
+            return status
+        }
+    }
+
+    /// Of several addresses of a name, one that serves is enough.
+    static func condition(_ server: ServerState, _ peers: [PeerSpec], nowMs: Int64) -> String {
+        if server.down { return "down" }
+        if server.drain { return "drain" }
+        if peers.isEmpty { return "unknown" }
+        if peers.allSatisfy({ $0.isFailed(nowMs: nowMs) }) { return "failed" }
+        if server.maxConns > 0, peers.allSatisfy({ $0.counters.active >= server.maxConns }) { return "busy" }
+        return "up"
+    }
+}
+
+extension PeerSpec {
+    /// Out of service after failures.
+    func isFailed(nowMs: Int64) -> Bool {
+        maxFails > 0 && counters.fails >= maxFails && nowMs <= counters.checkedMs + failTimeoutMs
+    }
+}

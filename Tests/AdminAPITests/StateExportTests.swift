@@ -1,0 +1,167 @@
+import ConfigurationFile
+import Testing
+
+@testable import AdminAPI
+
+@Suite struct StateExportTests {
+    static let state: ProxyState = {
+        var state = sampleState
+        state[upstream: "blue"].balance = "hash $uri consistent"
+        state[upstream: "blue"].keepalive = 32
+        state[upstream: "blue"].keepaliveIsLocal = true
+        state[upstream: "blue"].keepaliveRequests = 100
+        state[upstream: "blue"].keepaliveTimeMs = 1500
+        state[upstream: "blue"].keepaliveTimeoutMs = 90_000
+        state[upstream: "blue"].sticky = "cookie srv 'path=/a b'"
+        state[upstream: "blue"].servers[0].drain = true
+        state[upstream: "blue"].servers[1] = server("127.0.0.1:3002", id: 1) {
+            $0.weight = 0
+            $0.maxConns = 10
+            $0.maxFails = 3
+            $0.failTimeoutMs = 29_001
+            $0.backup = true
+            $0.down = true
+        }
+        state[split: "app"].key = ["$cookie_sid", "${remote_addr}; x"]
+        state[split: "app"].force = "$arg_variant"
+        state[split: "app"].assign = AssignState(cookie: "sid", maxAgeSeconds: 2_592_000)
+        return state
+    }()
+
+    @Test func isTextOfTheConfiguration() {
+        #expect(
+            exported(Self.state) == #"""
+                upstream blue {
+                    hash $uri consistent;
+                    server 127.0.0.1:3001 drain;
+                    server 127.0.0.1:3002 weight=0 max_conns=10 max_fails=3 fail_timeout=30s backup down;
+                    sticky cookie srv "path=/a b";
+                    keepalive 32 local;
+                    keepalive_requests 100;
+                    keepalive_time 1s500ms;
+                    keepalive_timeout 1m30s;
+                }
+
+                upstream green {
+                    server 127.0.0.1:4001;
+                }
+
+                split app {
+                    blue 90;
+                    green 10;
+                    key $cookie_sid "${remote_addr}; x";
+                    force $arg_variant;
+                    assign cookie=sid max_age=30d;
+                }
+
+                """#)
+        #expect(exported(ProxyState()) == "")
+    }
+
+    /// Whatever a value holds, it stays one word of its directive.
+    @Test(arguments: [
+        "a", "", "a b", "a;b", "a{b}", "}", "#a", "a#b", "\"", "'", "a\"b'", "\\", "a\\", "\\n", "\n\r\t", "${a}", "$a{", "é",
+        "a\u{0}b", "\\\\\"",
+        "x; } server { listen 80; } upstream y { server z",
+    ])
+    func aWordStaysOne(_ text: String) throws {
+        let line = ConfigurationText.joined(["name", text, "end"]) + ";"
+        let tree = try parse(Array(line.utf8), file: "x")
+        #expect(tree.count == 1)
+        #expect(tree[0].arguments.map(\.text) == [text, "end"])
+        #expect(ConfigurationText.words(of: ConfigurationText.joined([text, "end"])) == [text, "end"])
+        // As an address, a template and a way of balancing.
+        var state = sampleState
+        state[upstream: "blue"].servers[0].server = text
+        state[upstream: "blue"].balance = "hash " + ConfigurationText.word(text)
+        state[split: "app"].key = [text]
+        #expect(try read(exported(state)) == withoutIDs(state))
+    }
+
+    @Test(arguments: [
+        ("a b", ["a", "b"]), ("  a\t\"b c\"  'd' ", ["a", "b c", "d"]), ("", []), ("\"\"", [""]), ("a\"b", ["a\"b"]),
+        ("\"a", ["a"]), ("a\\", ["a\\"]),
+        ("a\\ b", ["a\\ b"]), ("a\\;b", ["a\\;b"]), ("\\\"a", ["\"a"]),
+    ])
+    func wordsAreRead(_ text: String, _ words: [String]) {
+        #expect(ConfigurationText.words(of: text) == words)
+    }
+
+    @Test func whatIsExportedIsReadBack() throws {
+        var dice = StateDice(seed: 3)
+        for _ in 0..<300 {
+            let state = dice.changed(dice.state())
+            #expect(try read(exported(state)) == withoutIDs(state))
+        }
+    }
+
+    /// The state that configuration text says, by the grammar alone.
+    private func read(_ text: String) throws -> ProxyState {
+        var state = ProxyState()
+        for directive in try parse(Array(text.utf8), file: "x") {
+            let name = try #require(directive.arguments.first).text
+            let block = try #require(directive.block)
+            if directive.name == "upstream" {
+                state.upstreams[name] = try readUpstream(block)
+            } else {
+                #expect(directive.name == "split")
+                state.splits[name] = try readSplit(block)
+            }
+        }
+        return state
+    }
+
+    private func readUpstream(_ block: [Directive]) throws -> UpstreamState {
+        var upstream = UpstreamState()
+        for directive in block {
+            let words: [String] = directive.arguments.map(\.text)
+            switch directive.name.text {
+            case "server": upstream.servers.append(try readServer(words))
+            case "sticky": upstream.sticky = ConfigurationText.joined(words)
+            case "keepalive":
+                upstream.keepalive = Int(words[0])
+                upstream.keepaliveIsLocal = words.count > 1
+            case "keepalive_requests": upstream.keepaliveRequests = try #require(Int(words[0]))
+            case "keepalive_time": upstream.keepaliveTimeMs = Int64(try directive.arguments[0].milliseconds(of: "x"))
+            case "keepalive_timeout": upstream.keepaliveTimeoutMs = Int64(try directive.arguments[0].milliseconds(of: "x"))
+            default: upstream.balance = ConfigurationText.joined([directive.name.text] + words)
+            }
+        }
+        return upstream
+    }
+
+    private func readServer(_ words: [String]) throws -> ServerState {
+        var server = ServerState(server: words[0])
+        for word in words.dropFirst() {
+            let sides = word.split(separator: "=").map(String.init)
+            switch sides[0] {
+            case "backup": server.backup = true
+            case "down": server.down = true
+            case "drain": server.drain = true
+            case "weight": server.weight = try #require(Int(sides[1]))
+            case "max_conns": server.maxConns = try #require(Int(sides[1]))
+            case "max_fails": server.maxFails = try #require(Int(sides[1]))
+            case "fail_timeout": server.failTimeoutMs = Int64(try Units.seconds(Array(sides[1].utf8))) * 1000
+            default: Issue.record("\(word)")
+            }
+        }
+        return server
+    }
+
+    private func readSplit(_ block: [Directive]) throws -> SplitState {
+        var split = SplitState(weights: [:])
+        for directive in block {
+            let words: [String] = directive.arguments.map(\.text)
+            switch directive.name.text {
+            case "key": split.key = words
+            case "force": split.force = words[0]
+            case "assign":
+                split.assign = AssignState(
+                    cookie: String(words[0].dropFirst("cookie=".count)),
+                    maxAgeSeconds: Int64(try Units.seconds(Array(words[1].dropFirst("max_age=".count).utf8))))
+            default: split.weights[directive.name.text] = Int(words[0])
+            }
+        }
+        return split
+    }
+}
