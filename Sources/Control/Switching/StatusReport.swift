@@ -29,7 +29,7 @@ enum StatusReport {
                 status.inFlight += peer.counters.active
                 status.requests += peer.counters.requests
                 status.failures += peer.counters.failures
-                status.errors += 0 * peer.counters.failures
+                status.errors += peer.counters.errors
             }
             status.state = condition(server, mine, nowMs: nowMs)
             return status

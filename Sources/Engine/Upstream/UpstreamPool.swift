@@ -28,9 +28,9 @@ final class WorkerUpstream {
     init(_ definition: UpstreamDefinition, after before: WorkerUpstream? = nil) {
         self.definition = definition
         let settings = definition.settings
-        if before != nil {
+        if let before {
             balancer.initialize(
-                to: Balancer(settings.algorithm, peers: definition.peers, ring: definition.ring))
+                to: Balancer(settings.algorithm, peers: definition.peers, ring: definition.ring, continuing: before.balancer.pointee))
         } else {
             balancer.initialize(to: Balancer(settings.algorithm, peers: definition.peers, ring: definition.ring))
         }
