@@ -67,6 +67,7 @@ enum TimerOwner {
     static let shutdown: UInt64 = 8 << 28
     static let duty: UInt64 = 9 << 28
     static let release: UInt64 = 10 << 28
+    static let drain: UInt64 = 11 << 28
 }
 
 package final class Worker {
@@ -115,6 +116,7 @@ package final class Worker {
     var nextConnectionNumber: UInt64 = 0
     var isStopping = false
     var held = HeldRequests()
+    var drains = Drains()
     /// Why the last `openFile` failed.
     var lastOpenErrno: Int32 = 0
     package private(set) var isStopped = false
@@ -125,6 +127,7 @@ package final class Worker {
     var acceptRest = TimerID.none
     private var logFlush = TimerID.none
     var releaseTimer = TimerID.none
+    var drainTimer = TimerID.none
     private var dutyTimer = TimerID.none
 
     /// `publisher`'s current snapshot is adopted at once; listeners are opened by the caller.
@@ -176,6 +179,7 @@ package final class Worker {
         acceptRest = timers.make(owner: TimerOwner.acceptRest)
         logFlush = timers.make(owner: TimerOwner.logFlush)
         releaseTimer = timers.make(owner: TimerOwner.release)
+        drainTimer = timers.make(owner: TimerOwner.drain)
         if parameters.duty != nil { dutyTimer = timers.make(owner: TimerOwner.duty) }
         updateClock()
         openAccount(current.account)
@@ -226,6 +230,7 @@ package final class Worker {
         if word == TimerOwner.logFlush { return flushDueLogs() }
         if word == TimerOwner.shutdown { return stopNow() }
         if word == TimerOwner.release { return releaseDue() }
+        if word == TimerOwner.drain { return drainDue() }
         // The duty is done at the end of every turn.
         if word == TimerOwner.duty { return }
         let handle = Handle(index: UInt32(truncatingIfNeeded: word & 0x0FFF_FFFF), generation: UInt32(word >> 32))
@@ -288,6 +293,7 @@ package final class Worker {
             case .adoptSnapshot: adoptPublished()
             case .listen(let sockets): listen(to: sockets)
             case .admin(let handle, let part): takeAdminPart(handle, part)
+            case .drain(let name, let durationMs): drain(name, durationMs: durationMs)
             case .releaseRate(let rate): held.setRate(rate)
             case .wake: break
             case .stopGracefully: stopGracefully()

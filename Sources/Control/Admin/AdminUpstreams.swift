@@ -45,7 +45,7 @@ extension AdminServer {
         let isWaiting = try call.flag("wait")
         if call.isDryRun { return call.plan(try controller.plan(.drainUpstream(call[0]), ifMatch: call.ifMatch)) }
         if isWaiting { try live.expectRoom() }
-        let accepted = try controller.drain(upstream: call[0], timeoutMs: timeoutMs, by: call.author, ifMatch: call.ifMatch)
+        let accepted = try controller.drain(call[0], durationMs: timeoutMs, by: call.author, ifMatch: call.ifMatch)
         call.note(accepted)
         let drain = AdminDrain(call[0], accepted, controller.definitions, deadlineMs: live.nowMs + timeoutMs)
         live.begin(drain, isWaiting ? call.request.reply : nil)

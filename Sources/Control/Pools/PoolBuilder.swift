@@ -201,7 +201,7 @@ package final class PoolBuilder {
             let line = arena.freeze(server.server)
             for address in try addresses(server.server, "\(pointer)/servers/\(i)/server") {
                 let text = address.text == server.server ? line : arena.freeze(address.text)
-                peers.append(PeerSettings(address: SocketAddress(bytes: arena.freeze(bytes: address.bytes), text: text), name: line))
+                peers.append(PeerSettings(address: SocketAddress(bytes: arena.freeze(bytes: address.bytes), text: text), name: line, isDrained: server.drain))
                 var spec = PeerSpec(counters: counters.counters(upstream: name, server: address.text))
                 spec.weight = server.weight
                 spec.maxConns = server.maxConns
@@ -215,6 +215,7 @@ package final class PoolBuilder {
             }
         }
         settings.peers = arena.freeze(peers)
+        settings.hasDrained = state.servers.contains { $0.drain }
         return UpstreamDefinition(settings: settings, peers: specs, arena: arena)
     }
 

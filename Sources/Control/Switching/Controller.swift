@@ -343,16 +343,14 @@ package final class Controller: @unchecked Sendable {
 
     // MARK: Drains
 
-    /// All servers of the upstream take no new requests, and long-lived connections are closed evenly until the timeout.
-    package func drain(upstream name: String, timeoutMs: Int64, by author: Author, ifMatch: UInt64? = nil) throws(Problem) -> Accepted {
-        let accepted = try change(.drainUpstream(name), by: author, ifMatch: ifMatch)
-        postDrain(name, timeoutMs: timeoutMs)
-        events.emit(.drainBegan, revision: accepted.revision, subject: name, text: "upstream \(name) takes no new requests")
-        return accepted
-    }
-
-    /// Tells the workers to close long-lived connections of the upstream evenly over the time. The one place that does.
-    private func postDrain(_ upstream: String, timeoutMs: Int64) {
-        _ = (upstream, timeoutMs)
+    /// Servers of the upstream take nothing new, and what lives long on them is ended: tunnels and event streams evenly over
+    /// `durationMs`, downloads at its end. Where all are drained already there is no new revision, but the time begins anew.
+    package func drain(_ upstream: String, durationMs: Int64, by author: Author, ifMatch: UInt64? = nil) throws(Problem) -> Accepted {
+        try exclusively(ifMatch) { () throws(Problem) in
+            let accepted = try accept(next(after: .drainUpstream(upstream)), .change, author)
+            for worker in workers { worker.mailbox.post(.drain(upstream, durationMs: durationMs)) }
+            events.emit(.drainBegan, revision: current, subject: upstream, text: "upstream \(upstream) is drained")
+            return accepted
+        }
     }
 }

@@ -198,6 +198,12 @@ package struct Exchange: BitwiseCopyable {
     /// The client's slow: reads are small until it has caught up.
     var clientIsSlow = false
 
+    // MARK: A drain
+    /// The answer is a stream of events, which lives until somebody ends it.
+    var isEventStream = false
+    /// The ends of the tunnel have been told to close.
+    var isClosing = false
+
     // MARK: A hold
     /// The queue it waits in, and its neighbours there.
     var heldPlace: Int32 = -1

@@ -10,7 +10,7 @@ package enum Fault: UInt8, BitwiseCopyable {
     case noLivePeer, peersBusy, hostNotFound, badProxyTarget
     // Ours
     case noDescriptors, noMemory, headTooLarge, tooManyRedirects, spoolFailed, fileFailed, shutdown
-    case heldTooLong, heldTooMany
+    case heldTooLong, heldTooMany, drainEnded
 
     /// The words of the error log; nginx's where nginx has them, since people search for those.
     var words: StaticString {
@@ -43,6 +43,7 @@ package enum Fault: UInt8, BitwiseCopyable {
         case .spoolFailed: "the temporary file of a body cannot be written or read"
         case .fileFailed: "the file cannot be read"
         case .shutdown: "the proxy is stopping"
+        case .drainEnded: "the time of the upstream's drain is over"
         case .heldTooLong: "the request has waited too long: its split is held"
         case .heldTooMany: "too many requests wait: their split is held"
         }
@@ -61,7 +62,7 @@ package enum Fault: UInt8, BitwiseCopyable {
         switch self {
         case .clientReset, .clientClosed, .clientTimeout, .clientBadBody, .clientBodyTooLarge, .sendTimeout: .nobody
         case .noDescriptors, .noMemory, .headTooLarge, .tooManyRedirects, .spoolFailed, .fileFailed, .shutdown, .badProxyTarget,
-            .heldTooLong, .heldTooMany:
+            .heldTooLong, .heldTooMany, .drainEnded:
             .proxy
         case .connectRefused, .connectTimeout, .upstreamReset, .upstreamClosed, .upstreamTimeout, .upstreamSendTimeout, .upstreamBadHead,
             .upstreamBadBody, .upstreamHeadTooLarge, .upstreamEndedEarly, .upstreamStatus, .noLivePeer, .peersBusy, .hostNotFound:
@@ -77,7 +78,7 @@ package enum Fault: UInt8, BitwiseCopyable {
         case .clientBadBody: 400
         case .clientBodyTooLarge: 413
         case .connectTimeout, .upstreamTimeout, .upstreamSendTimeout: 504
-        case .noDescriptors, .shutdown, .heldTooLong, .heldTooMany: 503
+        case .noDescriptors, .shutdown, .heldTooLong, .heldTooMany, .drainEnded: 503
         case .noMemory, .headTooLarge, .tooManyRedirects, .spoolFailed, .fileFailed, .badProxyTarget: 500
         case .connectRefused, .upstreamReset, .upstreamClosed, .upstreamBadHead, .upstreamBadBody, .upstreamHeadTooLarge,
             .upstreamEndedEarly, .upstreamStatus, .noLivePeer, .peersBusy, .hostNotFound:

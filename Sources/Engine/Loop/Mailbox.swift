@@ -14,6 +14,8 @@ package enum WorkerCommand: Sendable {
     case admin(Handle, AdminPart)
     /// How many held requests a second go on once their split is released.
     case releaseRate(Int)
+    /// End what lives long on the upstream of this name, spread over this time.
+    case drain(String, durationMs: Int64)
     /// Nothing but to wake the loop, whose duty has something to do.
     case wake
     /// Finish what is in flight, close idle connections, then end the loop.

@@ -7,7 +7,7 @@ package struct WorkerAccounts: Equatable, Sendable {
     package var exchanges = 0
     /// Bodies that are being dropped.
     package var discards = 0
-    /// Timers made and not freed, the worker's own three left out.
+    /// Timers made and not freed, the worker's own four left out.
     package var timers = 0
     /// Bytes of buffers and regions lent out.
     package var lentBytes = 0
@@ -27,7 +27,7 @@ extension Worker {
         accounts.upstreams = upstreams.count
         accounts.exchanges = exchanges.count
         accounts.discards = discards.count
-        accounts.timers = timers.count - 3
+        accounts.timers = timers.count - 4
         accounts.lentBytes = buffers.lentBytes
         accounts.pins = current.pins
         accounts.held = held.count

@@ -123,6 +123,8 @@ extension Worker {
         if x.location.proxy.interceptErrors, status >= 300, intercept(x, bytes) { return }
         var answer = AnswerHead(status: status)
         describe(x, bytes, &answer)
+        if let pool = x.proxyTarget.pool, pool.settings.hasDrained || !pool.isCurrent { endKeepAliveIfDrained(x, pool) }
+        if framing == .chunked || framing == .untilClose { x.isEventStream = isEventStream(answer.contentType) }
         composeHead(x, answer, upstream: bytes)
         x.upstreamRate = byteCount(x.location.proxy.limitRate, x)
         x.upstreamPaceStartMs = nowMs

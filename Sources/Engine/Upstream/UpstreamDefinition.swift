@@ -9,9 +9,12 @@ package struct PeerSettings: BitwiseCopyable {
     package var address: SocketAddress
     /// As the configuration names the server.
     package var name: ByteView
-    package init(address: SocketAddress, name: ByteView) {
+    /// Takes nothing new but requests that are stuck to it.
+    package var isDrained: Bool
+    package init(address: SocketAddress, name: ByteView, isDrained: Bool = false) {
         self.address = address
         self.name = name
+        self.isDrained = isDrained
     }
 }
 
@@ -27,6 +30,8 @@ package struct UpstreamSettings: BitwiseCopyable {
     package var keepaliveRequests: UInt32 = 1000
     package var keepaliveTimeMs: Int64 = 3_600_000
     package var keepaliveTimeoutMs: Int64 = 60_000
+    /// One of the peers is drained.
+    package var hasDrained = false
     package init(name: ByteView, peers: Frozen<PeerSettings>, algorithm: Algorithm, hashKey: Template) {
         self.name = name
         self.peers = peers
