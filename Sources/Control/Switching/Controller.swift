@@ -344,12 +344,12 @@ package final class Controller: @unchecked Sendable {
     // MARK: Drains
 
     /// Servers of the upstream take nothing new, and what lives long on them is ended: tunnels and event streams evenly over
-    /// `timeoutMs`, downloads at its end. Where all are drained already there is no new revision, but the time begins anew.
-    package func drain(upstream name: String, timeoutMs: Int64, by author: Author, ifMatch: UInt64? = nil) throws(Problem) -> Accepted {
+    /// `durationMs`, downloads at its end. Where all are drained already there is no new revision, but the time begins anew.
+    package func drain(_ upstream: String, durationMs: Int64, by author: Author, ifMatch: UInt64? = nil) throws(Problem) -> Accepted {
         try exclusively(ifMatch) { () throws(Problem) in
-            let accepted = try accept(next(after: .drainUpstream(name)), .change, author)
-            for worker in workers { worker.mailbox.post(.drain(name, durationMs: timeoutMs)) }
-            events.emit(.drainBegan, revision: current, subject: name, text: "upstream \(name) takes no new requests")
+            let accepted = try accept(next(after: .drainUpstream(upstream)), .change, author)
+            for worker in workers { worker.mailbox.post(.drain(upstream, durationMs: durationMs)) }
+            events.emit(.drainBegan, revision: current, subject: upstream, text: "upstream \(upstream) is drained")
             return accepted
         }
     }
