@@ -38,7 +38,8 @@ enum AdminAddress: Equatable, Sendable {
         let path = path.hasPrefix("//") ? path.drop { $0 == "/" }.withSlash : String(path)
         if path.isEmpty { return .failure(Malformed(text: "the path of the socket is missing: unix:/path/admin.sock")) }
         if path.utf8.count > pathBytesMax {
-            return .failure(Malformed(text: "the path of a socket has at most \(pathBytesMax) bytes, this one \(path.utf8.count)"))
+            return .failure(
+                Malformed(text: "the path of a socket has at most \(pathBytesMax) bytes, this one \(path.utf8.count)"))
         }
         if path.utf8.contains(0) { return .failure(Malformed(text: "a path holds no NUL")) }
         return .success(.unix(path))

@@ -25,7 +25,8 @@ struct AdminRequest {
         var out: [UInt8] = []
         for byte in text.utf8 {
             switch byte {
-            case 0x30...0x39, 0x41...0x5a, 0x61...0x7a, UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "~"):
+            case 0x30...0x39, 0x41...0x5a, 0x61...0x7a, UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"),
+                UInt8(ascii: "~"):
                 out.append(byte)
             default: out += [UInt8(ascii: "%"), digits[Int(byte >> 4)], digits[Int(byte & 15)]]
             }
@@ -34,11 +35,14 @@ struct AdminRequest {
     }
 
     var target: String {
-        query.isEmpty ? path : path + "?" + query.map { Self.encoded($0.name) + "=" + Self.encoded($0.value) }.joined(separator: "&")
+        query.isEmpty
+            ? path : path + "?" + query.map { Self.encoded($0.name) + "=" + Self.encoded($0.value) }.joined(separator: "&")
     }
 
     func head(for address: AdminAddress, token: String?) -> String {
-        var lines = ["\(method) \(address.prefix)\(target) HTTP/1.1", "Host: \(address.host)", "User-Agent: proxyctl", "Connection: close"]
+        var lines = [
+            "\(method) \(address.prefix)\(target) HTTP/1.1", "Host: \(address.host)", "User-Agent: proxyctl", "Connection: close",
+        ]
         if let token { lines.append("Authorization: Bearer \(token)") }
         lines += fields.map { "\($0.name): \($0.value)" }
         if let body {
@@ -190,7 +194,8 @@ final class AdminClient {
         let hint =
             tried.contains { $0.1 == -Int(EACCES) }
             ? "Become the user that proxyd runs as (sudo), or use an admin location with `--admin http://host:port/prefix`."
-            : "Is proxyd running? `--admin unix:/path/admin.sock` or PROXYCTL_ADMIN says where; the socket lies in proxyd's state folder."
+            : "Is proxyd running? `--admin unix:/path/admin.sock` or PROXYCTL_ADMIN says where; "
+                + "the socket lies in proxyd's state folder, or beside its pid file."
         if let one = tried.first, tried.count == 1 {
             return Failure(.unreachable, "cannot reach \(one.0): \(words(one.1))", hint: hint)
         }

@@ -25,8 +25,11 @@ struct AnswerReader {
     private let hasNoBody: Bool
 
     private enum Framing: Equatable {
-        case left(Int), untilEnd
-        case chunkSize, chunk(Int), chunkEnd, trailers
+        case left(Int)
+        case untilEnd
+        case chunkSize
+        case chunk(Int)
+        case chunkEnd, trailers
     }
 
     /// `method` is that of the request.
@@ -51,7 +54,9 @@ struct AnswerReader {
     /// The peer has ended the connection.
     mutating func end() {
         switch progress {
-        case .head: progress = .bad(input.isEmpty ? "the connection ended without an answer" : "the connection ended in the head of the answer")
+        case .head:
+            progress = .bad(
+                input.isEmpty ? "the connection ended without an answer" : "the connection ended in the head of the answer")
         case .body: progress = framing == .untilEnd ? .done : .bad("the connection ended in the middle of the answer")
         case .done, .bad: break
         }

@@ -13,12 +13,15 @@ extension AdminAnswer {
     var json: JSON {
         get throws(Failure) {
             do throws(Problem) { return try JSON.parse(body, limits: Self.limits) } catch {
-                throw Failure(.unreachable, "the answer is no JSON: \(error.detail)", hint: "Is that proxyd's admin API?", document: body)
+                throw Failure(
+                    .unreachable, "the answer is no JSON: \(error.detail)", hint: "Is that proxyd's admin API?", document: body)
             }
         }
     }
 
-    func decoded<Value: JSONCodable>(_ type: Value.Type) throws(Failure) -> Value { try decoded { json throws(Problem) in try Value(json: json) } }
+    func decoded<Value: JSONCodable>(_ type: Value.Type) throws(Failure) -> Value {
+        try decoded { json throws(Problem) in try Value(json: json) }
+    }
 
     /// A list, by itself or as the member `name`.
     func list<Value: JSONCodable>(of type: Value.Type, named name: String) throws(Failure) -> [Value] {
@@ -45,7 +48,8 @@ extension AdminAnswer {
         let json = try? JSON.parse(body, limits: Self.limits)
         guard isProblem, let json else {
             return Failure(
-                status == 401 || status == 403 ? .refused : .unreachable, "the server answers \(status), not as an admin API does",
+                status == 401 || status == 403 ? .refused : .unreachable,
+                "the server answers \(status), not as an admin API does",
                 hint: "Is that proxyd's admin API, and the prefix right?", document: body)
         }
         var text = Words.printable(json["title"]?.string ?? "Refused (\(status))")
@@ -95,7 +99,8 @@ struct RunningNames {
         let found = splits.filter { $0.value[variant] != nil && (name == nil || name == $0.key) }
         if let one = found.first, found.count == 1 { return (one.key, one.value) }
         if found.count > 1 {
-            throw Failure(.usage, "several splits have the variant \(variant):\n" + listed(found), hint: "Say which one: --split NAME")
+            throw Failure(
+                .usage, "several splits have the variant \(variant):\n" + listed(found), hint: "Say which one: --split NAME")
         }
         if let name, let weights = splits[name] {
             throw Failure(.usage, "the split \(name) has no variant \(variant):\n" + listed([name: weights]))

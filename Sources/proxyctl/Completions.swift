@@ -25,7 +25,8 @@ enum Completions {
             if let i = words.firstIndex(of: name), i + 1 < words.count { options += [name, words[i + 1]] }
             if let word = words.first(where: { $0.hasPrefix(name + "=") }) { options.append(word) }
         }
-        guard let server = try? ServerOptions.parse(options), let client = try? server.client(connectTimeoutMs: Int32(timeoutMs)) else { return nil }
+        guard let server = try? ServerOptions.parse(options), let client = try? server.client(connectTimeoutMs: Int32(timeoutMs))
+        else { return nil }
         return try? RunningNames.read(client, timeoutMs: timeoutMs)
     }
 }

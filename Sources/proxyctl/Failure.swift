@@ -2,7 +2,11 @@
 // Thrown by the client and the verbs; Proxyctl prints it once.
 
 enum ExitStatus: Int32 {
-    case done = 0, refused = 1, usage = 2, unreachable = 3, lostRace = 4
+    case done = 0
+    case refused = 1
+    case usage = 2
+    case unreachable = 3
+    case lostRace = 4
 }
 
 struct Failure: Error {

@@ -10,7 +10,7 @@ import Glibc
 struct ServerOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "Where the admin API is: unix:/path, /path or http://host:port/prefix. Or PROXYCTL_ADMIN; else admin.sock where proxyd puts it.",
+            "Where the admin API is: unix:/path, /path, http://host:port/prefix. Else PROXYCTL_ADMIN, else where proxyd has it.",
             valueName: "address"))
     var admin: String?
 
@@ -116,7 +116,9 @@ struct WriteAnswer {
 
     var text: String {
         guard let revision else { return summary.isEmpty ? "Done." : summary }
-        if !isChanged { return summary.isEmpty ? "Nothing to change: revision \(revision) is like that." : "Revision \(revision): \(summary)" }
+        if !isChanged {
+            return summary.isEmpty ? "Nothing to change: revision \(revision) is like that." : "Revision \(revision): \(summary)"
+        }
         let way = previous.map { " (was \($0); `proxyctl undo` goes back)" } ?? ""
         return "Revision \(revision)" + (summary.isEmpty ? "" : ": \(summary)") + way
     }
@@ -124,7 +126,10 @@ struct WriteAnswer {
 
 /// Of the verbs that move traffic.
 struct WaitOptions: ParsableArguments {
-    @Flag(help: "Wait until every worker serves by the change, and print its receipt. Exit status 1 unless it balances and the proxy failed nothing.")
+    @Flag(
+        help:
+            "Wait until every worker serves by it, and print the receipt. Exit status 1 unless that balances without failures."
+    )
     var wait = false
 
     @Flag(help: "Also wait until the last request of earlier revisions has ended.")
@@ -140,7 +145,8 @@ struct WaitOptions: ParsableArguments {
     /// Waits for the receipt of what was `written`, prints it and judges it.
     func finish(_ written: WriteAnswer?, _ server: ServerOptions, _ client: AdminClient) throws(Failure) {
         guard wait || waitDrained, let written, written.isChanged, let revision = written.revision else { return }
-        try ReceiptWait(revision: revision, timeoutMs: waitDrained ? Words.milliseconds(waitTimeout) ?? 0 : nil).run(server, client)
+        try ReceiptWait(revision: revision, timeoutMs: waitDrained ? Words.milliseconds(waitTimeout) ?? 0 : nil).run(
+            server, client)
     }
 }
 

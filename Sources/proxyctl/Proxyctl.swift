@@ -31,12 +31,16 @@ import Glibc
         groupedSubcommands: [
             CommandGroup(
                 name: "Traffic",
-                subcommands: [WeightVerb.self, SwitchVerb.self, UndoVerb.self, RestoreVerb.self, HoldVerb.self, ReleaseVerb.self, DrainVerb.self]),
+                subcommands: [
+                    WeightVerb.self, SwitchVerb.self, UndoVerb.self, RestoreVerb.self, HoldVerb.self, ReleaseVerb.self,
+                    DrainVerb.self,
+                ]),
             CommandGroup(name: "Pools", subcommands: [UpstreamsVerb.self, ServerVerb.self, ReloadVerb.self]),
             CommandGroup(
                 name: "Looking",
                 subcommands: [
-                    StatusVerb.self, HistoryVerb.self, ShowVerb.self, DiffVerb.self, ReceiptVerb.self, ExportVerb.self, EventsVerb.self, PlanVerb.self,
+                    StatusVerb.self, HistoryVerb.self, ShowVerb.self, DiffVerb.self, ReceiptVerb.self, ExportVerb.self,
+                    EventsVerb.self, PlanVerb.self,
                 ]),
         ])
 

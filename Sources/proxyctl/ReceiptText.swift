@@ -11,8 +11,11 @@ enum ReceiptText {
     }
 
     static func lines(_ receipt: Receipt, isColoured: Bool) -> [String] {
-        var lines = ["Receipt of revision \(receipt.revision)" + (receipt.reason.isEmpty ? "" : ": " + Words.printable(receipt.reason))]
-        lines.append("made " + Words.moment(ms: receipt.atMs) + (receipt.who.isEmpty ? "" : " by " + Words.printable(receipt.who)))
+        var lines = [
+            "Receipt of revision \(receipt.revision)" + (receipt.reason.isEmpty ? "" : ": " + Words.printable(receipt.reason))
+        ]
+        lines.append(
+            "made " + Words.moment(ms: receipt.atMs) + (receipt.who.isEmpty ? "" : " by " + Words.printable(receipt.who)))
         lines.append(visibility(receipt))
         lines.append("")
         lines += table(receipt).lines(isColoured: isColoured)
@@ -20,18 +23,23 @@ enum ReceiptText {
         lines.append(
             "tunnels carried over \(receipt.tunnelsCarried), requests held \(receipt.held), tried again \(receipt.retried)")
         lines.append(
-            "connections closed by clients \(receipt.closedByClient), by the proxy \(receipt.closedByProxy), by a drain \(receipt.closedByDrain)")
+            "connections closed by clients \(receipt.closedByClient), by the proxy \(receipt.closedByProxy), "
+                + "by a drain \(receipt.closedByDrain)")
         lines.append("")
-        lines += verdict(receipt).map { ReceiptText.isGood(receipt) ? Style.green.applied(to: $0, isColoured: isColoured) : Style.red.applied(to: $0, isColoured: isColoured) }
-        lines.append(receipt.isFinal ? "The figures are final." : "The figures still move: revision \(receipt.revision) serves, or requests of it are in flight.")
+        let style: Style = isGood(receipt) ? .green : .red
+        lines += verdict(receipt).map { style.applied(to: $0, isColoured: isColoured) }
+        lines.append(
+            receipt.isFinal
+                ? "The figures are final."
+                : "The figures still move: revision \(receipt.revision) serves, or requests of it are in flight.")
         return lines
     }
 
     private static func visibility(_ receipt: Receipt) -> String {
-        let workers = "\(receipt.workers) worker" + (receipt.workers == 1 ? "" : "s")
-        guard let us = receipt.visibleAfterUs else { return "not all of \(workers) serve by it yet" }
+        guard let us = receipt.visibleAfterUs else { return "not in force on all workers (\(receipt.workers)) yet" }
         let drained = receipt.slowestDrainMs.map { "; the last earlier request ended after " + Words.span(ms: $0) }
-        return "all of \(workers) served by it after " + Words.span(us: us) + (drained ?? "; earlier requests are still in flight")
+        return "in force on all workers (\(receipt.workers)) after " + Words.span(us: us)
+            + (drained ?? "; earlier requests are still in flight")
     }
 
     private static func table(_ receipt: Receipt) -> Table {
@@ -44,7 +52,8 @@ enum ReceiptText {
         ]
         for (title, path) in rows {
             let isBad = path == \RequestAccount.failedByProxy
-            table.rows.append([Cell(title)] + accounts.map { Cell($0[keyPath: path], isBad && $0[keyPath: path] > 0 ? .red : .plain) })
+            table.rows.append(
+                [Cell(title)] + accounts.map { Cell($0[keyPath: path], isBad && $0[keyPath: path] > 0 ? .red : .plain) })
         }
         table.rows.append([Cell("")] + accounts.map { Cell($0.balances ? "balanced" : "UNBALANCED", $0.balances ? .dim : .red) })
         return table
@@ -86,6 +95,11 @@ struct ReceiptWait {
             (receipt, answer) = try read(client, isWaiting: false)
         }
         try Self.show(receipt, answer, server)
+        if receipt.visibleAfterUs == nil {
+            throw Failure(
+                .refused, "not every worker serves by revision \(revision) yet",
+                hint: "`proxyctl receipt \(revision) --wait visible` waits on.")
+        }
         if timeoutMs != nil, receipt.slowestDrainMs == nil {
             throw Failure(
                 .refused, "requests of earlier revisions are still in flight",
@@ -112,7 +126,10 @@ struct ReceiptWait {
         }
         if !ReceiptText.isGood(receipt) {
             throw Failure(
-                .refused, receipt.balances ? "the proxy failed requests around revision \(receipt.revision)" : "the receipt of revision \(receipt.revision) does not balance",
+                .refused,
+                receipt.balances
+                    ? "the proxy failed requests around revision \(receipt.revision)"
+                    : "the receipt of revision \(receipt.revision) does not balance",
                 hint: "`proxyctl undo` goes back; the error log says what happened.")
         }
     }

@@ -17,16 +17,21 @@ enum StatusText {
     static func lines(_ status: Status, since previous: Status? = nil, isColoured: Bool) -> [String] {
         var lines = head(status)
         if !status.splits.isEmpty { lines += [""] + splits(status).lines(isColoured: isColoured) }
-        if !status.upstreams.isEmpty { lines += [""] + upstreams(status, Rates(from: previous, to: status)).lines(isColoured: isColoured) }
+        if !status.upstreams.isEmpty {
+            lines += [""] + upstreams(status, Rates(from: previous, to: status)).lines(isColoured: isColoured)
+        }
         return lines
     }
 
     private static func head(_ status: Status) -> [String] {
         let workers = "\(status.workers) worker" + (status.workers == 1 ? "" : "s")
-        let up = status.startedAtMs > 0 && status.nowMs >= status.startedAtMs ? ", up " + Words.span(ms: status.nowMs - status.startedAtMs) : ""
+        let up =
+            status.startedAtMs > 0 && status.nowMs >= status.startedAtMs
+            ? ", up " + Words.span(ms: status.nowMs - status.startedAtMs) : ""
         let requests = status.requests
         var lines = [
-            "Switchback \(Words.printable(status.version)), process \(status.processID), \(workers)\(up), journal \(Words.printable(status.journal))",
+            "Switchback \(Words.printable(status.version)), process \(status.processID), \(workers)\(up), "
+                + "journal \(Words.printable(status.journal))",
             "Revision \(status.revision). Connections \(status.connections), requests \(requests.started): "
                 + "\(requests.completed) completed, \(requests.inFlight) in flight",
         ]
@@ -56,7 +61,8 @@ enum StatusText {
 
     private static func upstreams(_ status: Status, _ rates: Rates?) -> Table {
         var columns: [Column] = [
-            .left("UPSTREAM"), .left("SERVER"), .right("WEIGHT"), .left("STATE"), .right("IN FLIGHT"), .right("REQUESTS"), .right("FAILURES"),
+            .left("UPSTREAM"), .left("SERVER"), .right("WEIGHT"), .left("STATE"), .right("IN FLIGHT"), .right("REQUESTS"),
+            .right("FAILURES"),
             .right("5XX"),
         ]
         if rates != nil { columns += [.right("REQ/S"), .right("ERR/S")] }
@@ -66,8 +72,10 @@ enum StatusText {
             for (i, server) in upstream.servers.enumerated() {
                 var row = [
                     Cell(i == 0 ? upstream.name : ""), Cell(server.server), Cell(server.weight),
-                    Cell(server.state + (server.backup ? ", backup" : ""), style(server.state)), Cell(server.inFlight), Cell(server.requests),
-                    Cell(server.failures, server.failures > 0 ? .red : .plain), Cell(server.errors, server.errors > 0 ? .red : .plain),
+                    Cell(server.state + (server.backup ? ", backup" : ""), style(server.state)), Cell(server.inFlight),
+                    Cell(server.requests),
+                    Cell(server.failures, server.failures > 0 ? .red : .plain),
+                    Cell(server.errors, server.errors > 0 ? .red : .plain),
                 ]
                 if let rates {
                     let rate = rates.of(server, in: upstream.name)

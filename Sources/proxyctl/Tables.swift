@@ -3,7 +3,12 @@
 
 /// How a cell looks on a terminal.
 enum Style: String {
-    case plain = "0", bold = "1", dim = "2", red = "31", green = "32", yellow = "33"
+    case plain = "0"
+    case bold = "1"
+    case dim = "2"
+    case red = "31"
+    case green = "32"
+    case yellow = "33"
 
     func applied(to text: String, isColoured: Bool) -> String {
         self == .plain || !isColoured || text.isEmpty ? text : "\u{1b}[\(rawValue)m\(text)\u{1b}[0m"

@@ -9,7 +9,8 @@ enum Words {
     static func printable(_ text: String) -> String {
         var out = String.UnicodeScalarView()
         for scalar in text.unicodeScalars {
-            let steers = scalar.value < 0x20 || (0x7f...0x9f).contains(scalar.value)
+            let steers =
+                scalar.value < 0x20 || (0x7f...0x9f).contains(scalar.value)
                 || (0x202a...0x202e).contains(scalar.value) || (0x2066...0x2069).contains(scalar.value)
             out.append(!steers ? scalar : scalar == "\n" || scalar == "\t" ? " " : "?")
         }

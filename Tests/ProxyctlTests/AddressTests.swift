@@ -33,8 +33,10 @@ struct AddressTests {
     }
 
     @Test(arguments: [
-        "", "unix:", "https://127.0.0.1/", "http://", "http://:80", "http://a:0", "http://a:65536", "http://a:x", "localhost", "http://a b/",
-        "http://u@h/", "http://a/b?c", "http://a/b#c", "http://a/b\r\nX: y", "unix:/" + String(repeating: "x", count: 107), "/a\0b",
+        "", "unix:", "https://127.0.0.1/", "http://", "http://:80", "http://a:0", "http://a:65536", "http://a:x", "localhost",
+        "http://a b/",
+        "http://u@h/", "http://a/b?c", "http://a/b#c", "http://a/b\r\nX: y", "unix:/" + String(repeating: "x", count: 107),
+        "/a\0b",
     ])
     func refused(text: String) {
         guard case .failure = AdminAddress.parse(text) else {

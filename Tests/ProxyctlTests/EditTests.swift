@@ -12,7 +12,9 @@ struct EditTests {
     /// An editor that is a script: round by round one of `rounds` with the file as $1.
     private func editor(_ admin: FakeAdmin, _ rounds: [String]) throws -> String {
         let path = admin.directory + "/editor"
-        var script = "#!/bin/sh\nn=$(cat \(path).n 2>/dev/null || echo 0); n=$((n+1)); echo $n > \(path).n; cp \"$1\" \(path).seen.$n\ncase $n in\n"
+        var script =
+            "#!/bin/sh\nn=$(cat \(path).n 2>/dev/null || echo 0); n=$((n+1)); "
+            + "echo $n > \(path).n; cp \"$1\" \(path).seen.$n\ncase $n in\n"
         for (i, round) in rounds.enumerated() { script += "\(i + 1)) \(round) ;;\n" }
         script += "*) exit 9 ;;\nesac\n"
         try script.write(toFile: path, atomically: true, encoding: .utf8)
@@ -32,7 +34,9 @@ struct EditTests {
     private static var changed: String { Fixture.state.replacingOccurrences(of: "3001", with: "3999") }
 
     @Test func anEditIsSentOnConditionOfTheRevisionThatWasRead() throws {
-        let admin = try FakeAdmin(["GET /upstreams": [.json(Fixture.state)], "PUT /upstreams?reason=more": [.accepted(43, "1 server changed")]])
+        let admin = try FakeAdmin([
+            "GET /upstreams": [.json(Fixture.state)], "PUT /upstreams?reason=more": [.accepted(43, "1 server changed")],
+        ])
         let ran = try admin.run("upstreams", "edit", "--reason", "more", environment: ["EDITOR": editor(admin, [Self.change])])
         #expect(ran.status == 0, "\(ran)")
         #expect(ran.output.hasPrefix("Revision 43: 1 server changed"))
@@ -52,7 +56,9 @@ struct EditTests {
 
     @Test func whatIsRefusedComesUpAgainWithItsReason() throws {
         let problem = Problem(.badAddress, "found port 3999", hint: "try 3001", pointer: "/upstreams/blue/servers/0/server")
-        let admin = try FakeAdmin(["GET /upstreams": [.json(Fixture.state)], "PUT /upstreams": [.problem(problem), .accepted(43)]])
+        let admin = try FakeAdmin([
+            "GET /upstreams": [.json(Fixture.state)], "PUT /upstreams": [.problem(problem), .accepted(43)],
+        ])
         let ran = try admin.run(
             "upstreams", "edit", environment: ["EDITOR": editor(admin, [Self.change, "sed -i s/3999/4000/ \"$1\""])])
         #expect(ran.status == 0, "\(ran)")
@@ -87,7 +93,8 @@ struct EditTests {
 
     @Test func aLostRaceKeepsTheEdit() throws {
         let admin = try FakeAdmin([
-            "GET /upstreams": [.json(Fixture.state)], "PUT /upstreams": [.problem(Problem(.lostRace, "not 42", revision: 45)), .accepted(46)],
+            "GET /upstreams": [.json(Fixture.state)],
+            "PUT /upstreams": [.problem(Problem(.lostRace, "not 42", revision: 45)), .accepted(46)],
         ])
         let ran = try admin.run("upstreams", "edit", environment: ["EDITOR": editor(admin, [Self.change])])
         #expect(ran.status == 4)
@@ -99,7 +106,8 @@ struct EditTests {
 
     @Test func anEditorThatFailsLosesNothing() throws {
         let admin = try FakeAdmin(["GET /upstreams": [.json(Fixture.state)]])
-        let failed = try admin.run("upstreams", "edit", environment: ["EDITOR": editor(admin, ["exit 1", Self.change + "; exit 1"])])
+        let failed = try admin.run(
+            "upstreams", "edit", environment: ["EDITOR": editor(admin, ["exit 1", Self.change + "; exit 1"])])
         #expect(failed.status == 2)
         #expect(try leftovers(admin) == [])
         let written = try admin.run("upstreams", "edit", environment: ["EDITOR": admin.directory + "/editor"])
@@ -111,14 +119,17 @@ struct EditTests {
 
     @Test func aServerThatGoesAwayLosesNothing() throws {
         let admin = try FakeAdmin(["GET /upstreams": [.json(Fixture.state)]])
-        let ran = try admin.run("upstreams", "edit", environment: ["EDITOR": editor(admin, [Self.change + "; rm -f \(admin.directory)/admin.sock"])])
+        let ran = try admin.run(
+            "upstreams", "edit", environment: ["EDITOR": editor(admin, [Self.change + "; rm -f \(admin.directory)/admin.sock"])])
         #expect(ran.status == 3)
         #expect(ran.errors.contains("The edit is kept in "))
         #expect(try leftovers(admin).count == 1)
     }
 
     @Test func aPlanOfAnEditKeepsIt() throws {
-        let admin = try FakeAdmin(["GET /upstreams": [.json(Fixture.state)], "PUT /upstreams?dry_run=1": [.json(Plan(revision: 42).json)]])
+        let admin = try FakeAdmin([
+            "GET /upstreams": [.json(Fixture.state)], "PUT /upstreams?dry_run=1": [.json(Plan(revision: 42).json)],
+        ])
         let ran = try admin.run("plan", "upstreams", "edit", environment: ["EDITOR": editor(admin, [Self.change])])
         #expect(ran.status == 0, "\(ran)")
         #expect(ran.errors.contains("The edit is kept in "))

@@ -119,7 +119,8 @@ final class FakeAdmin: Sendable {
     }
 
     private static func answer(_ fd: Int32, _ reply: Reply) {
-        let lines = ["HTTP/1.1 \(reply.status)"] + reply.fields + ["Content-Length: \(reply.body.utf8.count)", "Connection: close"]
+        let lines =
+            ["HTTP/1.1 \(reply.status)"] + reply.fields + ["Content-Length: \(reply.body.utf8.count)", "Connection: close"]
         // Small enough for the socket's buffer.
         let bytes = Array((lines.joined(separator: "\r\n") + "\r\n\r\n" + reply.body).utf8)
         _ = bytes.withUnsafeBytes { clinux_send(fd, $0.baseAddress, $0.count, 0) }

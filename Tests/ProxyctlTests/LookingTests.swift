@@ -21,7 +21,9 @@ struct LookingTests {
 
     @Test func watchingTellsRates() throws {
         let first = Fixture.status()
-        let admin = try FakeAdmin(["GET /status": [.json(first.json), .json(Fixture.status(atMs: first.nowMs + 1000, requests: 1050).json)]])
+        let admin = try FakeAdmin([
+            "GET /status": [.json(first.json), .json(Fixture.status(atMs: first.nowMs + 1000, requests: 1050).json)]
+        ])
         let ran = try admin.run("status", "--watch", "0.05", "--count", "2")
         #expect(ran.status == 0, "\(ran)")
         #expect(ran.output.components(separatedBy: "Switchback 1.0").count == 3)
@@ -33,12 +35,14 @@ struct LookingTests {
     @Test func history() throws {
         let revisions = [
             Revision(
-                number: 43, kind: .restore, atMs: 1_795_269_802_000, who: "alice", reason: "bad\u{1b}[2J", summary: "split app: green 50 -> 10", restores: 41),
+                number: 43, kind: .restore, atMs: 1_795_269_802_000, who: "alice", reason: "bad\u{1b}[2J",
+                summary: "split app: green 50 -> 10", restores: 41),
             Revision(number: 1, kind: .start, atMs: 0, who: "", reason: "", summary: "2 upstreams"),
         ]
         let list = JSON.array(revisions.map(\.json))
         let admin = try FakeAdmin([
-            "GET /revisions?limit=20": [.json(list), .json(JSON.members(["revisions": list]))], "GET /revisions?limit=1": [.json("[]")],
+            "GET /revisions?limit=20": [.json(list), .json(JSON.members(["revisions": list]))],
+            "GET /revisions?limit=1": [.json("[]")],
         ])
         // The server may answer a list or an object with one.
         for _ in 0..<2 {
@@ -55,7 +59,8 @@ struct LookingTests {
 
     @Test func documentsAreUnchanged() throws {
         let admin = try FakeAdmin([
-            "GET /upstreams": [.json(Fixture.state)], "GET /upstreams/a%2Fb": [.json("{}")], "GET /revisions/7": [.json("{ \"x\": 1 }\n")],
+            "GET /upstreams": [.json(Fixture.state)], "GET /upstreams/a%2Fb": [.json("{}")],
+            "GET /revisions/7": [.json("{ \"x\": 1 }\n")],
             "GET /export": [Reply(fields: ["Content-Type: text/plain"], body: "upstream blue {\n}\n")],
         ])
         #expect(try admin.run("upstreams", "get").output == Fixture.state)
@@ -80,7 +85,9 @@ struct LookingTests {
         }
         let upstream = try Upstream { request, connection in
             let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-            let text = request["Last-Event-ID"] == "2" ? event(3, "c") + event(4, "d") : "retry: 10\n\n" + event(1, "a") + event(2, "b") + "id: 3\ndata: half"
+            let text =
+                request["Last-Event-ID"] == "2"
+                ? event(3, "c") + event(4, "d") : "retry: 10\n\n" + event(1, "a") + event(2, "b") + "id: 3\ndata: half"
             try connection.send(head + String(text.utf8.count, radix: 16) + "\r\n" + text + "\r\n")
             // In the middle of the stream.
             connection.close()
@@ -93,7 +100,8 @@ struct LookingTests {
         #expect(ran.errors.contains("trying again"))
         #expect(upstream.requests.map { $0["Last-Event-ID"] } == [nil, "2"])
         #expect(upstream.requests.allSatisfy { $0["Accept"] == "text/event-stream" })
-        let json = try Ran(["events", "--count", "1", "--after", "2", "--json", "--admin", "127.0.0.1:\(upstream.port)"], in: "/tmp")
+        let json = try Ran(
+            ["events", "--count", "1", "--after", "2", "--json", "--admin", "127.0.0.1:\(upstream.port)"], in: "/tmp")
         #expect(json.output.hasPrefix("{\"at\":\"2026-11-21T14:03:22.000Z\",\"id\":3,"))
     }
 
@@ -136,10 +144,15 @@ struct LookingTests {
         let address = "http://127.0.0.1:\(seen.port)/_admin/"
         #expect(try Ran(["export", "--admin", address, "--token", "s3cret"], in: directory).output == "yes\n")
         #expect(try Ran(["export", "--admin=\(address)", "--token-file", "token"], in: directory).output == "yes\n")
-        #expect(try Ran(["--admin", "127.0.0.1:\(seen.port)/_admin", "export"], environment: ["PROXYCTL_TOKEN": "s3cret"], in: directory).output == "yes\n")
+        #expect(
+            try Ran(
+                ["--admin", "127.0.0.1:\(seen.port)/_admin", "export"], environment: ["PROXYCTL_TOKEN": "s3cret"], in: directory
+            ).output == "yes\n")
         let refused = try Ran(["export", "--admin", address], in: directory)
         #expect(refused.status == 1)
-        #expect(refused.errors == "proxyctl: Not authorized: no token was given\nGive the token with --token-file or PROXYCTL_TOKEN.\n")
+        #expect(
+            refused.errors
+                == "proxyctl: Not authorized: no token was given\nGive the token with --token-file or PROXYCTL_TOKEN.\n")
         #expect(seen.requests.first?["Host"] == "127.0.0.1:\(seen.port)")
     }
 
@@ -174,7 +187,8 @@ struct LookingTests {
     @Test func anEarlyAnswerIsHeard() throws {
         let problem = Problem(.tooLarge, "found 9 MiB")
         let upstream = try Upstream(readsBodies: false) { _, connection in
-            try connection.answer("413 Too Large", ["Content-Type: application/problem+json", "Connection: close"], body: problem.json.text())
+            try connection.answer(
+                "413 Too Large", ["Content-Type: application/problem+json", "Connection: close"], body: problem.json.text())
             connection.stream.halfClose()
             connection.hold()
         }

@@ -9,8 +9,14 @@ struct ReaderTests {
     static let answers: [(String, Int, String)] = [
         ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", 200, "hello"),
         ("HTTP/1.1 200 OK\nContent-Length: 0\n\n", 200, ""),
-        ("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 X\r\nA: b\r\n\r\nHTTP/1.1 201 Created\r\ncontent-length:  2\r\n\r\n{}", 201, "{}"),
-        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6;x=y\r\n world\r\n0\r\nTrailer: x\r\n\r\n", 200, "hello world"),
+        (
+            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 X\r\nA: b\r\n\r\nHTTP/1.1 201 Created\r\ncontent-length:  2\r\n\r\n{}",
+            201, "{}"
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6;x=y\r\n world\r\n0\r\nTrailer: x\r\n\r\n", 200,
+            "hello world"
+        ),
         ("HTTP/1.1 204 No Content\r\n\r\n", 204, ""),
     ]
 
@@ -52,7 +58,8 @@ struct ReaderTests {
         "SSH-2.0-OpenSSH\r\n\r\n", "HTTP/2 200\r\n\r\n", "HTTP/1.1 abc\r\n\r\n", "HTTP/1.1 999 X\r\n\r\n", "\r\n\r\n",
         "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\n",
         "HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n", "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabc\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabc\r\n",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + String(repeating: "1", count: 2000),
         "HTTP/1.1 200 OK\r\nX: " + String(repeating: "x", count: 70_000),
@@ -76,7 +83,8 @@ struct ReaderTests {
     @Test(arguments: ["\n", "\r\n", "\r"])
     func events(end: String) {
         let lines = [
-            ": hello", "retry: 250", "", "id: 7", "event: revision", "data: {\"a\":", "data:1}", "", "id: 8", "", "data", "", "junk", "id: 9", "data: last",
+            ": hello", "retry: 250", "", "id: 7", "event: revision", "data: {\"a\":", "data:1}", "", "id: 8", "", "data", "",
+            "junk", "id: 9", "data: last",
         ]
         let bytes = Array((lines.joined(separator: end) + end).utf8)
         for cut in 0...bytes.count {
@@ -84,7 +92,8 @@ struct ReaderTests {
             let messages = reader.feed(bytes[..<cut]) + reader.feed(bytes[cut...])
             #expect(
                 messages == [
-                    EventReader.Message(id: "7", event: "revision", data: "{\"a\":\n1}"), EventReader.Message(id: "8", event: nil, data: ""),
+                    EventReader.Message(id: "7", event: "revision", data: "{\"a\":\n1}"),
+                    EventReader.Message(id: "8", event: nil, data: ""),
                 ])
             #expect(reader.lastID == "8")
             #expect(reader.retryMs == 250)

@@ -9,7 +9,10 @@ import Testing
 struct TextTests {
     @Test func columnsAreAligned() {
         var table = Table([.left("NAME"), .right("N"), .left("WHAT"), .right("X")])
-        table.rows = [[Cell("a"), Cell(1), Cell(""), Cell(10)], [Cell("böö"), Cell(1234), Cell("up", .green)], [], [Cell("x"), Cell(2), Cell("down"), Cell(3)]]
+        table.rows = [
+            [Cell("a"), Cell(1), Cell(""), Cell(10)], [Cell("böö"), Cell(1234), Cell("up", .green)], [],
+            [Cell("x"), Cell(2), Cell("down"), Cell(3)],
+        ]
         #expect(
             table.lines() == [
                 "NAME     N  WHAT   X",
@@ -28,15 +31,18 @@ struct TextTests {
     }
 
     static let spans: [(Int64, String)] = [
-        (-1, "-"), (0, "0 µs"), (310, "310 µs"), (1200, "1.20 ms"), (12_345, "12.3 ms"), (123_456, "123 ms"), (999_999, "1000 ms"),
-        (1_200_000, "1.2 s"), (59_940_000, "59.9 s"), (125_000_000, "2 min 5 s"), (11_400_000_000, "3 h 10 min"), (352_800_000_000, "4 d 2 h"),
+        (-1, "-"), (0, "0 µs"), (310, "310 µs"), (1200, "1.20 ms"), (12_345, "12.3 ms"), (123_456, "123 ms"),
+        (999_999, "1000 ms"),
+        (1_200_000, "1.2 s"), (59_940_000, "59.9 s"), (125_000_000, "2 min 5 s"), (11_400_000_000, "3 h 10 min"),
+        (352_800_000_000, "4 d 2 h"),
         (.max, "106751991 d 4 h"),
     ]
     @Test(arguments: spans)
     func span(us: Int64, text: String) { #expect(Words.span(us: us) == text) }
 
     static let numbers: [(Double, Int, String)] = [
-        (0, 1, "0.0"), (1.25, 1, "1.3"), (0.04, 1, "0.0"), (-0.04, 1, "0.0"), (-1.5, 2, "-1.50"), (99.95, 0, "100"), (12.034, 2, "12.03"),
+        (0, 1, "0.0"), (1.25, 1, "1.3"), (0.04, 1, "0.0"), (-0.04, 1, "0.0"), (-1.5, 2, "-1.50"), (99.95, 0, "100"),
+        (12.034, 2, "12.03"),
         (.infinity, 1, "-"), (.nan, 1, "-"), (1e300, 1, "-"),
     ]
     @Test(arguments: numbers)
@@ -50,7 +56,7 @@ struct TextTests {
         #expect(lines[1].hasSuffix(" by alice"))
         #expect(
             lines.dropFirst(2).joined(separator: "\n") == """
-                all of 2 workers served by it after 310 µs; the last earlier request ended after 1.2 s
+                in force on all workers (2) after 310 µs; the last earlier request ended after 1.2 s
 
                                           before it  carried over     since
                 started                      120345            12      3412
@@ -91,7 +97,7 @@ struct TextTests {
         #expect(!ReceiptText.isGood(receipt))
         let text = ReceiptText.lines(receipt, isColoured: false).joined(separator: "\n")
         #expect(text.contains("The proxy failed 2 requests around this change."))
-        #expect(text.contains("not all of 1 worker serve by it yet"))
+        #expect(text.contains("not in force on all workers (1) yet"))
         #expect(text.hasSuffix("The figures are final."))
     }
 
@@ -149,7 +155,8 @@ struct TextTests {
             StateDifference(.removed, "/upstreams/red", from: "{}"), StateDifference(.added, "/upstreams/x"),
         ]
         plan.servers = [
-            PlannedServer(upstream: "blue", server: "127.0.0.1:3001", state: "up"), PlannedServer(upstream: "blue", server: "b:2", state: "down"),
+            PlannedServer(upstream: "blue", server: "127.0.0.1:3001", state: "up"),
+            PlannedServer(upstream: "blue", server: "b:2", state: "down"),
         ]
         plan.inFlightOnLeaving = 3
         plan.longLivedOnLeaving = 1

@@ -11,7 +11,8 @@ struct WeightTests {
         ("0", Share(part: 0, total: 100)), ("10", Share(part: 10, total: 100)), ("100", Share(part: 100, total: 100)),
         ("10%", Share(part: 10, total: 100)), ("12.5", Share(part: 125, total: 1000)), ("0.25", Share(part: 25, total: 10_000)),
         ("10.0", Share(part: 10, total: 100)), ("99.90%", Share(part: 999, total: 1000)), ("007", Share(part: 7, total: 100)),
-        ("101", nil), ("100.1", nil), ("-1", nil), ("+1", nil), ("", nil), ("%", nil), ("1.", nil), (".5", nil), ("1.234", nil), ("a", nil),
+        ("101", nil), ("100.1", nil), ("-1", nil), ("+1", nil), ("", nil), ("%", nil), ("1.", nil), (".5", nil), ("1.234", nil),
+        ("a", nil),
         ("1e1", nil), ("1.2.3", nil), ("10 ", nil), ("9999999999999999999999", nil), ("١", nil),
     ]
 
@@ -41,7 +42,8 @@ struct WeightTests {
         Case(share: "100", weights: ["green": 1], expected: ["green": 100]),
         Case(share: "30", weights: ["green": 1], expected: nil),
         // A server may say anything.
-        Case(share: "50", weights: ["a": .max, "b": .max, "c": -5, "green": 1], expected: ["a": 25, "b": 25, "c": 0, "green": 50]),
+        Case(
+            share: "50", weights: ["a": .max, "b": .max, "c": -5, "green": 1], expected: ["a": 25, "b": 25, "c": 0, "green": 50]),
     ]
 
     @Test(arguments: cases)

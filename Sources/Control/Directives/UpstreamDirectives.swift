@@ -24,6 +24,11 @@ enum UpstreamDirectives {
     static let all: [DirectiveRule] = [
         DirectiveRule("server", [.upstream], 1...(.max), isUnique: false) { (scope, d) throws(Diagnostic) in try server(scope, d) },
         method("least_conn", 0...0), method("ip_hash", 0...0), method("hash", 1...2), method("random", 0...2),
+        DirectiveRule("sticky", [.upstream], 2...(.max)) { (scope, d) throws(Diagnostic) in
+            let sticky = try Sticky(d.arguments, of: d)
+            for word in [sticky.domain, sticky.sameSite].compactMap(\.self) { _ = try scope.builder.template(word, of: "sticky") }
+            scope.upstream?.state.sticky = d.arguments.map { ConfigurationWords.quoted($0.text) }.joined(separator: " ")
+        },
         DirectiveRule("keepalive", [.upstream], 1...2) { (scope, d) throws(Diagnostic) in
             let count = try d.arguments[0].integer(in: 0...1_000_000, of: "keepalive")
             scope.upstream?.state.keepalive = count

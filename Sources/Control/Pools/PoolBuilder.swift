@@ -193,6 +193,7 @@ package final class PoolBuilder {
         settings.keepaliveRequests = UInt32(clamping: state.keepaliveRequests)
         settings.keepaliveTimeMs = state.keepaliveTimeMs
         settings.keepaliveTimeoutMs = state.keepaliveTimeoutMs
+        let sticky = try stickyCookie(state, pointer)
         var peers: [PeerSettings] = []
         var specs: [PeerSpec] = []
         peers.reserveCapacity(state.servers.count)
@@ -202,6 +203,7 @@ package final class PoolBuilder {
             for address in try addresses(server.server, "\(pointer)/servers/\(i)/server") {
                 let text = address.text == server.server ? line : arena.freeze(address.text)
                 peers.append(PeerSettings(address: SocketAddress(bytes: arena.freeze(bytes: address.bytes), text: text), name: line, isDrained: server.drain))
+                if sticky != nil { peers[peers.count - 1].stickyID = arena.freeze(stickyID(of: address.text)) }
                 var spec = PeerSpec(counters: counters.counters(upstream: name, server: address.text))
                 spec.weight = server.weight
                 spec.maxConns = server.maxConns
@@ -216,7 +218,22 @@ package final class PoolBuilder {
         }
         settings.peers = arena.freeze(peers)
         settings.hasDrained = state.servers.contains { $0.drain }
+        do throws(Diagnostic) {
+            if let sticky {
+                settings.sticky = try sticky.settings(TemplateCompiler(variables: variables, arena: arena), peers: peers.map(\.address.text.string))
+                settings.isSticky = true
+            }
+        } catch {
+            throw Problem(.badBalance, error.message, hint: error.hint ?? "", pointer: pointer + "/sticky")
+        }
         return UpstreamDefinition(settings: settings, peers: specs, arena: arena)
+    }
+
+    private static func stickyCookie(_ state: UpstreamState, _ pointer: String) throws(Problem) -> Sticky? {
+        guard let text = state.sticky else { return nil }
+        do throws(Diagnostic) { return try Sticky(text: text) } catch {
+            throw Problem(.badBalance, error.message, hint: error.hint ?? "", pointer: pointer + "/sticky")
+        }
     }
 
     private func addresses(_ server: String, _ pointer: String) throws(Problem) -> [ResolvedAddress] {

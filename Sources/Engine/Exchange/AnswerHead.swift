@@ -52,7 +52,10 @@ extension Worker {
         appendConnection(w, x)
         if !answer.etag.isEmpty { appendField(w, "ETag: ", answer.etag) }
         if answer.acceptRanges { w.value.append("Accept-Ranges: bytes\r\n") }
-        if let upstream { appendUpstreamFields(w, x, upstream) }
+        if let upstream {
+            appendUpstreamFields(w, x, upstream)
+            if let pool = x.proxyTarget.pool, pool.settings.isSticky { appendStickyCookie(w, x, pool) }
+        }
         appendExpires(w, x)
         if !x.keptLines.isEmpty { w.value.append(x.keptLines) }
         if x.assignedBy != nil { appendAssignedCookie(w, x) }

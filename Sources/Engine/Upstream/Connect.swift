@@ -110,8 +110,9 @@ extension Worker {
     @inline(__always)
     private func pickPeer(_ x: Ref<Exchange>, _ pool: Ref<UpstreamPool>) -> Bool {
         let settings = pool.settings
-        let key = balancingKey(x, settings)
         let context = PickContext(nowMs: nowMs, randomNumber: settings.algorithm.needsRandom ? kernel.random() : 0)
+        if settings.isSticky, pickSticky(x, pool, context) { return true }
+        let key = balancingKey(x, settings)
         switch pool.balancer.pointee.pick(context, key: key.buffer.span, tried: &x.value.tried) {
         case .peer(let peer, _):
             x.proxyTarget.peer = peer

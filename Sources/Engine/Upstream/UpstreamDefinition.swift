@@ -11,6 +11,8 @@ package struct PeerSettings: BitwiseCopyable {
     package var name: ByteView
     /// Takes nothing new but requests that are stuck to it.
     package var isDrained: Bool
+    /// Its name in cookies, where sessions stick.
+    package var stickyID = ByteView.empty
     package init(address: SocketAddress, name: ByteView, isDrained: Bool = false) {
         self.address = address
         self.name = name
@@ -32,6 +34,9 @@ package struct UpstreamSettings: BitwiseCopyable {
     package var keepaliveTimeoutMs: Int64 = 60_000
     /// One of the peers is drained.
     package var hasDrained = false
+    package var sticky = StickySettings()
+    /// `sticky` is set.
+    package var isSticky = false
     package init(name: ByteView, peers: Frozen<PeerSettings>, algorithm: Algorithm, hashKey: Template) {
         self.name = name
         self.peers = peers

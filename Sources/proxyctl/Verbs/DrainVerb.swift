@@ -38,7 +38,9 @@ struct DrainVerb: WritingVerb {
         }
         guard let written = try write.perform(request, client), wait else { return }
         if written.status == 202 {
-            throw Failure(.refused, "\(upstream) still has requests in flight after \(timeout)", hint: "They go on; `proxyctl status` shows them.")
+            throw Failure(
+                .refused, "\(upstream) still has requests in flight after \(timeout)",
+                hint: "They go on; `proxyctl status` shows them.")
         }
         if !write.server.json { Output.line("Nothing is in flight in \(upstream).") }
     }

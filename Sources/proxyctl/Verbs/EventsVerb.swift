@@ -61,7 +61,9 @@ struct EventsVerb: ParsableCommand {
     }
 
     private static func line(_ message: EventReader.Message) -> String {
-        guard let json = try? JSON.parse(message.data), let event = try? Event(json: json) else { return Words.printable(message.data) }
+        guard let json = try? JSON.parse(message.data), let event = try? Event(json: json) else {
+            return Words.printable(message.data)
+        }
         let cells = [Words.moment(ms: event.atMs), "\(event.revision)", event.kind.rawValue, event.subject, event.text]
         return cells.filter { !$0.isEmpty }.map(Words.printable).joined(separator: "  ")
     }

@@ -4,7 +4,8 @@ import AdminAPI
 import ArgumentParser
 
 struct HistoryVerb: ParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "history", abstract: "List the changes, the newest first: who, when, what, why.")
+    static let configuration = CommandConfiguration(
+        commandName: "history", abstract: "List the changes, the newest first: who, when, what, why.")
 
     @Option(name: .shortAndLong, help: "How many.")
     var limit = 20
@@ -30,7 +31,8 @@ enum HistoryText {
         for revision in revisions {
             let kind = revision.kind.rawValue + (revision.restores.map { " to \($0)" } ?? "")
             table.rows.append([
-                Cell(revision.number, .bold), Cell(Words.moment(ms: revision.atMs)), Cell(revision.who), Cell(kind), Cell(revision.summary),
+                Cell(revision.number, .bold), Cell(Words.moment(ms: revision.atMs)), Cell(revision.who), Cell(kind),
+                Cell(revision.summary),
                 Cell(revision.reason, .dim),
             ])
         }

@@ -5,7 +5,9 @@ import ArgumentParser
 struct HoldVerb: WritingVerb {
     static let configuration = CommandConfiguration(
         commandName: "hold", abstract: "Let new requests of a split wait, until `release`.",
-        discussion: "For the moment in which neither variant may serve, such as a migration. Nobody is refused before the bounds are met.")
+        discussion:
+            "For the moment in which neither variant may serve, such as a migration. Nobody is refused before the bounds are met."
+    )
 
     @Argument(help: "The split; may be left out where there is one only.", completion: Completions.splits)
     var split: String?

@@ -56,7 +56,8 @@ enum PlanText {
             var previous = ""
             for server in plan.servers {
                 table.rows.append([
-                    Cell(server.upstream == previous ? "" : server.upstream), Cell(server.server), Cell(server.state, StatusText.style(server.state)),
+                    Cell(server.upstream == previous ? "" : server.upstream), Cell(server.server),
+                    Cell(server.state, StatusText.style(server.state)),
                 ])
                 previous = server.upstream
             }
@@ -64,9 +65,15 @@ enum PlanText {
         }
         if plan.inFlightOnLeaving > 0 {
             let longLived = plan.longLivedOnLeaving > 0 ? ", \(plan.longLivedOnLeaving) of them long-lived connections" : ""
-            lines += ["", "In flight on servers that would get no new requests: \(plan.inFlightOnLeaving)\(longLived). They end where they are."]
+            lines += [
+                "",
+                "In flight on servers that would get no new requests: \(plan.inFlightOnLeaving)\(longLived). "
+                    + "They end where they are.",
+            ]
         }
-        let moving = plan.usersThatMove.sorted { $0.key < $1.key }.map { Words.printable($0.key) + " " + Words.fixed($0.value, 1) + " %" }
+        let moving = plan.usersThatMove.sorted { $0.key < $1.key }.map {
+            Words.printable($0.key) + " " + Words.fixed($0.value, 1) + " %"
+        }
         if !moving.isEmpty { lines += ["", "Users that would get another variant: " + moving.joined(separator: ", ")] }
         if !plan.warnings.isEmpty {
             lines.append("")

@@ -13,7 +13,10 @@ struct ReceiptVerb: ParsableCommand {
     @Argument(help: "A number of `proxyctl history`.")
     var revision: UInt64
 
-    @Option(help: "Wait until every worker serves by the change, or until the figures are final: a later change has taken over, and nothing is in flight.")
+    @Option(
+        help:
+            "Wait until every worker serves by it, or until the figures are final: a later one serves, and nothing is in flight."
+    )
     var wait: Moment?
 
     @Option(help: ArgumentHelp("How long to wait.", valueName: "time"))
@@ -34,7 +37,9 @@ struct ReceiptVerb: ParsableCommand {
         let answer = try server.client().send(request).orProblem()
         let receipt = try answer.decoded(Receipt.self)
         try ReceiptWait.show(receipt, answer, server)
-        if wait == .visible, receipt.visibleAfterUs == nil { throw Failure(.refused, "not every worker serves by revision \(revision) yet") }
+        if wait == .visible, receipt.visibleAfterUs == nil {
+            throw Failure(.refused, "not every worker serves by revision \(revision) yet")
+        }
         if wait == .final, !receipt.isFinal { throw Failure(.refused, "the figures of revision \(revision) are not final yet") }
     }
 }

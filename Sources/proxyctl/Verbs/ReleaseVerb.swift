@@ -3,7 +3,8 @@
 import ArgumentParser
 
 struct ReleaseVerb: WritingVerb {
-    static let configuration = CommandConfiguration(commandName: "release", abstract: "Let the requests go that a `hold` keeps waiting.")
+    static let configuration = CommandConfiguration(
+        commandName: "release", abstract: "Let the requests go that a `hold` keeps waiting.")
 
     @Argument(help: "The split; may be left out where there is one only.", completion: Completions.splits)
     var split: String?

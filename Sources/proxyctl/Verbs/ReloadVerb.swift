@@ -5,7 +5,8 @@ import ArgumentParser
 struct ReloadVerb: WritingVerb {
     static let configuration = CommandConfiguration(
         commandName: "reload", abstract: "Read the configuration anew.",
-        discussion: "What was changed at run time stays, unless the file changed the same field; --prefer says who is right then.")
+        discussion: "What was changed at run time stays, unless the file changed the same field; --prefer says who is right then."
+    )
 
     enum Side: String, ExpressibleByArgument, CaseIterable { case file, running }
 

@@ -3,7 +3,8 @@
 import ArgumentParser
 
 struct RestoreVerb: WritingVerb {
-    static let configuration = CommandConfiguration(commandName: "restore", abstract: "Go back to the pools and splits of an earlier revision.")
+    static let configuration = CommandConfiguration(
+        commandName: "restore", abstract: "Go back to the pools and splits of an earlier revision.")
 
     @Argument(help: "A number of `proxyctl history`.")
     var revision: UInt64

@@ -41,7 +41,8 @@ struct ServerAddVerb: WritingVerb {
     @Option(help: "Its share among the servers; 0 takes no new requests.") var weight: Int?
     @Option(help: "At most so many connections at once; 0: any number.") var maxConns: Int?
     @Option(help: "After so many failures it is left alone for the fail timeout; 0: never.") var maxFails: Int?
-    @Option(help: ArgumentHelp("The time in which failures count, and for which it is left alone.", valueName: "time")) var failTimeout: String?
+    @Option(help: ArgumentHelp("The time in which failures count, and for which it is left alone.", valueName: "time"))
+    var failTimeout: String?
     @Flag(help: "Serves only when the others do not.") var backup = false
     @Flag(help: "Begins out of service; `server up` takes it in.") var down = false
 
@@ -50,7 +51,8 @@ struct ServerAddVerb: WritingVerb {
     func run() throws {
         var request = write.request("POST", ["upstreams", upstream, "servers"])
         request.body = JSON.members([
-            "server": .string(address), "weight": weight.map { .integer(Int64($0)) }, "max_conns": maxConns.map { .integer(Int64($0)) },
+            "server": .string(address), "weight": weight.map { .integer(Int64($0)) },
+            "max_conns": maxConns.map { .integer(Int64($0)) },
             "max_fails": maxFails.map { .integer(Int64($0)) }, "fail_timeout": failTimeout.map { .string($0) },
             "backup": backup ? true : nil, "down": down ? true : nil,
         ]).bytes(pretty: false)
@@ -71,7 +73,8 @@ struct ServerRemoveVerb: WritingVerb {
 }
 
 struct ServerDrainVerb: WritingVerb {
-    static let configuration = CommandConfiguration(commandName: "drain", abstract: "Leave a server only the users that are stuck to it.")
+    static let configuration = CommandConfiguration(
+        commandName: "drain", abstract: "Leave a server only the users that are stuck to it.")
 
     @OptionGroup var named: NamedServer
     @OptionGroup var write: WriteOptions
@@ -90,7 +93,8 @@ struct ServerDownVerb: WritingVerb {
 }
 
 struct ServerUpVerb: WritingVerb {
-    static let configuration = CommandConfiguration(commandName: "up", abstract: "Take a server into service: neither down nor draining.")
+    static let configuration = CommandConfiguration(
+        commandName: "up", abstract: "Take a server into service: neither down nor draining.")
 
     @OptionGroup var named: NamedServer
 

@@ -50,7 +50,8 @@ struct UpstreamsEditVerb: WritingVerb {
             } catch {
                 // Only what is wrong with the text can be mended in it.
                 guard error.status == .refused else { throw kept(path, error) }
-                shown = document.below(error.text + (error.hint.isEmpty ? "" : "\n" + error.hint) + "\nMend it, or leave it as it is to stop.")
+                shown = document.below(
+                    error.text + (error.hint.isEmpty ? "" : "\n" + error.hint) + "\nMend it, or leave it as it is to stop.")
                 try TextFile.write(shown, to: path)
                 Output.error("proxyctl: " + error.text)
             }
@@ -63,7 +64,8 @@ struct UpstreamsEditVerb: WritingVerb {
         failure.text += "\nThe edit is kept in \(path)"
         failure.hint =
             failure.status == .lostRace
-            ? "`proxyctl history` shows who was faster. `proxyctl upstreams put \(path) --any-revision` takes it, and undoes what they did."
+            ? "`proxyctl history` shows who was faster. "
+                + "`proxyctl upstreams put \(path) --any-revision` takes it, and undoes what they did."
             : "`proxyctl upstreams put \(path)` takes it."
         return failure
     }
@@ -100,6 +102,9 @@ enum Editor {
         if failure != 0 { throw Failure(.usage, "cannot start the editor \(editor): \(AdminClient.words(-Int(failure)))") }
         var status: Int32 = 0
         while waitpid(pid, &status, 0) < 0 && errno == EINTR {}
-        if status != 0 { throw Failure(.usage, "the editor ended with an error, nothing is changed: \(editor)", hint: "EDITOR says which one is opened.") }
+        if status != 0 {
+            throw Failure(
+                .usage, "the editor ended with an error, nothing is changed: \(editor)", hint: "EDITOR says which one is opened.")
+        }
     }
 }

@@ -47,7 +47,8 @@ struct WeightVerb: WritingVerb {
 /// Reads the split, computes its weights, and sets them on condition that nothing has changed in between.
 struct SplitChange {
     enum Value {
-        case share(Share), weight(Int)
+        case share(Share)
+        case weight(Int)
     }
     var variant: String
     var split: String?

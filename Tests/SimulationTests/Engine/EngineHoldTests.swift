@@ -67,7 +67,7 @@ import Testing
     }
 
     private static func totals(_ controller: Controller) -> (held: UInt64, moved: UInt64) {
-        let receipts = controller.revisions(limit: 100).compactMap { _ = try? controller.receipt($0.number) }
+        let receipts = controller.revisions(limit: 100).compactMap { try? controller.receipt($0.number) }
         return (receipts.reduce(0) { $0 + $1.held }, receipts.reduce(0) { $0 + $1.after.moved })
     }
 
