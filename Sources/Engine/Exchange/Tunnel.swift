@@ -135,10 +135,12 @@ extension Worker {
         if frames(x, toClient).hasClosed { return true }
         scratchText.value.reset()
         if toClient {
-            scratchText.value.appendClose()
+            let frame = WebSocketFrames.close()
+            for i in frame.indices { scratchText.value.append(frame[i]) }
             x.bytesSentToClient += Int64(scratchText.count)
         } else {
-            scratchText.value.appendClose(mask: UInt32(truncatingIfNeeded: kernel.random()))
+            let frame = WebSocketFrames.close(mask: UInt32(truncatingIfNeeded: kernel.random()))
+            for i in frame.indices { scratchText.value.append(frame[i]) }
         }
         if case .failed = write(&to, scratchText.view) { return false }
         return true
