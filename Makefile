@@ -1,6 +1,6 @@
 # `make run` starts the example proxy, `make test` runs every test. Everything is built below .build*, nothing is installed
 # but Debian packages that are missing.
-.PHONY: run release packages test-packages test unit end-to-end test-asan fuzz bench budget format clean
+.PHONY: run release packages test-packages test unit end-to-end test-asan fuzz bench bench-switch budget format clean
 
 JOBS ?= 2
 # What building needs, and what tests and benchmarks run beside proxyd.
@@ -10,6 +10,7 @@ TEST_PACKAGES = $(PACKAGES) nginx-light haproxy curl wrk nghttp2-client valgrind
 CHECKED = -j $(JOBS) --explicit-target-dependency-import-check error
 RELEASE = -c release --static-swift-stdlib -Xswiftc -enforce-exclusivity=unchecked $(CHECKED)
 PROXYD = .build/release/proxyd
+PROXYCTL = .build/release/proxyctl
 
 # The proxy of conf/demo.conf in the foreground; Control-C stops it. CONF=conf/other.conf for another one.
 CONF ?= conf/demo.conf
@@ -17,9 +18,10 @@ run: release
 	@$(PROXYD) -t -q -p . -c $(CONF)
 	@echo
 	@echo "Starting proxyd with $(CONF). In another shell, try:"
-	@echo "    curl http://127.0.0.1:8080/                   # through the proxy: blue answers"
-	@echo "    curl http://127.0.0.1:3002/                   # green itself, its stand-by"
-	@echo "    curl -i http://127.0.0.1:8080/any/path?a=1    # with the head of the answer"
+	@echo "    curl http://127.0.0.1:8080/                       # through the proxy: blue answers"
+	@echo "    $(PROXYCTL) switch green --wait     # now green, with a receipt"
+	@echo "    $(PROXYCTL) undo                    # and back"
+	@echo "    $(PROXYCTL) status"
 	@echo "    $(PROXYD) -p . -c $(CONF) -s reload   # after an edit of $(CONF)"
 	@echo "    $(PROXYD) -p . -c $(CONF) -s quit     # finish what is in flight, then stop"
 	@echo
@@ -27,6 +29,7 @@ run: release
 
 release: packages
 	swift build $(RELEASE) --product proxyd
+	swift build $(RELEASE) --product proxyctl
 
 packages:
 	@.ci/packages $(PACKAGES)
@@ -62,6 +65,11 @@ fuzz: packages
 bench: test-packages release
 	Benchmarks/compare $(ARGS)
 
+# How long a switch takes and what the traffic notices, beside nginx and haproxy; fails on a lost request. Two minutes.
+bench-switch: test-packages release
+	swift build $(RELEASE) --package-path Benchmarks --scratch-path .build-switch
+	Benchmarks/switch $(ARGS)
+
 # What a request costs in counts; fails on a rise over Benchmarks/budgets.json.
 budget: test-packages release
 	Benchmarks/budget $(ARGS)
@@ -70,4 +78,4 @@ format:
 	swift format --in-place --recursive --parallel Package.swift Sources Tests
 
 clean:
-	rm -rf .build .build-asan .build-fuzz
+	rm -rf .build .build-asan .build-fuzz .build-switch

@@ -8,7 +8,12 @@ let package = Package(
     name: "Switchback",
     products: [
         .library(name: "Switchback", targets: ["Switchback"]),
+        .executable(name: "proxyctl", targets: ["proxyctl"]),
         .executable(name: "proxyd", targets: ["proxyd"]),
+    ],
+    dependencies: [
+        // Of proxyctl alone: proxyd and the library are built without it.
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0")
     ],
     targets: [
         // Floor 0: the kernel and C libraries.
@@ -31,6 +36,9 @@ let package = Package(
 
         // Floor 4: products.
         .target(name: "Switchback", dependencies: ["ConfigurationFile", "Control", "Engine"]),
+        .executableTarget(
+            name: "proxyctl",
+            dependencies: ["AdminAPI", "CLinux", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
         .executableTarget(name: "proxyd", dependencies: ["CLinux", "Control", "Engine", "Switchback"]),
 
         // Support of tests: the simulated kernel and its world.
@@ -44,7 +52,10 @@ let package = Package(
             name: "ControlTests", dependencies: ["AdminAPI", "Balancing", "Bytes", "CLinux", "ConfigurationFile", "Control", "Engine"]),
         .testTarget(name: "EndToEndTests", dependencies: ["TestSupport"]),
         .testTarget(name: "HTTPMessageTests", dependencies: ["HTTPMessage"]),
-        .testTarget(name: "SimulationTests", dependencies: ["AdminAPI", "Balancing", "CLinux", "ConfigurationFile", "Control", "Engine", "Simulation"]),
+        .testTarget(name: "ProxyctlTests", dependencies: ["AdminAPI", "CLinux", "TestSupport", "proxyctl"]),
+        .testTarget(
+            name: "SimulationTests",
+            dependencies: ["AdminAPI", "Balancing", "CLinux", "ConfigurationFile", "Control", "Engine", "Simulation"]),
         .testTarget(name: "SwitchbackTests", dependencies: ["Switchback", "TestSupport"]),
         .target(name: "TestSupport", dependencies: ["CLinux"], path: "Tests/TestSupport"),
         .testTarget(name: "TidyTests"),

@@ -22,7 +22,8 @@ private enum Beside {
         do { return try decode(json.without(names)) } catch {
             var problem = error
             // A misspelt field at the top may have been meant for one of these.
-            if problem.kind == .unknownField, problem.hint.isEmpty, let pointer = problem.pointer.flatMap({ JSONPointer($0)?.tokens }), pointer.count == 1,
+            if problem.kind == .unknownField, problem.hint.isEmpty,
+                let pointer = problem.pointer.flatMap({ JSONPointer($0)?.tokens }), pointer.count == 1,
                 let near = nearestField(to: pointer[0], among: names)
             {
                 problem.hint = "did you mean \"\(near)\"?"
@@ -59,7 +60,9 @@ public struct StateWrite: JSONCodable, Equatable {
 
     public var json: JSON {
         let upstreams = JSON.entries(upstreams) { $0.json }
-        return .members(["reason": reason.map { .string($0) }, "splits": splits.map { JSON.entries($0) { $0.json } }, "upstreams": upstreams])
+        return .members([
+            "reason": reason.map { .string($0) }, "splits": splits.map { JSON.entries($0) { $0.json } }, "upstreams": upstreams,
+        ])
     }
 }
 
@@ -75,7 +78,9 @@ public struct UpstreamWrite: JSONCodable, Equatable {
 
     public init(decoding json: JSON) throws(Problem) {
         let reason = try Beside.reason(of: json)
-        self.init(reason: reason, upstream: try Beside.decode(json) { (rest) throws(Problem) in try UpstreamState(decoding: rest, .request) })
+        self.init(
+            reason: reason,
+            upstream: try Beside.decode(json) { (rest) throws(Problem) in try UpstreamState(decoding: rest, .request) })
     }
 
     public var json: JSON { Beside.adding(reason, to: upstream.json) }
@@ -93,7 +98,9 @@ public struct ServerWrite: JSONCodable, Equatable {
 
     public init(decoding json: JSON) throws(Problem) {
         let reason = try Beside.reason(of: json)
-        self.init(reason: reason, server: try Beside.decode(json) { (rest) throws(Problem) in try ServerState(decoding: rest, .request) })
+        self.init(
+            reason: reason,
+            server: try Beside.decode(json) { (rest) throws(Problem) in try ServerState(decoding: rest, .request) })
     }
 
     public var json: JSON { Beside.adding(reason, to: server.json.without(["id"])) }
@@ -111,7 +118,8 @@ public struct SplitWrite: JSONCodable, Equatable {
 
     public init(decoding json: JSON) throws(Problem) {
         let reason = try Beside.reason(of: json)
-        self.init(reason: reason, split: try Beside.decode(json) { (rest) throws(Problem) in try SplitState(decoding: rest, .request) })
+        self.init(
+            reason: reason, split: try Beside.decode(json) { (rest) throws(Problem) in try SplitState(decoding: rest, .request) })
     }
 
     public var json: JSON { Beside.adding(reason, to: split.json) }
@@ -154,8 +162,10 @@ public struct ServerPatch: JSONCodable, Equatable {
     public var json: JSON {
         .members([
             "backup": backup.map { .bool($0) }, "down": down.map { .bool($0) }, "drain": drain.map { .bool($0) },
-            "fail_timeout": failTimeoutMs.map { .string(NginxTime.text(ms: $0)) }, "max_conns": maxConns.map { .integer(Int64($0)) },
-            "max_fails": maxFails.map { .integer(Int64($0)) }, "reason": reason.map { .string($0) }, "server": server.map { .string($0) },
+            "fail_timeout": failTimeoutMs.map { .string(NginxTime.text(ms: $0)) },
+            "max_conns": maxConns.map { .integer(Int64($0)) },
+            "max_fails": maxFails.map { .integer(Int64($0)) }, "reason": reason.map { .string($0) },
+            "server": server.map { .string($0) },
             "weight": weight.map { .integer(Int64($0)) },
         ])
     }
@@ -186,7 +196,8 @@ public struct WeightsPatch: JSONCodable, Equatable {
     public init(decoding json: JSON) throws(Problem) {
         let reason = try Beside.reason(of: json)
         var weights: [String: Int]?
-        try json.without(Beside.names).forEachMember(of: "a change of weights", known: ["weights"]) { (name, value) throws(Problem) in
+        try json.without(Beside.names).forEachMember(of: "a change of weights", known: ["weights"]) {
+            (name, value) throws(Problem) in
             if name != "weights" { return false }
             weights = try value.decodeWeights()
             return true
@@ -195,7 +206,9 @@ public struct WeightsPatch: JSONCodable, Equatable {
         self.init(reason: reason, weights: weights)
     }
 
-    public var json: JSON { .members(["reason": reason.map { .string($0) }, "weights": .entries(weights) { .integer(Int64($0)) }]) }
+    public var json: JSON {
+        .members(["reason": reason.map { .string($0) }, "weights": .entries(weights) { .integer(Int64($0)) }])
+    }
 }
 
 /// A body with nothing in it but perhaps a reason: POST /undo, a restore, a drain. An empty body counts as one.

@@ -58,7 +58,8 @@ extension JSON {
     private static func unknown(_ name: String, of what: String, _ known: [String]) -> Problem {
         let near = nearestField(to: name, among: known).map { "did you mean \"\($0)\"?" }
         return Problem(
-            .unknownField, "found \"\(shortened(name))\" in \(what), expected one of \(known.joined(separator: ", "))", hint: near ?? "",
+            .unknownField, "found \"\(shortened(name))\" in \(what), expected one of \(known.joined(separator: ", "))",
+            hint: near ?? "",
             pointer: JSONPointer([name]).text)
     }
 
@@ -130,7 +131,8 @@ extension JSON {
         isNull ? nil : try decode(self)
     }
 
-    func decodeWord<Word: RawRepresentable & CaseIterable>(_ type: Word.Type) throws(Problem) -> Word where Word.RawValue == String {
+    func decodeWord<Word: RawRepresentable & CaseIterable>(_ type: Word.Type) throws(Problem) -> Word
+    where Word.RawValue == String {
         let text = try decodeString()
         guard let word = Word(rawValue: text) else {
             let words = Word.allCases.map(\.rawValue).joined(separator: ", ")
@@ -143,7 +145,8 @@ extension JSON {
     func decodeMoment() throws(Problem) -> Int64 {
         let text = try decodeString()
         guard let ms = Timestamp.ms(text) else {
-            throw Problem(.badTime, "found \"\(shortened(text))\", expected a moment such as 2026-11-21T13:05:00.123Z", pointer: "")
+            throw Problem(
+                .badTime, "found \"\(shortened(text))\", expected a moment such as 2026-11-21T13:05:00.123Z", pointer: "")
         }
         return ms
     }
@@ -171,8 +174,8 @@ extension ClosedRange<Int> {
     var worded: String { upperBound == .max ? "of at least \(lowerBound)" : "from \(lowerBound) to \(upperBound)" }
 }
 
-/// The name nearest to a misspelt one, or nil when none is near: one change for up to five bytes, two for up to eight, then three. A change is a
-/// byte more, less, other, or two neighbours swapped.
+/// The name nearest to a misspelt one, or nil when none is near: one change for up to five bytes, two for up to eight, then
+/// three. A change is a byte more, less, other, or two neighbours swapped.
 func nearestField(to name: String, among names: [String]) -> String? {
     let wanted = Array(name.utf8)
     let changesMax = wanted.count <= 5 ? 1 : wanted.count <= 8 ? 2 : 3

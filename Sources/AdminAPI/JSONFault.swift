@@ -32,18 +32,24 @@ struct JSONFault: Error {
         }
         switch kind {
         case .expected(let what): return notJSON(found, what.description, hint: hint(in: bytes))
-        case .trailingComma: return notJSON("\(found) after a comma", "another value", hint: "JSON has no comma behind the last one")
+        case .trailingComma:
+            return notJSON("\(found) after a comma", "another value", hint: "JSON has no comma behind the last one")
         case .leadingZero: return notJSON("a number that begins with 0", "a number without leading zeros")
-        case .controlCharacter: return notJSON("\(found) in a string", "a printable character", hint: "write it as \\n, \\t or \\u00XX")
-        case .badEscape: return notJSON("an unknown escape", "one of \\\" \\\\ \\/ \\b \\f \\n \\r \\t \\uXXXX", hint: "a backslash itself is \\\\")
+        case .controlCharacter:
+            return notJSON("\(found) in a string", "a printable character", hint: "write it as \\n, \\t or \\u00XX")
+        case .badEscape:
+            return notJSON(
+                "an unknown escape", "one of \\\" \\\\ \\/ \\b \\f \\n \\r \\t \\uXXXX", hint: "a backslash itself is \\\\")
         case .loneSurrogate: return notJSON("half of a surrogate pair", "a whole pair such as \\ud83d\\ude00")
         case .badUTF8: return notJSON("bytes that are no UTF-8", "text in UTF-8")
         case .byteOrderMark: return notJSON("a byte order mark", "a value", hint: "send UTF-8 without a byte order mark")
-        case .tooDeep: return Problem(.tooDeep, "\(place): found more than \(limits.depthMax) lists and objects within each other")
+        case .tooDeep:
+            return Problem(.tooDeep, "\(place): found more than \(limits.depthMax) lists and objects within each other")
         case .tooMany: return Problem(.tooLarge, "found more than \(limits.valuesMax) values")
         case .duplicate:
             let name = shortened(path.first ?? "")
-            return Problem(.duplicateField, "\(place): found \"\(name)\" a second time, expected each field once", pointer: pointer)
+            return Problem(
+                .duplicateField, "\(place): found \"\(name)\" a second time, expected each field once", pointer: pointer)
         case .numberTooLarge:
             return Problem(.outOfRange, "\(place): found a number that no double holds", pointer: pointer)
         }
@@ -73,7 +79,9 @@ struct JSONFault: Error {
         if byte < 0x80 { return byte == UInt8(ascii: "\"") ? "a string" : "\"" + String(Unicode.Scalar(byte)) + "\"" }
         // As many bytes as the first one announces.
         let count = (~byte).leadingZeroBitCount
-        if let text = String(validating: bytes[offset..<min(offset + count, bytes.count)], as: UTF8.self) { return "\"" + text + "\"" }
+        if let text = String(validating: bytes[offset..<min(offset + count, bytes.count)], as: UTF8.self) {
+            return "\"" + text + "\""
+        }
         return "the byte 0x" + hex(byte)
     }
 
@@ -81,7 +89,8 @@ struct JSONFault: Error {
     private static func word(at offset: Int, in bytes: [UInt8]) -> String {
         let word = bytes[offset..<min(offset + 24, bytes.count)].prefix { byte in
             switch byte {
-            case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+            case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "z"),
+                UInt8(ascii: "A")...UInt8(ascii: "Z"),
                 UInt8(ascii: "_"):
                 true
             default: false
@@ -111,7 +120,14 @@ struct JSONFault: Error {
     }
 }
 
-/// At most 64 characters of what somebody sent, for a message.
+/// At most 64 characters of what somebody sent, for a message that may end up on a terminal: control characters are told as `?`.
 func shortened(_ text: String) -> String {
-    text.unicodeScalars.count <= 64 ? text : String(String.UnicodeScalarView(text.unicodeScalars.prefix(61))) + "..."
+    var out = String.UnicodeScalarView()
+    var count = 0
+    for scalar in text.unicodeScalars {
+        count += 1
+        if count > 64 { return String(out) + "..." }
+        out.append(scalar.value < 0x20 || (0x7F..<0xA0).contains(scalar.value) ? "?" : scalar)
+    }
+    return String(out)
 }

@@ -18,8 +18,8 @@ public struct JSONLimits: Sendable {
 
 extension JSON {
     /// One document in UTF-8, whole.
-    /// - Throws: `not-json` with line, column, what was found and what was expected; `too-deep`; `too-large`; `duplicate-field` and
-    ///   `out-of-range` (a number beyond a double) with the pointer of the field.
+    /// - Throws: `not-json` with line, column, what was found and what was expected; `too-deep`; `too-large`;
+    ///   `duplicate-field` and `out-of-range` (a number beyond a double) with the pointer of the field.
     public static func parse(_ bytes: [UInt8], limits: JSONLimits = JSONLimits()) throws(Problem) -> JSON {
         if bytes.count > limits.bytesMax {
             throw Problem(.tooLarge, "found \(bytes.count) bytes, expected at most \(limits.bytesMax)")
@@ -281,7 +281,8 @@ private struct JSONParser {
         case UInt8(ascii: "n"): out.append(0x0A)
         case UInt8(ascii: "f"): out.append(0x0C)
         case UInt8(ascii: "r"): out.append(0x0D)
-        case UInt8(ascii: "u"): out.append(contentsOf: UTF8.encode(try codePoint(s, backslash)) ?? UTF8.encodedReplacementCharacter)
+        case UInt8(ascii: "u"):
+            out.append(contentsOf: UTF8.encode(try codePoint(s, backslash)) ?? UTF8.encodedReplacementCharacter)
         default: throw JSONFault(.badEscape, at: backslash)
         }
     }

@@ -32,15 +32,18 @@ public enum Timestamp {
         return String(decoding: out, as: UTF8.self)
     }
 
-    /// Milliseconds since 1970; nil: no RFC 3339 date and time. Takes any offset from UTC and any fraction, which is cut to milliseconds.
-    /// No leap second: this clock has none.
+    /// Milliseconds since 1970; nil: no RFC 3339 date and time. Takes any offset from UTC and any fraction, which is cut to
+    /// milliseconds. No leap second: this clock has none.
     public static func ms(_ text: String) -> Int64? {
         var reader = DigitReader(text)
-        guard let year = reader.number(4), reader.mark("-"), let month = reader.number(2), reader.mark("-"), let day = reader.number(2),
+        guard let year = reader.number(4), reader.mark("-"), let month = reader.number(2), reader.mark("-"),
+            let day = reader.number(2),
             reader.mark("T") || reader.mark("t"), let hour = reader.number(2), reader.mark(":"), let minute = reader.number(2),
             reader.mark(":"), let second = reader.number(2)
         else { return nil }
-        guard (1...12).contains(month), (1...daysOf(month, year)).contains(day), hour < 24, minute < 60, second < 60 else { return nil }
+        guard (1...12).contains(month), (1...daysOf(month, year)).contains(day), hour < 24, minute < 60, second < 60 else {
+            return nil
+        }
         var fraction: Int64 = 0
         if reader.mark(".") {
             guard let value = reader.fractionMs() else { return nil }
@@ -124,7 +127,9 @@ public enum Timestamp {
         mutating func offsetMinutes() -> Int64? {
             if mark("Z") || mark("z") { return 0 }
             let sign: Int64 = mark("-") ? -1 : 1
-            guard sign == -1 || mark("+"), let hour = number(2), mark(":"), let minute = number(2), hour < 24, minute < 60 else { return nil }
+            guard sign == -1 || mark("+"), let hour = number(2), mark(":"), let minute = number(2), hour < 24, minute < 60 else {
+                return nil
+            }
             return sign * (hour * 60 + minute)
         }
     }
@@ -132,10 +137,12 @@ public enum Timestamp {
 
 /// A span in the syntax of nginx's configuration: `30s`, `1m30s`, `500ms`, `1h 30m`; a number alone is seconds.
 public enum NginxTime {
-    private static let units: [(name: String, ms: Int64)] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)]
+    private static let units: [(name: String, ms: Int64)] = [
+        ("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1),
+    ]
 
-    /// The one way this project writes it: from days down, each unit once, none that is zero; `0s` for none at all. Whole seconds have no `ms`,
-    /// so that directives in seconds take it too.
+    /// The one way this project writes it: from days down, each unit once, none that is zero; `0s` for none at all.
+    /// Whole seconds have no `ms`, so that directives in seconds take it too.
     /// - Parameter ms: negative ones are told as none.
     public static func text(ms: Int64) -> String {
         var rest = max(ms, 0)
@@ -148,7 +155,8 @@ public enum NginxTime {
     }
 
     /// Milliseconds, or nil. Units from the larger to the smaller, each once; spaces may stand behind a unit.
-    /// - Parameter isInSeconds: a directive of whole seconds: takes `y` (365 days) and `M` (30 days) and no `ms`; otherwise the other way round.
+    /// - Parameter isInSeconds: a directive of whole seconds: takes `y` (365 days) and `M` (30 days) and no `ms`;
+    ///   otherwise the other way round.
     public static func ms(_ text: String, isInSeconds: Bool) -> Int64? {
         var total: Int64 = 0
         var number: Int64?

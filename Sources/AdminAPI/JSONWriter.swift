@@ -2,7 +2,7 @@
 // Members are written in the order the object has them: sorting is for whoever makes the object.
 
 extension JSON {
-    /// - Parameter pretty: two spaces of indentation and a newline at the end; otherwise one line without spaces and without an end.
+    /// - Parameter pretty: two spaces of indentation and a newline at the end; otherwise one line, with neither.
     public func text(pretty: Bool = true) -> String {
         var out: [UInt8] = []
         appendBytes(to: &out, pretty: pretty)
@@ -69,13 +69,15 @@ extension JSON {
     private static func append(_ string: String, to out: inout [UInt8]) {
         out.append(UInt8(ascii: "\""))
         let bytes = string.utf8Span.span
+        var needsEscape = false
         for i in bytes.indices {
             let byte = bytes[i]
-            if byte < 0x20 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") {
-                appendEscaped(byte, to: &out)
-            } else {
-                out.append(byte)
-            }
+            needsEscape = needsEscape || byte < 0x20 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\")
+        }
+        if needsEscape {
+            for byte in string.utf8 { appendEscaped(byte, to: &out) }
+        } else {
+            out.append(contentsOf: string.utf8)
         }
         out.append(UInt8(ascii: "\""))
     }

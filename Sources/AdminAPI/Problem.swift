@@ -16,6 +16,7 @@ public struct Problem: Error, Sendable, Equatable {
         case conflict = "conflict", lostRace = "lost-race"
         case unauthorized, forbidden, readOnly = "read-only"
         case nothingToUndo = "nothing-to-undo", goneRevision = "gone-revision"
+        case badConfiguration = "bad-configuration"
         case busy, journalFailed = "journal-failed", stopping
     }
     public var kind: Kind
@@ -91,6 +92,7 @@ extension Problem.Kind {
         case .readOnly: "Read-only"
         case .nothingToUndo: "Nothing to undo"
         case .goneRevision: "Revision not kept"
+        case .badConfiguration: "The configuration is refused"
         case .busy: "Busy"
         case .journalFailed: "The journal cannot be written"
         case .stopping: "Stopping"

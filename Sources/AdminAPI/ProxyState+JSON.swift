@@ -56,9 +56,13 @@ extension ProxyState: StateCodable {
         try json.forEachMember(of: "a state", known: form.isStrict ? Self.fields : nil) { (name, value) throws(Problem) in
             switch name {
             case "upstreams":
-                upstreams = try value.dictionary("upstreams by name, as an object") { (json) throws(Problem) in try UpstreamState(decoding: json, form) }
+                upstreams = try value.dictionary("upstreams by name, as an object") { (json) throws(Problem) in
+                    try UpstreamState(decoding: json, form)
+                }
             case "splits":
-                splits = try value.dictionary("splits by name, as an object") { (json) throws(Problem) in try SplitState(decoding: json, form) }
+                splits = try value.dictionary("splits by name, as an object") { (json) throws(Problem) in
+                    try SplitState(decoding: json, form)
+                }
             case "revision", "etag": break
             default: return false
             }
@@ -76,7 +80,8 @@ extension ProxyState: StateCodable {
 
 extension UpstreamState: StateCodable {
     private static let fields = [
-        "balance", "keepalive", "keepalive_local", "keepalive_requests", "keepalive_time", "keepalive_timeout", "servers", "sticky",
+        "balance", "keepalive", "keepalive_local", "keepalive_requests", "keepalive_time", "keepalive_timeout", "servers",
+        "sticky",
     ]
 
     public init(decoding json: JSON, _ form: StateForm) throws(Problem) {
@@ -87,7 +92,8 @@ extension UpstreamState: StateCodable {
             switch name {
             case "balance": balance = try value.decodeString()
             case "keepalive":
-                keepalive = try value.decodeOptional { (json) throws(Problem) in try json.decodeInteger(in: StateBounds.keepalive) }
+                keepalive = try value.decodeOptional { (json) throws(Problem) in try json.decodeInteger(in: StateBounds.keepalive)
+                }
             case "keepalive_local": keepaliveIsLocal = try value.decodeBool()
             case "keepalive_requests": keepaliveRequests = try value.decodeInteger(in: StateBounds.keepaliveRequests)
             case "keepalive_time": keepaliveTimeMs = try value.decodeSpanMs(isInSeconds: false, in: StateBounds.timeMs)
@@ -224,6 +230,8 @@ extension AssignState: StateCodable {
 extension JSON {
     /// Weights by the name of their variant.
     func decodeWeights() throws(Problem) -> [String: Int] {
-        try dictionary("weights by variant, as an object") { (json) throws(Problem) in try json.decodeInteger(in: StateBounds.weight) }
+        try dictionary("weights by variant, as an object") { (json) throws(Problem) in
+            try json.decodeInteger(in: StateBounds.weight)
+        }
     }
 }

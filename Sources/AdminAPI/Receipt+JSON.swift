@@ -21,8 +21,10 @@ extension RequestAccount: JSONCodable {
 
     public var json: JSON {
         .members([
-            "aborted_by_client": .count(abortedByClient), "completed": .count(completed), "failed_by_proxy": .count(failedByProxy),
-            "failed_by_upstream": .count(failedByUpstream), "in_flight": .count(inFlight), "moved": .count(moved), "started": .count(started),
+            "aborted_by_client": .count(abortedByClient), "completed": .count(completed),
+            "failed_by_proxy": .count(failedByProxy),
+            "failed_by_upstream": .count(failedByUpstream), "in_flight": .count(inFlight), "moved": .count(moved),
+            "started": .count(started),
         ])
     }
 }
@@ -59,8 +61,10 @@ extension Receipt: JSONCodable {
         case "closed_by_client": closedByClient = try value.decodeCount()
         case "closed_by_proxy": closedByProxy = try value.decodeCount()
         case "closed_by_drain": closedByDrain = try value.decodeCount()
-        case "visible_after_us": visibleAfterUs = try value.decodeOptional { (json) throws(Problem) in Int64(try json.decodeInteger(in: 0...(.max))) }
-        case "slowest_drain_ms": slowestDrainMs = try value.decodeOptional { (json) throws(Problem) in Int64(try json.decodeInteger(in: 0...(.max))) }
+        case "visible_after_us":
+            visibleAfterUs = try value.decodeOptional { (json) throws(Problem) in Int64(try json.decodeInteger(in: 0...(.max))) }
+        case "slowest_drain_ms":
+            slowestDrainMs = try value.decodeOptional { (json) throws(Problem) in Int64(try json.decodeInteger(in: 0...(.max))) }
         default: return false
         }
         return true
@@ -71,8 +75,10 @@ extension Receipt: JSONCodable {
             "after": after.json, "at": .string(Timestamp.text(ms: atMs)), "balances": .bool(balances), "before": before.json,
             "carried": carried.json, "closed_by_client": .count(closedByClient), "closed_by_drain": .count(closedByDrain),
             "closed_by_proxy": .count(closedByProxy), "final": .bool(isFinal), "held": .count(held), "reason": .string(reason),
-            "retried": .count(retried), "revision": .count(revision), "slowest_drain_ms": slowestDrainMs.map { .integer($0) } ?? .null,
-            "tunnels_carried": .count(tunnelsCarried), "visible_after_us": visibleAfterUs.map { .integer($0) } ?? .null, "who": .string(who),
+            "retried": .count(retried), "revision": .count(revision),
+            "slowest_drain_ms": slowestDrainMs.map { .integer($0) } ?? .null,
+            "tunnels_carried": .count(tunnelsCarried), "visible_after_us": visibleAfterUs.map { .integer($0) } ?? .null,
+            "who": .string(who),
             "workers": .integer(Int64(workers)),
         ])
     }

@@ -25,14 +25,16 @@ extension Revision: JSONCodable {
 
     public var json: JSON {
         .members([
-            "at": .string(Timestamp.text(ms: atMs)), "kind": .string(kind.rawValue), "previous": previous.map { .count($0) } ?? .null,
-            "reason": .string(reason), "restores": restores.map { .count($0) }, "revision": .count(number), "summary": .string(summary),
+            "at": .string(Timestamp.text(ms: atMs)), "kind": .string(kind.rawValue),
+            "previous": previous.map { .count($0) } ?? .null,
+            "reason": .string(reason), "restores": restores.map { .count($0) }, "revision": .count(number),
+            "summary": .string(summary),
             "who": .string(who),
         ])
     }
 
-    /// The revision and the state it made, side by side: what GET /revisions/{n} answers and, as `.journal`, what the journal keeps.
-    /// Read back by `Revision(json:)` and `ProxyState(json:as:)` on `JSON.state`.
+    /// The revision and the state it made, side by side: what GET /revisions/{n} answers and, as `.journal`, what the journal
+    /// keeps. Read back by `Revision(json:)` and `ProxyState(json:as:)` on `JSON.state`.
     public func json(with state: ProxyState, as form: StateForm = .answer) -> JSON { json.merging(state.json(as: form)) }
 }
 
@@ -73,7 +75,8 @@ extension StateDifference: JSONCodable {
     /// `from` and `to` are written as the values they are the text of; absent where there is none.
     public var json: JSON {
         .members([
-            "from": from.map { .embedded($0) }, "kind": .string(kind.rawValue), "pointer": .string(pointer), "to": to.map { .embedded($0) },
+            "from": from.map { .embedded($0) }, "kind": .string(kind.rawValue), "pointer": .string(pointer),
+            "to": to.map { .embedded($0) },
         ])
     }
 }
@@ -116,12 +119,17 @@ extension Plan: JSONCodable {
                 revision = try value.decodeCount()
                 hasRevision = true
             case "differences":
-                differences = try value.list("a list of differences") { (json) throws(Problem) in try StateDifference(decoding: json) }
-            case "servers": servers = try value.list("a list of servers") { (json) throws(Problem) in try PlannedServer(decoding: json) }
+                differences = try value.list("a list of differences") { (json) throws(Problem) in
+                    try StateDifference(decoding: json)
+                }
+            case "servers":
+                servers = try value.list("a list of servers") { (json) throws(Problem) in try PlannedServer(decoding: json) }
             case "in_flight_on_leaving": inFlightOnLeaving = try value.decodeInteger(in: 0...(.max))
             case "long_lived_on_leaving": longLivedOnLeaving = try value.decodeInteger(in: 0...(.max))
             case "users_that_move":
-                usersThatMove = try value.dictionary("percentages by split, as an object") { (json) throws(Problem) in try json.decodeNumber() }
+                usersThatMove = try value.dictionary("percentages by split, as an object") { (json) throws(Problem) in
+                    try json.decodeNumber()
+                }
             case "warnings": warnings = try value.list("a list of warnings") { (json) throws(Problem) in try json.decodeString() }
             default: return false
             }
@@ -133,7 +141,8 @@ extension Plan: JSONCodable {
     public var json: JSON {
         .members([
             "differences": .array(differences.map(\.json)), "in_flight_on_leaving": .integer(Int64(inFlightOnLeaving)),
-            "long_lived_on_leaving": .integer(Int64(longLivedOnLeaving)), "revision": .count(revision), "servers": .array(servers.map(\.json)),
+            "long_lived_on_leaving": .integer(Int64(longLivedOnLeaving)), "revision": .count(revision),
+            "servers": .array(servers.map(\.json)),
             "users_that_move": .entries(usersThatMove) { .number($0) }, "warnings": .array(warnings.map { .string($0) }),
         ])
     }

@@ -13,24 +13,8 @@ public enum ServerKey: Sendable, Equatable {
     }
 }
 
-/// `text` as addresses of servers compare: the host in small letters, always with a port (80 unless it has one) and no
-/// zeros before it.
-/// What is neither `host[:port]`, `[IPv6][:port]` nor `unix:/path` stays as it is.
-public func normalisedAddress(_ text: String) -> String {
-    let lower = text.lowercased()
-    if lower.hasPrefix("unix:") { return "unix:" + text.dropFirst("unix:".count) }
-    let hostEnd: String.Index
-    if lower.hasPrefix("[") {
-        guard let bracket = lower.firstIndex(of: "]") else { return text }
-        hostEnd = lower.index(after: bracket)
-    } else {
-        hostEnd = lower.firstIndex(of: ":") ?? lower.endIndex
-    }
-    let host = lower[..<hostEnd]
-    if hostEnd == lower.endIndex { return host.isEmpty ? text : host + ":80" }
-    guard lower[hostEnd] == ":", let port = UInt16(lower[lower.index(after: hostEnd)...]) else { return text }
-    return "\(host):\(port)"
-}
+/// `text` as addresses of servers compare: the one way to write it, or itself if it is none.
+public func normalisedAddress(_ text: String) -> String { (try? ServerAddress(text))?.normalized ?? text }
 
 extension UpstreamState {
     /// What tells the servers apart, in their order: the normalised address; behind a second server of the same address

@@ -1,6 +1,5 @@
 // What a write of the admin API wants changed, and the state that comes of it, or why not.
-// Called by the controller for writes and for plans. `StateRules` judges the fields of an object; here is judged what
-// objects say of each other.
+// Called by the controller for writes and for plans. What a change brings is judged by `StateRules`, its place in the state here.
 
 public enum StateChange: Sendable, Equatable {
     /// `splits` nil: they stay.
@@ -22,8 +21,9 @@ public enum StateChange: Sendable, Equatable {
 
 extension StateChange {
     /// `state` with the change, its servers numbered after those of `state`.
+    /// What the change brings is checked by `StateRules`; the state of `replaceState` alone is taken as it is.
     /// - Throws: `notFound` and what exists instead; `nameInUse`, `unknownVariant`, `allWeightsZero`, `noServers`,
-    ///   `duplicateServer`. Pointers are into the body of this change's request.
+    ///   `duplicateServer`, and what `StateRules` refuses. Pointers are into the body of this change's request.
     public func applied(to state: ProxyState) throws(Problem) -> ProxyState {
         var next = state
         switch self {
@@ -31,7 +31,10 @@ extension StateChange {
             next = try replaced(state, upstreams, splits)
         case .putUpstream(let name, let upstream):
             if state.splits[name] != nil { throw nameTaken(name, by: "split") }
+            try StateRules.check(name: name)
+            try StateRules.check(upstream: upstream)
             next.upstreams[name] = upstream
+            try checkCount(next.upstreams.count, "upstreams", StateBounds.upstreamsMax)
         case .deleteUpstream(let name):
             guard next.upstreams.removeValue(forKey: name) != nil else { throw state.noUpstream(name) }
             let users = state.splits(using: name)
@@ -48,8 +51,10 @@ extension StateChange {
             next.upstreams[name] = upstream
         case .putSplit(let name, let split):
             if state.upstreams[name] != nil { throw nameTaken(name, by: "upstream") }
-            try checkVariants(of: split, name, in: state, at: "")
+            try StateRules.check(name: name)
+            try StateRules.check(split: split, among: state.upstreams)
             next.splits[name] = split
+            try checkCount(next.splits.count, "splits", StateBounds.splitsMax)
         case .deleteSplit(let name):
             guard next.splits.removeValue(forKey: name) != nil else { throw state.noSplit(name) }
         case .setWeights(let name, let weights):
@@ -69,11 +74,15 @@ extension StateChange {
         _ state: ProxyState, _ upstreams: [String: UpstreamState], _ splits: [String: SplitState]?
     ) throws(Problem) -> ProxyState {
         let next = ProxyState(upstreams: upstreams, splits: splits ?? state.splits)
+        if splits != nil {
+            try StateRules.check(next)
+            return next
+        }
+        // Splits that stay are not in the body: what is wrong with them is wrong with the upstreams.
+        try StateRules.check(ProxyState(upstreams: upstreams))
         for (name, split) in next.splits.sorted(by: { $0.key < $1.key }) {
             if upstreams[name] != nil { throw nameTaken(name, by: "split", at: JSONPointer(["upstreams", name]).text) }
-            if splits != nil {
-                try checkVariants(of: split, name, in: next, at: JSONPointer(["splits", name]).text)
-            } else if let variant = split.weights.keys.sorted().first(where: { upstreams[$0] == nil }) {
+            if let variant = split.weights.keys.sorted().first(where: { upstreams[$0] == nil }) {
                 throw variantInUse(variant, by: next.splits(using: variant), at: "/upstreams")
             }
         }
@@ -88,29 +97,16 @@ extension StateChange {
                 throw Problem(
                     .unknownVariant, "the split \(Naming.quoted(name)) has no variant \(Naming.quoted(variant))",
                     hint: Naming.listed("variant", Naming.nearest(to: variant, split.weights.keys))
-                        + (isUpstream ? "; PUT the split to add one" : ""),
-                    pointer: JSONPointer(["weights", variant]).text)
+                        + (isUpstream ? "; PUT the split to add one" : ""), pointer: JSONPointer(["weights", variant]).text)
             }
             split.weights[variant] = weight
         }
-        try checkVariants(of: split, name, in: state, at: "")
+        try StateRules.check(split: split, among: state.upstreams)
         return split
     }
 
-    /// `place`: the pointer to the split in the body.
-    private func checkVariants(of split: SplitState, _ name: String, in state: ProxyState, at place: String) throws(Problem) {
-        for variant in split.weights.keys.sorted() where state.upstreams[variant] == nil {
-            throw Problem(
-                .unknownVariant, "the variant \(Naming.quoted(variant)) of the split \(Naming.quoted(name)) is no upstream",
-                hint: Naming.listed("upstream", Naming.nearest(to: variant, state.upstreams.keys)),
-                pointer: place + JSONPointer(["weights", variant]).text)
-        }
-        if split.weights.values.allSatisfy({ $0 <= 0 }) {
-            throw Problem(
-                .allWeightsZero,
-                "no variant of the split \(Naming.quoted(name)) would have weight, so no request could go anywhere",
-                hint: "give one variant a weight above 0", pointer: place + "/weights")
-        }
+    private func checkCount(_ count: Int, _ what: String, _ most: Int) throws(Problem) {
+        if count > most { throw Problem(.outOfRange, "there would be \(count) \(what), more than the limit of \(most)") }
     }
 
     /// `kind`: of what has the name already.
@@ -133,7 +129,7 @@ extension UpstreamState {
         if let present = index(of: .address(server.server)) { throw duplicate(servers[present], in: name) }
         var upstream = self
         upstream.servers.append(server)
-        return upstream
+        return try judged(upstream, body: servers.count)
     }
 
     fileprivate func patching(_ key: ServerKey, _ patch: ServerPatch, in name: String) throws(Problem) -> UpstreamState {
@@ -146,7 +142,7 @@ extension UpstreamState {
         }
         var upstream = self
         patch.apply(to: &upstream.servers[i])
-        return upstream
+        return try judged(upstream, body: i)
     }
 
     fileprivate func removing(_ key: ServerKey, from name: String) throws(Problem) -> UpstreamState {
@@ -158,7 +154,24 @@ extension UpstreamState {
         }
         var upstream = self
         upstream.servers.remove(at: i)
-        return upstream
+        return try judged(upstream, body: nil)
+    }
+
+    /// `next` if the rules take it. A configuration may hold what they refuse, such as an address twice: what comes of such an
+    /// upstream is judged server by server, so that it can be drained and mended.
+    /// `body`: the index of the server that the body is about.
+    private func judged(_ next: UpstreamState, body: Int?) throws(Problem) -> UpstreamState {
+        if let body { try StateRules.check(server: next.servers[body]) }
+        let mayBeBad = (try? StateRules.check(upstream: self)) == nil && next.servers.contains { !$0.backup }
+        if mayBeBad { return next }
+        do { try StateRules.check(upstream: next) } catch {
+            var problem = error
+            let place = body.map { JSONPointer(["servers", String($0)]).text + "/" }
+            let isInBody = place.map { problem.pointer?.hasPrefix($0) == true } ?? false
+            problem.pointer = isInBody ? problem.pointer.map { String($0.dropFirst((place?.count ?? 1) - 1)) } : nil
+            throw problem
+        }
+        return next
     }
 
     private func duplicate(_ server: ServerState, in name: String) -> Problem {

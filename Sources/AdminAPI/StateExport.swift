@@ -10,18 +10,21 @@ public func exported(_ state: ProxyState) -> String {
 }
 
 private func block(_ kind: String, _ name: String, _ directives: [[String]]) -> String {
-    let lines = directives.map { "    \(ConfigurationText.joined($0));\n" }
-    return "\(kind) \(ConfigurationText.word(name)) {\n\(lines.joined())}\n"
+    let lines = directives.map { "    \($0.map(ConfigurationWords.quoted).joined(separator: " "));\n" }
+    return "\(kind) \(ConfigurationWords.quoted(name)) {\n\(lines.joined())}\n"
 }
+
+/// Text that the rules refuse stays one word: it can do nothing but be refused again.
+private func words(of text: String) -> [String] { (try? ConfigurationWords.split(text)) ?? [text] }
 
 extension UpstreamState {
     /// The way of balancing before `keepalive`, which wants it so.
     fileprivate var directives: [[String]] {
         let usual = UpstreamState()
         var all: [[String]] = []
-        if balance != usual.balance { all.append(ConfigurationText.words(of: balance)) }
+        if balance != usual.balance { all.append(words(of: balance)) }
         all += servers.map { ["server"] + $0.parameters }
-        if let sticky { all.append(["sticky"] + ConfigurationText.words(of: sticky)) }
+        if let sticky { all.append(["sticky"] + words(of: sticky)) }
         if let keepalive { all.append(["keepalive", "\(keepalive)"] + (keepaliveIsLocal ? ["local"] : [])) }
         if keepaliveRequests != usual.keepaliveRequests { all.append(["keepalive_requests", "\(keepaliveRequests)"]) }
         if keepaliveTimeMs != usual.keepaliveTimeMs { all.append(["keepalive_time", NginxTime.text(ms: keepaliveTimeMs)]) }

@@ -5,8 +5,9 @@
 /// splits, their weights by variant, key, force and assign, each on its own, a side that did not change yields to the one that
 /// did. What both changed, and not to the same, is a conflict: the running value wins, or the file's if `preferringFile`.
 ///
-/// The merged state holds together whatever the sides did, each being a good state: an upstream that a split names stays, an
-/// upstream without servers and a split without weight are those of the winning side as a whole; each is told as a conflict.
+/// The merged state holds together whatever the sides did, each being a good state: an upstream that a split names stays; an
+/// upstream that the rules refuse, such as one without servers, and a split without weight are those of the winning side as
+/// a whole. Each is told as a conflict.
 /// Servers are numbered after those of `running`.
 /// - Parameters:
 ///   - base: what the file said when it was last read.
@@ -56,10 +57,14 @@ extension UpstreamState: MergeableObject {
     }
 }
 
+extension UpstreamState {
+    fileprivate var isGood: Bool { (try? StateRules.check(upstream: self)) != nil }
+}
+
 extension SplitState: MergeableObject {
     fileprivate var meaning: SplitState { self }
 
-    fileprivate var hasWeight: Bool { weights.values.contains { $0 > 0 } }
+    fileprivate var isGood: Bool { weights.values.contains { $0 > 0 } && weights.count <= StateBounds.variantsMax }
 }
 
 /// The three values of one thing.
@@ -161,7 +166,7 @@ private struct StateMerger {
         field(\.key, "key", sides, place, into: &merged)
         field(\.force, "force", sides, place, into: &merged)
         field(\.assign, "assign", sides, place, into: &merged)
-        return merged.hasWeight ? merged : conflict(sides, place) { $0.briefText }
+        return merged.isGood ? merged : conflict(sides, place) { $0.briefText }
     }
 
     private mutating func upstream(_ sides: Sides<UpstreamState>, _ place: JSONPointer) -> UpstreamState {
@@ -175,7 +180,9 @@ private struct StateMerger {
         field(\.keepaliveTimeoutMs, "keepalive_timeout", sides, place, into: &merged)
         field(\.sticky, "sticky", sides, place, into: &merged)
         merged.servers = servers(sides, place.appending("servers"))
-        return merged.servers.isEmpty ? conflict(sides, place) { $0.briefText } : merged
+        // A configuration may hold what the rules refuse, such as an address twice: no reason to take all of it.
+        let mayBeBad = !(preferringFile ? sides.file : sides.running).isGood && !merged.servers.isEmpty
+        return merged.isGood || mayBeBad ? merged : conflict(sides, place) { $0.briefText }
     }
 
     private mutating func servers(_ sides: Sides<UpstreamState>, _ place: JSONPointer) -> [ServerState] {

@@ -30,7 +30,9 @@ public struct ServerAddress: Sendable, Hashable {
         if text.hasPrefix("unix:") {
             let path = String(text.dropFirst(5))
             if !path.hasPrefix("/") { throw bad("a path that does not begin with \"/\"", "unix:/path") }
-            if path.utf8.count > Self.pathBytesMax { throw bad("a path of \(path.utf8.count) bytes", "at most \(Self.pathBytesMax)") }
+            if path.utf8.count > Self.pathBytesMax {
+                throw bad("a path of \(path.utf8.count) bytes", "at most \(Self.pathBytesMax)")
+            }
             (host, port) = (.unix(path: path), 0)
             return
         }
@@ -43,7 +45,9 @@ public struct ServerAddress: Sendable, Hashable {
         if bytes.contains(UInt8(ascii: "@")) { throw bad("a user", hint: "an address has no user and no password") }
         if bytes[0] == UInt8(ascii: "[") {
             guard let close = bytes.firstIndex(of: UInt8(ascii: "]")) else { throw bad("no \"]\"", "[IPv6]:port") }
-            guard let groups = Self.ipv6(bytes[1..<close]) else { throw bad("no IPv6 address between the brackets", "[IPv6]:port") }
+            guard let groups = Self.ipv6(bytes[1..<close]) else {
+                throw bad("no IPv6 address between the brackets", "[IPv6]:port")
+            }
             host = .ipv6(groups)
             port = try Self.port(bytes[(close + 1)...], bad)
             return
@@ -82,7 +86,9 @@ public struct ServerAddress: Sendable, Hashable {
             guard isDigit(byte) else { throw bad("a port that is no number", "a port from 1 to 65535", "") }
             port = port * 10 + Int(byte - UInt8(ascii: "0"))
         }
-        guard bytes.first == UInt8(ascii: ":"), !digits.isEmpty else { throw bad("no port behind the host", "a port from 1 to 65535", "") }
+        guard bytes.first == UInt8(ascii: ":"), !digits.isEmpty else {
+            throw bad("no port behind the host", "a port from 1 to 65535", "")
+        }
         guard (1...65_535).contains(port) else { throw bad("a port out of range", "a port from 1 to 65535", "") }
         return port
     }
@@ -92,7 +98,9 @@ public struct ServerAddress: Sendable, Hashable {
         if bytes.count > 253 { throw bad("a host of \(bytes.count) bytes", "at most 253", "") }
         if bytes.allSatisfy({ isDigit($0) || $0 == UInt8(ascii: ".") }) {
             guard ipv4(bytes) != nil else {
-                let hint = bytes.contains(UInt8(ascii: ".")) ? "" : "a port alone has no host: 127.0.0.1:\(String(decoding: bytes, as: UTF8.self))"
+                let hint =
+                    bytes.contains(UInt8(ascii: "."))
+                    ? "" : "a port alone has no host: 127.0.0.1:\(String(decoding: bytes, as: UTF8.self))"
                 throw bad("no IPv4 address", form, hint)
             }
             return .ipv4(String(decoding: bytes, as: UTF8.self))
@@ -106,7 +114,8 @@ public struct ServerAddress: Sendable, Hashable {
                 throw bad("\"\(String(Unicode.Scalar(byte)))\"", form, "a name has letters, digits, \"-\", \"_\" and \".\"")
             }
         }
-        return .name(String(decoding: bytes.map { $0 >= UInt8(ascii: "A") && $0 <= UInt8(ascii: "Z") ? $0 | 0x20 : $0 }, as: UTF8.self))
+        return .name(
+            String(decoding: bytes.map { $0 >= UInt8(ascii: "A") && $0 <= UInt8(ascii: "Z") ? $0 | 0x20 : $0 }, as: UTF8.self))
     }
 
     private static func isDigit(_ byte: UInt8) -> Bool { byte >= UInt8(ascii: "0") && byte <= UInt8(ascii: "9") }
@@ -125,7 +134,8 @@ public struct ServerAddress: Sendable, Hashable {
         let parts = bytes.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
         if parts.count != 4 { return nil }
         for part in parts {
-            guard (1...3).contains(part.count), part.allSatisfy(isDigit), part.count == 1 || part.first != UInt8(ascii: "0") else { return nil }
+            guard (1...3).contains(part.count), part.allSatisfy(isDigit), part.count == 1 || part.first != UInt8(ascii: "0")
+            else { return nil }
             let number = part.reduce(UInt32(0)) { $0 * 10 + UInt32($1 - UInt8(ascii: "0")) }
             if number > 255 { return nil }
             value = value << 8 | number
@@ -151,7 +161,8 @@ public struct ServerAddress: Sendable, Hashable {
                 rest = []
                 break
             }
-            guard (1...4).contains(group.count), group.allSatisfy({ isHex($0) }), let value = UInt16(String(decoding: group, as: UTF8.self), radix: 16)
+            guard (1...4).contains(group.count), group.allSatisfy({ isHex($0) }),
+                let value = UInt16(String(decoding: group, as: UTF8.self), radix: 16)
             else { return nil }
             groups.append(value)
             rest = rest.dropFirst(group.count)

@@ -1,4 +1,4 @@
-// The words of an upstream's `balance` and `sticky`, and the templates in them and in splits: grammar as the configuration has it.
+// The words of an upstream's `balance` and `sticky`, and the templates in them and in splits, as the configuration has them.
 // Text only: which variables exist the snapshot's builder knows.
 
 /// A way of balancing, as the configuration names it.
@@ -75,7 +75,8 @@ public enum ConfigurationWords {
             Problem(.badBalance, "found \(found) in \"\(shortened(text))\", expected \(expected)", pointer: "")
         }
         if text.utf8.count > StateBounds.textBytesMax {
-            throw Problem(.outOfRange, "found \(text.utf8.count) bytes, expected at most \(StateBounds.textBytesMax)", pointer: "")
+            throw Problem(
+                .outOfRange, "found \(text.utf8.count) bytes, expected at most \(StateBounds.textBytesMax)", pointer: "")
         }
         var words: [String] = []
         var word = String.UnicodeScalarView()
@@ -92,7 +93,9 @@ public enum ConfigurationWords {
             } else if let open = quote {
                 if scalar == open {
                     quote = nil
-                    if let next = scalars.first, next != " " { throw bad("\"\(next)\" behind a closing quote", "a space") }
+                    if let next = scalars.first, next != " " {
+                        throw bad("\"\(shortened(String(next)))\" behind a closing quote", "a space")
+                    }
                 } else {
                     word.append(scalar)
                 }
@@ -138,7 +141,8 @@ extension StateRules {
         let bytes = Array(text.utf8)
         if bytes.isEmpty { throw bad("nothing", "text with variables such as $cookie_sid") }
         if bytes.count > StateBounds.textBytesMax {
-            throw Problem(.outOfRange, "found \(bytes.count) bytes, expected at most \(StateBounds.textBytesMax)", pointer: pointer.text)
+            throw Problem(
+                .outOfRange, "found \(bytes.count) bytes, expected at most \(StateBounds.textBytesMax)", pointer: pointer.text)
         }
         if bytes.contains(where: { $0 < 0x20 || $0 == 0x7F }) { throw bad("a control character", "printable text") }
         var i = 0

@@ -1,5 +1,5 @@
 // What a state must keep to, wherever it comes from: names, bounds, addresses, and what fields mean together.
-// Called before a change is accepted. It decides on the state alone; names that do not resolve and variables that do not exist are found later.
+// Called before a change is accepted. It decides on the state alone: whether names resolve and variables exist is found later.
 
 public enum StateRules {
     /// The whole state. Looks at names in sorted order, so that of several problems the same one is told each time.
@@ -28,7 +28,8 @@ public enum StateRules {
     /// - Throws: `bad-name`.
     public static func check(name: String, at pointer: JSONPointer? = nil) throws(Problem) {
         func bad(_ found: String) -> Problem {
-            let expected = "1 to \(StateBounds.nameBytesMax) letters, digits, \"_\", \".\" or \"-\", first a letter, a digit or \"_\""
+            let expected =
+                "1 to \(StateBounds.nameBytesMax) letters, digits, \"_\", \".\" or \"-\", first a letter, a digit or \"_\""
             return Problem(.badName, "found \(found), expected \(expected)", pointer: pointer?.text)
         }
         if name.isEmpty { throw bad("an empty name") }
@@ -36,10 +37,10 @@ public enum StateRules {
         for scalar in name.unicodeScalars {
             switch scalar {
             case "a"..."z", "A"..."Z", "0"..."9", "_", ".", "-": continue
-            default: throw bad("\"\(scalar.value < 0x20 ? "?" : String(scalar))\" in \"\(name)\"")
+            default: throw bad("\"\(shortened(String(scalar)))\" in \"\(shortened(name))\"")
             }
         }
-        if name.hasPrefix(".") || name.hasPrefix("-") { throw bad("\"\(name)\"") }
+        if name.hasPrefix(".") || name.hasPrefix("-") { throw bad("\"\(name.prefix(1))\" at the beginning of \"\(name)\"") }
     }
 
     // MARK: Upstreams
@@ -75,12 +76,15 @@ public enum StateRules {
                 let address = try checkRelative(server)
                 if server.backup, !method.takesBackup {
                     let detail = "found a backup server with \"\(method.name)\", expected none"
-                    throw Problem(.badBalance, detail, hint: "only round_robin and least_conn have backup servers", pointer: "/backup")
+                    throw Problem(
+                        .badBalance, detail, hint: "only round_robin and least_conn have backup servers", pointer: "/backup")
                 }
                 if let other = seen.updateValue(i, forKey: address) {
-                    let first = shortened(servers[other].server)
-                    let detail = "found \"\(shortened(server.server))\", which is \"\(first)\" of /servers/\(other), expected each server once"
-                    throw Problem(.duplicateServer, detail, hint: "a larger weight gives a server more requests", pointer: "/server")
+                    let found =
+                        "\"\(shortened(server.server))\", which is \"\(shortened(servers[other].server))\" of /servers/\(other)"
+                    let detail = "found \(found), expected each server once"
+                    throw Problem(
+                        .duplicateServer, detail, hint: "a larger weight gives a server more requests", pointer: "/server")
                 }
             } catch { throw error.below(String(i)).below("servers") }
         }
@@ -100,7 +104,8 @@ public enum StateRules {
         try checkRange(server.maxFails, StateBounds.count, "max_fails")
         try checkSpan(server.failTimeoutMs, "fail_timeout")
         if server.failTimeoutMs % 1000 != 0 {
-            throw Problem(.badTime, "found \(NginxTime.text(ms: server.failTimeoutMs)), expected whole seconds", pointer: "/fail_timeout")
+            throw Problem(
+                .badTime, "found \(NginxTime.text(ms: server.failTimeoutMs)), expected whole seconds", pointer: "/fail_timeout")
         }
         return address.normalized
     }
@@ -127,14 +132,17 @@ public enum StateRules {
                     let names = upstreams.keys.sorted()
                     let near = nearestField(to: variant, among: names).map { "did you mean \"\($0)\"?" }
                     let detail = "found \"\(shortened(variant))\", expected the name of an upstream"
-                    throw Problem(.unknownVariant, detail, hint: near ?? "add the upstream first", pointer: JSONPointer([variant]).text)
+                    throw Problem(
+                        .unknownVariant, detail, hint: near ?? "add the upstream first", pointer: JSONPointer([variant]).text)
                 }
                 try checkRange(weight, StateBounds.weight, variant)
             } catch { throw error.below("weights") }
         }
         if !weights.values.contains(where: { $0 > 0 }) {
             let found = weights.isEmpty ? "no variants" : "no weight above 0"
-            throw Problem(.allWeightsZero, "found \(found), expected at least one", hint: "to let requests wait, hold the split", pointer: "/weights")
+            throw Problem(
+                .allWeightsZero, "found \(found), expected at least one", hint: "to let requests wait, hold the split",
+                pointer: "/weights")
         }
     }
 
@@ -156,11 +164,13 @@ public enum StateRules {
         let marks = "!#$%&'*+-.^_`|~".utf8
         let isToken = name.utf8.allSatisfy { byte in
             let lower = byte | 0x20
-            return lower >= UInt8(ascii: "a") && lower <= UInt8(ascii: "z") || byte >= UInt8(ascii: "0") && byte <= UInt8(ascii: "9")
+            return lower >= UInt8(ascii: "a") && lower <= UInt8(ascii: "z")
+                || byte >= UInt8(ascii: "0") && byte <= UInt8(ascii: "9")
                 || marks.contains(byte)
         }
         if name.isEmpty || !isToken || name.utf8.count > StateBounds.nameBytesMax {
-            let expected = "the name of a cookie: 1 to \(StateBounds.nameBytesMax) letters, digits or marks such as \"_\" and \"-\""
+            let expected =
+                "the name of a cookie: 1 to \(StateBounds.nameBytesMax) letters, digits or marks such as \"_\" and \"-\""
             throw Problem(.badName, "found \"\(shortened(name))\", expected \(expected)", pointer: pointer.text)
         }
     }
@@ -168,12 +178,16 @@ public enum StateRules {
     // MARK: Ranges
 
     private static func checkCount(_ count: Int, _ what: String, _ most: Int, _ tokens: [String]) throws(Problem) {
-        if count > most { throw Problem(.outOfRange, "found \(count) \(what), expected at most \(most)", pointer: JSONPointer(tokens).text) }
+        if count > most {
+            throw Problem(.outOfRange, "found \(count) \(what), expected at most \(most)", pointer: JSONPointer(tokens).text)
+        }
     }
 
     private static func checkRange(_ value: Int, _ range: ClosedRange<Int>, _ field: String) throws(Problem) {
         if !range.contains(value) {
-            throw Problem(.outOfRange, "found the number \(value), expected a whole number \(range.worded)", pointer: JSONPointer([field]).text)
+            throw Problem(
+                .outOfRange, "found the number \(value), expected a whole number \(range.worded)",
+                pointer: JSONPointer([field]).text)
         }
     }
 

@@ -13,8 +13,9 @@ public func usersThatMove(from: ProxyState, to: ProxyState) -> [String: Double] 
     var percentages: [String: Double] = [:]
     for (name, new) in to.splits {
         guard let old = from.splits[name] else { continue }
-        let percentage = (movedShare(from: old, to: new) * 10_000).rounded() / 100
-        if percentage > 0 { percentages[name] = percentage }
+        // Not `rounded()`: it would want the C library's mathematics linked.
+        let hundredths = Int(movedShare(from: old, to: new) * 10_000 + 0.5)
+        if hundredths > 0 { percentages[name] = Double(hundredths) / 100 }
     }
     return percentages
 }

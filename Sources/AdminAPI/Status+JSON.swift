@@ -15,9 +15,13 @@ extension Status: JSONCodable {
             case "connections": connections = try value.decodeCount()
             case "requests": requests = try RequestAccount(decoding: value)
             case "upstreams":
-                upstreams = try value.named("upstreams by name, as an object") { (name, json) throws(Problem) in try UpstreamStatus(name, json) }
+                upstreams = try value.named("upstreams by name, as an object") { (name, json) throws(Problem) in
+                    try UpstreamStatus(name, json)
+                }
             case "splits":
-                splits = try value.named("splits by name, as an object") { (name, json) throws(Problem) in try SplitStatus(name, json) }
+                splits = try value.named("splits by name, as an object") { (name, json) throws(Problem) in
+                    try SplitStatus(name, json)
+                }
             case "journal": journal = try value.decodeString()
             default: return false
             }
@@ -89,8 +93,10 @@ extension ServerStatus: JSONCodable {
 
     public var json: JSON {
         .members([
-            "backup": .bool(backup), "errors": .integer(Int64(errors)), "failures": .integer(Int64(failures)), "id": .integer(Int64(id)),
-            "in_flight": .integer(Int64(inFlight)), "requests": .integer(Int64(requests)), "server": .string(server), "state": .string(state),
+            "backup": .bool(backup), "errors": .integer(Int64(errors)), "failures": .integer(Int64(failures)),
+            "id": .integer(Int64(id)),
+            "in_flight": .integer(Int64(inFlight)), "requests": .integer(Int64(requests)), "server": .string(server),
+            "state": .string(state),
             "weight": .integer(Int64(weight)),
         ])
     }
@@ -112,7 +118,9 @@ extension SplitStatus {
     }
 
     public var json: JSON {
-        .members(["held": .bool(isHeld), "holding": .integer(Int64(holding)), "weights": .entries(weights) { .integer(Int64($0)) }])
+        .members([
+            "held": .bool(isHeld), "holding": .integer(Int64(holding)), "weights": .entries(weights) { .integer(Int64($0)) },
+        ])
     }
 }
 
@@ -138,7 +146,8 @@ extension Event: JSONCodable {
 
     public var json: JSON {
         .members([
-            "at": .string(Timestamp.text(ms: atMs)), "id": .count(id), "kind": .string(kind.rawValue), "revision": .count(revision),
+            "at": .string(Timestamp.text(ms: atMs)), "id": .count(id), "kind": .string(kind.rawValue),
+            "revision": .count(revision),
             "subject": .string(subject), "text": .string(text),
         ])
     }

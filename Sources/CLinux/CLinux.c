@@ -21,3 +21,15 @@ int clinux_peer_user(int fd) {
     socklen_t length = sizeof peer;
     return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0 ? -1 : (int)peer.uid;
 }
+
+int clinux_user_name(uint32_t user, char *buffer, size_t count) {
+    struct passwd entry, *found = NULL;
+    char texts[4096];
+    int r = getpwuid_r((uid_t)user, &entry, texts, sizeof texts, &found);
+    if (r != 0) { return -r; }
+    if (found == NULL) { return -ENOENT; }
+    size_t length = strlen(found->pw_name);
+    if (length >= count) { return -ENOBUFS; }
+    memcpy(buffer, found->pw_name, length + 1);
+    return (int)length;
+}

@@ -33,6 +33,32 @@ package struct ControlLimits: Sendable {
     /// What a token of `admin_token_file` has at least.
     static let tokenBytesMin = 16
 
+    /// Bytes of bodies among them.
+    static let adminBytesMax = 64 << 20
+    static let adminSegmentsMax = 16
+    static let adminReasonBytesMax = 1000
+    /// Names of users that are remembered.
+    static let adminUserNamesMax = 1024
+    /// Answers that wait for a revision or for a drain, how long they do, and how long they may.
+    static let adminWaitsMax = 1024
+    static let adminWaitMs: Int64 = 30_000
+    static let adminWaitMsMax: Int64 = 3_600_000
+    /// How often is looked whether a revision is visible; whether anything else has come to its end.
+    static let adminPollMs: Int64 = 2
+    static let adminSlowPollMs: Int64 = 20
+    /// How often is asked whether those who wait are still there.
+    static let adminProbeMs: Int64 = 1000
+    static let eventReadersMax = 256
+    /// After this time without an event a comment shows that the stream lives.
+    static let eventCommentMs: Int64 = 15_000
+    /// Of earlier events to one who comes back: well below what may wait for a slow reader.
+    static let eventBacklogBytesMax = 512 << 10
+    /// How often servers are looked at while somebody reads events, and how many of them at once.
+    static let serverWatchMs: Int64 = 250
+    static let serversWatchedPerRound = 20_000
+    /// Signs of a path that the audit log keeps.
+    static let auditPathMax = 1024
+
     // MARK: Receipts
     /// Revisions whose accounts are kept for receipts.
     static let receiptsKept = 1000

@@ -12,12 +12,15 @@ package enum StartFailure: Error, CustomStringConvertible {
     case configuration(Diagnostic)
     case listening(ListenFailure)
     case process(String)
+    /// By the controller, and the configuration is not to blame.
+    case refused(Problem)
 
     package var description: String {
         switch self {
         case .configuration(let diagnostic): diagnostic.description
         case .listening(let failure): failure.description
         case .process(let reason): reason
+        case .refused(let problem): problem.detail
         }
     }
 }
@@ -33,6 +36,7 @@ package final class Supervisor: @unchecked Sendable {
     private let changing = Mutex(())
     private var workers: [WorkerThread] = []
     private var control: ControlThread?
+    private var audit: AuditLog?
     /// Changes what runs; nil before the start.
     package private(set) var controller: Controller?
     /// A reload that comes after a stop must not open listeners again.
@@ -100,7 +104,15 @@ package final class Supervisor: @unchecked Sendable {
     private func startAlone(_ prepared: Prepared) throws(StartFailure) {
         let built = prepared.built
         let admin = openAdminSocket(built.process)
+        let audit = AuditLog(folder: built.process.stateFolder.map(logs.absolute)) { [unowned self] in say($0, $1) }
+        self.audit = audit
         if let user = built.process.user, system.isRoot {
+            // What was made as root and is written later.
+            var files = admin.map { [String($0.address.dropFirst(5))] } ?? []
+            if let folder = built.process.stateFolder.map({ logs.absolute($0) }) {
+                files += [folder] + ["journal", "lock", "audit.log"].map { folder + "/" + $0 }
+            }
+            for file in files { _ = clinux_give(file, user, built.process.group) }
             let r = clinux_become(user, built.process.group)
             if r < 0 { throw .process("cannot become user \"\(user)\" (\(errnoWords(-r)))") }
         }
@@ -115,7 +127,7 @@ package final class Supervisor: @unchecked Sendable {
         guard let first = controller.first else { throw .process("there is nothing to serve") }
         self.controller = controller
         let publisher = SnapshotPublisher(first)
-        let control = try ControlThread(controller, socket: admin, supervisor: self, system: system, logs: logs)
+        let control = try ControlThread(controller, socket: admin, owner: self, audit: audit, system: system, logs: logs)
         self.control = control
         for i in 0..<built.process.workerProcesses {
             var parameters = parameters(built.process)
@@ -159,6 +171,10 @@ package final class Supervisor: @unchecked Sendable {
 
     /// What is wrong with pools and splits, at the place in the file where they stand.
     private static func failure(_ problem: Problem, _ built: BuiltConfiguration) -> StartFailure {
+        switch problem.kind {
+        case .lostRace, .journalFailed, .stopping: return .refused(problem)
+        default: break
+        }
         let name = (problem.pointer ?? "").split(separator: "/").dropFirst().first.map(String.init) ?? ""
         let place = built.places[name] ?? Position(file: "the running state")
         return .configuration(
@@ -174,10 +190,14 @@ package final class Supervisor: @unchecked Sendable {
     }
 
     /// As above, with what the controller says of it.
-    func reloaded(_ source: ServerOptions.Source?, by author: Author, preferringFile: Bool) throws(StartFailure) -> Accepted {
+    /// - Parameter ifMatch: the revision that must be current.
+    func reloaded(
+        _ source: ServerOptions.Source? = nil, by author: Author, preferringFile: Bool, ifMatch: UInt64? = nil
+    ) throws(StartFailure) -> Accepted {
         try changing.withLock { (_) throws(StartFailure) in
             if isStopping { throw .process("the server is stopping") }
             guard let controller else { throw .process("the server has not started") }
+            do throws(Problem) { try controller.expect(ifMatch) } catch { throw .refused(error) }
             do throws(StartFailure) { return try reloadAlone(source, controller, author, preferringFile) } catch {
                 controller.events.emit(.reloadRefused, revision: controller.running.revision, subject: "", text: error.description)
                 throw error
@@ -236,7 +256,10 @@ package final class Supervisor: @unchecked Sendable {
         adminListeners.close()
     }
 
-    package func reopenLogs() { for problem in logs.reopen() { say(.alert, problem) } }
+    package func reopenLogs() {
+        for problem in logs.reopen() { say(.alert, problem) }
+        audit?.reopen()
+    }
 
     // MARK: Words
 

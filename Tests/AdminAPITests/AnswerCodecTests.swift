@@ -62,7 +62,8 @@ struct AnswerCodecTests {
     @Test func revisions() throws {
         for kind in Revision.Kind.allCases {
             let revision = Revision(
-                number: 42, kind: kind, atMs: -1, who: "me", reason: "é\n\"", summary: "split app: green 5 -> 50", restores: 40, previous: 41)
+                number: 42, kind: kind, atMs: -1, who: "me", reason: "é\n\"", summary: "split app: green 5 -> 50", restores: 40,
+                previous: 41)
             try comesBack(revision)
         }
         let first = Revision(number: 1, kind: .start, atMs: 5, who: "", reason: "", summary: "")
@@ -79,7 +80,9 @@ struct AnswerCodecTests {
         let odd = first.json.merging(.members(["kind": "magic"]))
         #expect(problem { () throws(Problem) in try Revision(json: odd) }?.kind == .outOfRange)
         let late = first.json.merging(.members(["at": "yesterday"]))
-        #expect(problem { () throws(Problem) in try Revision(json: late, at: JSONPointer(["revisions", "0"])) }?.pointer == "/revisions/0/at")
+        #expect(
+            problem { () throws(Problem) in try Revision(json: late, at: JSONPointer(["revisions", "0"])) }?.pointer
+                == "/revisions/0/at")
     }
 
     @Test func differencesAndConflicts() throws {

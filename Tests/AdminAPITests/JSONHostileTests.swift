@@ -5,7 +5,10 @@ import Testing
 @Suite("JSON: hostile input")
 struct JSONHostileTests {
     static let document = fullState().json(as: .journal).merging(
-        .object([.init("reason", "release \"42\" é €\n"), .init("figures", [.number(-1.5e10), .integer(.min), .null, [], .object([])])]))
+        .object([
+            .init("reason", "release \"42\" é €\n"),
+            .init("figures", [.number(-1.5e10), .integer(.min), .null, [], .object([])]),
+        ]))
 
     private func swallow(_ bytes: [UInt8]) {
         guard let json = try? JSON.parse(bytes) else { return }
@@ -44,7 +47,7 @@ struct JSONHostileTests {
                 case 1: bytes[at] = marks[numbers.below(marks.count)]
                 case 2: bytes.insert(marks[numbers.below(marks.count)], at: at)
                 case 3: bytes.removeSubrange(at..<min(at + 1 + numbers.below(8), bytes.count))
-                default: bytes.insert(contentsOf: source[at...].prefix(numbers.below(64)), at: at)
+                default: bytes.insert(contentsOf: source[min(at, source.count)...].prefix(numbers.below(64)), at: at)
                 }
                 if bytes.isEmpty { break }
             }
@@ -56,17 +59,24 @@ struct JSONHostileTests {
         var numbers = SeededNumbers(state: 7)
         let marks = Array("{}[]\",:\\u0019-.eE tfnrals".utf8)
         for _ in 0..<5000 {
-            swallow((0..<numbers.below(40)).map { _ in numbers.below(3) == 0 ? UInt8(truncatingIfNeeded: numbers.next()) : marks[numbers.below(marks.count)] })
+            swallow(
+                (0..<numbers.below(40)).map { _ in
+                    numbers.below(3) == 0 ? UInt8(truncatingIfNeeded: numbers.next()) : marks[numbers.below(marks.count)]
+                })
         }
     }
 
     /// Every string field gets every hostile text: a Problem or a state, never a crash.
     @Test func hostileTexts() {
         let texts = [
-            "", " ", ":", "::", "[", "]", "[]", "[]:", "[:", "unix:", "unix:/", "$", "${", "${}", "$$", "\u{0}", "\"", "'", "\\", "é:1", "a:b:c", ":80", "a:",
-            "1", "99999999999999999999", "a:99999999999999999999", "9223372036854775807y", "1ms1ms", "hash", "hash \"", "hash '$a", "random two", "random three x",
-            "{", "}", "${{", "#", ";", "cookie", "cookie a=", "cookie a =", "\u{1F600}", String(repeating: "a", count: 5000), String(repeating: "[", count: 200),
-            "-1", "::1", "[::1", "[::1]x", "[1:2:3:4:5:6:7:8:9]:1", "[::1.2.3.4.5]:1", "1.2.3.4.5", "http://", "://", "~", "~2", "/",
+            "", " ", ":", "::", "[", "]", "[]", "[]:", "[:", "unix:", "unix:/", "$", "${", "${}", "$$", "\u{0}", "\"", "'", "\\",
+            "é:1", "a:b:c", ":80", "a:",
+            "1", "99999999999999999999", "a:99999999999999999999", "9223372036854775807y", "1ms1ms", "hash", "hash \"",
+            "hash '$a", "random two", "random three x",
+            "{", "}", "${{", "#", ";", "cookie", "cookie a=", "cookie a =", "\u{1F600}", String(repeating: "a", count: 5000),
+            String(repeating: "[", count: 200),
+            "-1", "::1", "[::1", "[::1]x", "[1:2:3:4:5:6:7:8:9]:1", "[::1.2.3.4.5]:1", "1.2.3.4.5", "http://", "://", "~", "~2",
+            "/",
         ]
         for text in texts {
             var state = fullState()
@@ -78,7 +88,8 @@ struct JSONHostileTests {
             _ = try? StateRules.check(state)
             state = fullState()
             state.upstreams[text] = state.upstreams["blue"]
-            state.splits[text] = SplitState(weights: [text: 1], key: [text], force: text, assign: AssignState(cookie: text, maxAgeSeconds: .max))
+            state.splits[text] = SplitState(
+                weights: [text: 1], key: [text], force: text, assign: AssignState(cookie: text, maxAgeSeconds: .max))
             _ = try? StateRules.check(state)
             _ = try? ServerAddress(text)
             _ = try? BalanceMethod(text)
@@ -87,7 +98,7 @@ struct JSONHostileTests {
             _ = NginxTime.ms(text, isInSeconds: false)
             _ = Timestamp.ms(text)
             _ = JSONPointer(text)?.tokens
-            #expect((try? ProxyState(json: JSON.parse(state.json(as: .journal).text()), as: .journal)) != nil || text.count > 0)
+            _ = try? ProxyState(json: JSON.parse(state.json(as: .journal).text()), as: .journal)
         }
     }
 }

@@ -4,10 +4,13 @@ import Testing
 @Suite("JSON: writer and pointers")
 struct JSONWriterTests {
     static let written: [(JSON, String)] = [
-        (.null, "null"), (true, "true"), (false, "false"), (0, "0"), (.integer(.min), "-9223372036854775808"), (.number(0.5), "0.5"),
+        (.null, "null"), (true, "true"), (false, "false"), (0, "0"), (.integer(.min), "-9223372036854775808"),
+        (.number(0.5), "0.5"),
         (.number(1e300), "1e+300"), (.number(.nan), "null"), (.number(.infinity), "null"), ("", "\"\""), ("é€😀", "\"é€😀\""),
-        ("\"\\/\u{8}\u{c}\n\r\t\u{1}\u{1f}\u{7f}", "\"\\\"\\\\/\\b\\f\\n\\r\\t\\u0001\\u001f\u{7f}\""), ([], "[]"), (.object([]), "{}"),
-        ([1, [], "a"], "[1,[],\"a\"]"), (.object([.init("b", 1), .init("a", [.null])]), "{\"b\":1,\"a\":[null]}"), (.object([.init("\n", 1)]), "{\"\\n\":1}"),
+        ("\"\\/\u{8}\u{c}\n\r\t\u{1}\u{1f}\u{7f}", "\"\\\"\\\\/\\b\\f\\n\\r\\t\\u0001\\u001f\u{7f}\""), ([], "[]"),
+        (.object([]), "{}"),
+        ([1, [], "a"], "[1,[],\"a\"]"), (.object([.init("b", 1), .init("a", [.null])]), "{\"b\":1,\"a\":[null]}"),
+        (.object([.init("\n", 1)]), "{\"\\n\":1}"),
     ]
 
     @Test(arguments: written) func writesOneLine(value: JSON, text: String) {
@@ -66,7 +69,9 @@ struct JSONWriterTests {
     // MARK: Values
 
     @Test func aWholeNumberHoweverWritten() throws {
-        for (text, value) in [("5", 5), ("5.0", 5), ("5e0", 5), ("50e-1", 5), ("5.5", nil), ("1e300", nil), ("-1e300", nil), ("\"5\"", nil)] as [(String, Int64?)] {
+        for (text, value) in [
+            ("5", 5), ("5.0", 5), ("5e0", 5), ("50e-1", 5), ("5.5", nil), ("1e300", nil), ("-1e300", nil), ("\"5\"", nil),
+        ] as [(String, Int64?)] {
             #expect(try parsed(text).integer == value)
         }
     }
@@ -80,13 +85,15 @@ struct JSONWriterTests {
 
     /// RFC 6901 section 5.
     static let pointed: [(String, String?)] = [
-        ("", nil), ("/foo", "[\"bar\",\"baz\"]"), ("/foo/0", "\"bar\""), ("/", "0"), ("/a~1b", "1"), ("/c%d", "2"), ("/e^f", "3"), ("/g|h", "4"),
+        ("", nil), ("/foo", "[\"bar\",\"baz\"]"), ("/foo/0", "\"bar\""), ("/", "0"), ("/a~1b", "1"), ("/c%d", "2"), ("/e^f", "3"),
+        ("/g|h", "4"),
         ("/i\\j", "5"), ("/k\"l", "6"), ("/ ", "7"), ("/m~0n", "8"),
     ]
 
     @Test(arguments: pointed) func findsWhatAPointerNames(text: String, value: String?) throws {
         let document = try parsed(
-            "{\"foo\":[\"bar\",\"baz\"],\"\":0,\"a/b\":1,\"c%d\":2,\"e^f\":3,\"g|h\":4,\"i\\\\j\":5,\"k\\\"l\":6,\" \":7,\"m~n\":8}")
+            "{\"foo\":[\"bar\",\"baz\"],\"\":0,\"a/b\":1,\"c%d\":2,\"e^f\":3,\"g|h\":4,\"i\\\\j\":5,\"k\\\"l\":6,\" \":7,\"m~n\":8}"
+        )
         let pointer = try #require(JSONPointer(text))
         #expect(document[pointer]?.text(pretty: false) == value ?? document.text(pretty: false))
         #expect(JSONPointer(pointer.tokens) == pointer)

@@ -2,29 +2,19 @@
 
 @testable import AdminAPI
 
-/// A generator that gives the same numbers on every run.
-struct StateDice: RandomNumberGenerator {
-    private var bits: UInt64
-    init(seed: UInt64) { bits = seed }
-
-    mutating func next() -> UInt64 {
-        bits = bits &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-        let x = bits
-        return (x ^ (x >> 29)) &* 0xBF58_476D_1CE4_E5B9 ^ (x >> 32)
-    }
-
+extension SeededNumbers {
     /// Once in `n` times.
-    mutating func once(in n: Int) -> Bool { Int.random(in: 0..<n, using: &self) == 0 }
-    mutating func one<Value>(of values: [Value]) -> Value { values[Int.random(in: 0..<values.count, using: &self)] }
+    mutating func once(in n: Int) -> Bool { below(n) == 0 }
+    mutating func one<Value>(of values: [Value]) -> Value { values[below(values.count)] }
 }
 
-extension StateDice {
+extension SeededNumbers {
     /// Few names, so that two states often speak of the same things; some are upstreams in one and splits in another.
     private static let names = ["a", "b", "c", "d", "e"]
     private static let addresses = ["10.0.0.1:80", "10.0.0.2:80", "h:8080", "[::1]:9000", "unix:/run/a", "10.0.0.3:81"]
 
     /// A state that is good in itself.
-    mutating func state() -> ProxyState {
+    mutating func proxyState() -> ProxyState {
         var state = ProxyState()
         for name in Self.names where !once(in: 4) { state.upstreams[name] = upstream() }
         for name in Self.names + ["x", "y"] where state.upstreams[name] == nil && once(in: 2) && !state.upstreams.isEmpty {
@@ -89,6 +79,15 @@ extension StateDice {
             upstream.servers[i] = server(address)
             upstream.servers[i].id = id
         }
+        return good(upstream)
+    }
+
+    /// By the rules.
+    private func good(_ bad: UpstreamState) -> UpstreamState {
+        var upstream = bad
+        if (try? StateRules.check(upstream: upstream)) == nil {
+            for i in upstream.servers.indices { upstream.servers[i].backup = false }
+        }
         return upstream
     }
 
@@ -103,7 +102,7 @@ extension StateDice {
         if once(in: 3) { upstream.keepaliveRequests = 10 }
         if once(in: 3) { upstream.keepaliveTimeMs = 1500 }
         if once(in: 3) { upstream.keepaliveTimeoutMs = 90_000 }
-        return upstream
+        return good(upstream)
     }
 
     private mutating func server(_ address: String) -> ServerState {
@@ -145,5 +144,6 @@ func faults(of state: ProxyState) -> [String] {
         if !split.weights.values.contains(where: { $0 > 0 }) { faults.append("\(name): no weight") }
         for variant in split.weights.keys where state.upstreams[variant] == nil { faults.append("\(name): no \(variant)") }
     }
+    do throws(Problem) { try StateRules.check(state) } catch { faults.append("\(error.detail) at \(error.pointer ?? "")") }
     return faults.sorted()
 }

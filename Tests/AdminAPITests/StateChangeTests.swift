@@ -123,14 +123,14 @@ import Testing
             change: .drainUpstream("x"), kind: .notFound, detail: "there is no upstream \"x\"",
             hint: "the upstreams are \"blue\" and \"green\""),
         Refused(
-            change: .putSplit("api/v1", SplitState(weights: ["green": 1, "r/d": 1])), kind: .unknownVariant,
-            detail: "the variant \"r/d\" of the split \"api/v1\" is no upstream",
-            hint: "the upstreams are \"blue\" and \"green\"",
+            change: .putSplit("api", SplitState(weights: ["green": 1, "r/d": 1])), kind: .unknownVariant,
+            detail: "found \"r/d\", expected the name of an upstream",
+            hint: "add the upstream first",
             pointer: "/weights/r~1d"),
         Refused(
             change: .putSplit("api", SplitState(weights: [:])), kind: .allWeightsZero,
-            detail: "no variant of the split \"api\" would have weight, so no request could go anywhere",
-            hint: "give one variant a weight above 0", pointer: "/weights"),
+            detail: "found no variants, expected at least one",
+            hint: "to let requests wait, hold the split", pointer: "/weights"),
         Refused(
             change: .deleteSplit("apa"), kind: .notFound, detail: "there is no split \"apa\"",
             hint: "the only split is \"app\""),
@@ -146,8 +146,8 @@ import Testing
             hint: "the variants are \"green\" and \"blue\"", pointer: "/weights/gren"),
         Refused(
             change: .setWeights(split: "app", ["blue": 0, "green": 0]), kind: .allWeightsZero,
-            detail: "no variant of the split \"app\" would have weight, so no request could go anywhere",
-            hint: "give one variant a weight above 0", pointer: "/weights"),
+            detail: "found no weight above 0, expected at least one",
+            hint: "to let requests wait, hold the split", pointer: "/weights"),
         Refused(
             change: .replaceAll(upstreams: ["green": upstream("a")], splits: nil), kind: .nameInUse,
             detail: "the upstream \"blue\" is a variant of the split \"app\"", hint: "take it out of the split \"app\" first",
@@ -155,23 +155,90 @@ import Testing
         Refused(
             change: .replaceAll(
                 upstreams: ["green": upstream("a")], splits: ["x": SplitState(weights: ["green": 1, "blue": 2])]),
-            kind: .unknownVariant, detail: "the variant \"blue\" of the split \"x\" is no upstream",
-            hint: "the only upstream is \"green\"", pointer: "/splits/x/weights/blue"),
+            kind: .unknownVariant, detail: "found \"blue\", expected the name of an upstream",
+            hint: "add the upstream first", pointer: "/splits/x/weights/blue"),
         Refused(
             change: .replaceAll(upstreams: ["green": upstream("a")], splits: ["green": SplitState(weights: ["green": 1])]),
             kind: .nameInUse,
-            detail: "\"green\" is the name of a split", hint: "upstreams and splits share their names: choose another",
-            pointer: "/upstreams/green"),
+            detail: "found \"green\" as a split and as an upstream, expected each name once",
+            hint: "both are named in proxy_pass; rename one",
+            pointer: "/splits/green"),
+        Refused(
+            change: .replaceAll(upstreams: ["app": upstream("a"), "blue": upstream("b"), "green": upstream("c")], splits: nil),
+            kind: .nameInUse, detail: "\"app\" is the name of a split",
+            hint: "upstreams and splits share their names: choose another",
+            pointer: "/upstreams/app"),
+        // What the rules say of a server, told by its place in the body.
+        Refused(
+            change: .addServer(upstream: "blue", server("a") { $0.weight = -1 }), kind: .outOfRange,
+            detail: "found the number -1, expected a whole number from 0 to 1000000", hint: "", pointer: "/weight"),
+        Refused(
+            change: .addServer(upstream: "hashed", server("b") { $0.backup = true }), kind: .badBalance,
+            detail: "found a backup server with \"hash\", expected none",
+            hint: "only round_robin and least_conn have backup servers",
+            pointer: "/backup"),
+        Refused(
+            change: .patchServer(
+                upstream: "green", .id(0),
+                {
+                    var patch = ServerPatch()
+                    patch.backup = true
+                    return patch
+                }()), kind: .noServers, detail: "found backup servers only, expected at least one that is no backup", hint: ""),
+        Refused(
+            change: .putUpstream("red", UpstreamState()), kind: .noServers,
+            detail: "found no servers, expected at least one that is no backup", hint: "", pointer: "/servers"),
+        Refused(
+            change: .putUpstream(".red", upstream("a")), kind: .badName,
+            detail: "found \".\" at the beginning of \".red\", expected 1 to 64 letters, digits, \"_\", \".\" or \"-\", first a letter, a digit or \"_\"",
+            hint: ""),
     ]
+
+    /// The sample and an upstream that takes no backup.
+    static let refusing: ProxyState = {
+        var state = sampleState
+        state.upstreams["hashed"] = upstream("a") { $0.balance = "hash $uri" }
+        return state
+    }()
 
     @Test(arguments: refused)
     func isRefused(_ row: Refused) {
         do throws(Problem) {
-            _ = try row.change.applied(to: sampleState)
+            _ = try row.change.applied(to: row.detail.contains("hash") ? Self.refusing : sampleState)
             Issue.record("accepted")
         } catch {
             #expect(error == Problem(row.kind, row.detail, hint: row.hint, pointer: row.pointer))
         }
+    }
+
+    @Test func whatAConfigurationHoldsAgainstTheRulesCanBeMended() throws {
+        // nginx takes an address twice.
+        let twice = ProxyState(upstreams: ["u": upstream("a", "a", "b")])
+        let drained = try StateChange.drainUpstream("u").applied(to: twice)
+        #expect(drained[upstream: "u"].servers.map(\.drain) == [true, true, true])
+        let patched = try StateChange.patchServer(upstream: "u", .id(1), Self.patch).applied(to: twice)
+        #expect(patched[upstream: "u"].servers.map(\.weight) == [1, 5, 1])
+        let mended = try StateChange.removeServer(upstream: "u", .id(1)).applied(to: patched)
+        #expect(mended[upstream: "u"].servers.map(\.id) == [0, 2])
+        // One that is no backup there must be all the same.
+        var backups = twice
+        for i in 1...2 { backups[upstream: "u"].servers[i].backup = true }
+        var patch = ServerPatch()
+        patch.backup = true
+        let refused = problem { () throws(Problem) in
+            try StateChange.patchServer(upstream: "u", .id(0), patch).applied(to: backups)
+        }
+        #expect(refused?.kind == .noServers)
+        #expect(refused?.pointer == nil)
+    }
+
+    @Test func thereIsRoomForSoMany() throws {
+        var state = ProxyState()
+        for i in 0..<StateBounds.upstreamsMax { state.upstreams["u\(i)"] = upstream("a") }
+        #expect(try StateChange.putUpstream("u7", upstream("b")).applied(to: state).upstreams.count == StateBounds.upstreamsMax)
+        #expect(
+            problem { () throws(Problem) in try StateChange.putUpstream("one", upstream("a")).applied(to: state) }
+                == Problem(.outOfRange, "there would be 1025 upstreams, more than the limit of 1024"))
     }
 
     @Test func atMostTenNamesAreListedTheLikestFirst() {
@@ -202,7 +269,8 @@ import Testing
     @Test(arguments: [
         ("a", "a:80"), ("A.Example:80", "a.example:80"), ("a:080", "a:80"), ("127.0.0.1:3001", "127.0.0.1:3001"),
         ("[::1]", "[::1]:80"),
-        ("[FE80::1]:8080", "[fe80::1]:8080"), ("unix:/Run/App.sock", "unix:/Run/App.sock"), ("UNIX:/a", "unix:/a"), ("", ""),
+        ("[FE80::1]:8080", "[fe80::1]:8080"), ("unix:/Run/App.sock", "unix:/Run/App.sock"), ("UNIX:/a", "UNIX:/a"),
+        ("[0:0::1]:80", "[::1]:80"), ("ä", "ä"), ("", ""),
         ("a:b", "a:b"),
         ("a:", "a:"), ("a:70000", "a:70000"), ("::1", "::1"), ("[::1", "[::1"), ("[::1]x", "[::1]x"), (":80", ":80"),
     ])

@@ -17,9 +17,13 @@ struct StateRulesTests {
     // MARK: Names
 
     static let goodNames = ["a", "_", "0", "blue", "Blue-2.x_y", "a.b", String(repeating: "a", count: 64)]
-    static let badNames = ["", "-a", ".a", "a b", "a/b", "é", "a\n", "a\u{0}", String(repeating: "a", count: 65), "a:80", "$a", "a;"]
+    static let badNames = [
+        "", "-a", ".a", "a b", "a/b", "é", "a\n", "a\u{0}", String(repeating: "a", count: 65), "a:80", "$a", "a;",
+    ]
 
-    @Test(arguments: goodNames) func takesAName(name: String) { #expect(problem { () throws(Problem) in try StateRules.check(name: name) } == nil) }
+    @Test(arguments: goodNames) func takesAName(name: String) {
+        #expect(problem { () throws(Problem) in try StateRules.check(name: name) } == nil)
+    }
 
     @Test(arguments: badNames) func refusesAName(name: String) {
         let found = problem { () throws(Problem) in try StateRules.check(name: name) }
@@ -40,12 +44,17 @@ struct StateRulesTests {
 
     /// An address and its normal form.
     static let goodAddresses: [(String, String)] = [
-        ("a", "a:80"), ("a:80", "a:80"), ("A.Example:8080", "a.example:8080"), ("127.0.0.1", "127.0.0.1:80"), ("127.0.0.1:3001", "127.0.0.1:3001"),
-        ("localhost:65535", "localhost:65535"), ("localhost:1", "localhost:1"), ("localhost:080", "localhost:80"), ("my_app-1:80", "my_app-1:80"),
-        ("a.b.:80", "a.b.:80"), ("1a:80", "1a:80"), ("[::1]:8080", "[::1]:8080"), ("[::1]", "[::1]:80"), ("[0:0:0:0:0:0:0:1]:80", "[::1]:80"), ("[::]:80", "[::]:80"),
-        ("[2001:DB8::1]:80", "[2001:db8::1]:80"), ("[2001:db8:0:0:1:0:0:1]", "[2001:db8::1:0:0:1]:80"), ("[1:2:3:4:5:6:7:8]", "[1:2:3:4:5:6:7:8]:80"),
+        ("a", "a:80"), ("a:80", "a:80"), ("A.Example:8080", "a.example:8080"), ("127.0.0.1", "127.0.0.1:80"),
+        ("127.0.0.1:3001", "127.0.0.1:3001"),
+        ("localhost:65535", "localhost:65535"), ("localhost:1", "localhost:1"), ("localhost:080", "localhost:80"),
+        ("my_app-1:80", "my_app-1:80"),
+        ("a.b.:80", "a.b.:80"), ("1a:80", "1a:80"), ("[::1]:8080", "[::1]:8080"), ("[::1]", "[::1]:80"),
+        ("[0:0:0:0:0:0:0:1]:80", "[::1]:80"), ("[::]:80", "[::]:80"),
+        ("[2001:DB8::1]:80", "[2001:db8::1]:80"), ("[2001:db8:0:0:1:0:0:1]", "[2001:db8::1:0:0:1]:80"),
+        ("[1:2:3:4:5:6:7:8]", "[1:2:3:4:5:6:7:8]:80"),
         ("[1:2:3:4:5:6:7::]", "[1:2:3:4:5:6:7:0]:80"), ("[::2:3:4:5:6:7:8]", "[0:2:3:4:5:6:7:8]:80"), ("[1::]", "[1::]:80"),
-        ("[::ffff:127.0.0.1]:80", "[::ffff:7f00:1]:80"), ("[1:2:3:4:5:6:1.2.3.4]", "[1:2:3:4:5:6:102:304]:80"), ("unix:/run/a.sock", "unix:/run/a.sock"),
+        ("[::ffff:127.0.0.1]:80", "[::ffff:7f00:1]:80"), ("[1:2:3:4:5:6:1.2.3.4]", "[1:2:3:4:5:6:102:304]:80"),
+        ("unix:/run/a.sock", "unix:/run/a.sock"),
     ]
 
     @Test(arguments: goodAddresses) func takesAnAddress(text: String, normal: String) throws {
@@ -55,16 +64,25 @@ struct StateRulesTests {
 
     /// An address, and what the detail or the hint must hold.
     static let badAddresses: [(String, String)] = [
-        ("", "nothing"), ("a:", "no port"), ("a:0", "out of range"), ("a:65536", "out of range"), ("a:99999999999999999999", "out of range"),
+        ("", "nothing"), ("a:", "no port"), ("a:0", "out of range"), ("a:65536", "out of range"),
+        ("a:99999999999999999999", "out of range"),
         ("a:http", "no number"), ("a:-1", "no number"), ("a:80x", "no number"), ("a:80-90", "no number"), (":80", "no host"),
-        ("http://a", "without \"http://\""), ("https://a:443/", "without \"https://\""), ("a/path", "a path"), ("a:80/path", "a path"), ("a?x", "a path"),
-        ("a b", "space"), (" a", "space"), ("a\n", "control"), ("a\u{7f}", "control"), ("a\u{0}", "control"), ("::1", "write [::1]:port"),
-        ("2001:db8::1", "without brackets"), ("a:b:80", "more than one"), ("[::1", "no \"]\""), ("[::1]80", "no port"), ("[::1]:", "no port"),
-        ("[]:80", "no IPv6"), ("[a]:80", "no IPv6"), ("[::1%eth0]:80", "no IPv6"), ("[1::2::3]", "no IPv6"), ("[1:2:3:4:5:6:7:8:9]", "no IPv6"),
-        ("[1:2:3]", "no IPv6"), ("[:1]", "no IPv6"), ("[1:]", "no IPv6"), ("[12345::]", "no IPv6"), ("[1:2:3:4::5:6:7:8]", "no IPv6"), ("[:::]", "no IPv6"),
-        ("[::1.2.3]", "no IPv6"), ("[1.2.3.4::]", "no IPv6"), ("8080", "127.0.0.1:8080"), ("1.2.3", "no IPv4"), ("1.2.3.256", "no IPv4"),
-        ("1.2.3.4.5", "no IPv4"), ("01.2.3.4", "no IPv4"), ("1..2.3", "no IPv4"), ("a..b", "empty part"), (".a", "empty part"), ("ä.example", "xn--"),
-        ("a@b", "a user"), ("a;b", "\";\""), ("$backend", "\"$\""), ("a{b", "\"{\""), ("unix:", "unix:/path"), ("unix:run/a", "unix:/path"),
+        ("http://a", "without \"http://\""), ("https://a:443/", "without \"https://\""), ("a/path", "a path"),
+        ("a:80/path", "a path"), ("a?x", "a path"),
+        ("a b", "space"), (" a", "space"), ("a\n", "control"), ("a\u{7f}", "control"), ("a\u{0}", "control"),
+        ("::1", "write [::1]:port"),
+        ("2001:db8::1", "without brackets"), ("a:b:80", "more than one"), ("[::1", "no \"]\""), ("[::1]80", "no port"),
+        ("[::1]:", "no port"),
+        ("[]:80", "no IPv6"), ("[a]:80", "no IPv6"), ("[::1%eth0]:80", "no IPv6"), ("[1::2::3]", "no IPv6"),
+        ("[1:2:3:4:5:6:7:8:9]", "no IPv6"),
+        ("[1:2:3]", "no IPv6"), ("[:1]", "no IPv6"), ("[1:]", "no IPv6"), ("[12345::]", "no IPv6"),
+        ("[1:2:3:4::5:6:7:8]", "no IPv6"), ("[:::]", "no IPv6"),
+        ("[::1.2.3]", "no IPv6"), ("[1.2.3.4::]", "no IPv6"), ("8080", "127.0.0.1:8080"), ("1.2.3", "no IPv4"),
+        ("1.2.3.256", "no IPv4"),
+        ("1.2.3.4.5", "no IPv4"), ("01.2.3.4", "no IPv4"), ("1..2.3", "no IPv4"), ("a..b", "empty part"), (".a", "empty part"),
+        ("ä.example", "xn--"),
+        ("a@b", "a user"), ("a;b", "\";\""), ("$backend", "\"$\""), ("a{b", "\"{\""), ("unix:", "unix:/path"),
+        ("unix:run/a", "unix:/path"),
         ("unix:/" + String(repeating: "a", count: 107), "at most 107"), (String(repeating: "a", count: 64), "at most 63"),
         (String(repeating: "a.", count: 130) + "a", "at most 253"), ("*:80", "\"*\""),
     ]
@@ -72,7 +90,8 @@ struct StateRulesTests {
     @Test(arguments: badAddresses) func refusesAnAddress(text: String, words: String) {
         let found = refusal { $0.upstreams["blue"]?.servers[1].server = text }
         #expect(found?.kind == .badAddress && found?.pointer == "/upstreams/blue/servers/1/server")
-        #expect(found.map { ($0.detail + $0.hint).contains(words) } == true, "\(found?.detail ?? "accepted"); \(found?.hint ?? "")")
+        #expect(
+            found.map { ($0.detail + $0.hint).contains(words) } == true, "\(found?.detail ?? "accepted"); \(found?.hint ?? "")")
     }
 
     @Test(arguments: [("a", "a:80"), ("A", "a"), ("[::1]", "[0::1]:80"), ("127.0.0.1:80", "127.0.0.1"), ("unix:/a", "unix:/a")])
@@ -84,13 +103,16 @@ struct StateRulesTests {
     // MARK: Upstreams
 
     static let goodBalances: [(String, BalanceMethod, String)] = [
-        ("round_robin", .roundRobin, "round_robin"), ("least_conn", .leastConn, "least_conn"), ("ip_hash", .ipHash, "ip_hash"), ("random", .random, "random"),
+        ("round_robin", .roundRobin, "round_robin"), ("least_conn", .leastConn, "least_conn"), ("ip_hash", .ipHash, "ip_hash"),
+        ("random", .random, "random"),
         ("random two", .randomTwo, "random two least_conn"), ("random two least_conn", .randomTwo, "random two least_conn"),
-        (" random  two ", .randomTwo, "random two least_conn"), ("hash $uri", .hash(key: "$uri", isConsistent: false), "hash $uri"),
+        (" random  two ", .randomTwo, "random two least_conn"),
+        ("hash $uri", .hash(key: "$uri", isConsistent: false), "hash $uri"),
         ("hash $uri consistent", .hash(key: "$uri", isConsistent: true), "hash $uri consistent"),
         ("hash consistent", .hash(key: "consistent", isConsistent: false), "hash consistent"),
         ("hash \"$a $b\" consistent", .hash(key: "$a $b", isConsistent: true), "hash \"$a $b\" consistent"),
-        ("hash '$a\\'s'", .hash(key: "$a's", isConsistent: false), "hash \"$a's\""), ("hash ${a}_$1", .hash(key: "${a}_$1", isConsistent: false), "hash \"${a}_$1\""),
+        ("hash '$a\\'s'", .hash(key: "$a's", isConsistent: false), "hash \"$a's\""),
+        ("hash ${a}_$1", .hash(key: "${a}_$1", isConsistent: false), "hash \"${a}_$1\""),
     ]
 
     @Test(arguments: goodBalances) func takesABalance(text: String, method: BalanceMethod, written: String) throws {
@@ -100,10 +122,14 @@ struct StateRulesTests {
     }
 
     static let badBalances: [(String, Problem.Kind)] = [
-        ("", .badBalance), ("least_con", .badBalance), ("least_conn x", .badBalance), ("random three", .badBalance), ("random two x", .badBalance),
-        ("random two least_conn x", .badBalance), ("hash", .badBalance), ("hash $a b", .badBalance), ("hash $a $b consistent", .badBalance),
-        ("hash $a; server evil", .badBalance), ("hash $a }", .badBalance), ("hash \"$a", .badBalance), ("hash '$a'x", .badBalance), ("hash $a\n", .badBalance),
-        ("least_conn # x", .badBalance), ("hash $", .badTemplate), ("hash ${a", .badTemplate), ("hash \"\"", .badTemplate), ("least_time header", .badBalance),
+        ("", .badBalance), ("least_con", .badBalance), ("least_conn x", .badBalance), ("random three", .badBalance),
+        ("random two x", .badBalance),
+        ("random two least_conn x", .badBalance), ("hash", .badBalance), ("hash $a b", .badBalance),
+        ("hash $a $b consistent", .badBalance),
+        ("hash $a; server evil", .badBalance), ("hash $a }", .badBalance), ("hash \"$a", .badBalance),
+        ("hash '$a'x", .badBalance), ("hash $a\n", .badBalance),
+        ("least_conn # x", .badBalance), ("hash $", .badTemplate), ("hash ${a", .badTemplate), ("hash \"\"", .badTemplate),
+        ("least_time header", .badBalance),
         ("hash " + String(repeating: "a", count: 2000), .outOfRange),
     ]
 
@@ -159,17 +185,26 @@ struct StateRulesTests {
         #expect(split?.kind == .badTime && split?.pointer == "/upstreams/blue/servers/0/fail_timeout")
     }
 
-    @Test(arguments: ["cookie a", "cookie srv_id expires=1h domain=.example.com path=/ httponly secure samesite=lax", "cookie a expires=max"])
+    @Test(arguments: [
+        "cookie a", "cookie srv_id expires=1h domain=.example.com path=/ httponly secure samesite=lax", "cookie a expires=max",
+    ])
     func takesASticky(text: String) { #expect(refusal { $0.upstreams["green"]?.sticky = text } == nil) }
 
-    @Test(arguments: ["", "cookie", "route $a", "cookie a;b", "cookie a=b", "cookie a expire=1h", "cookie a expires=", "cookie a x; y", "cookie a\n"])
-    func refusesASticky(text: String) { #expect(refusal { $0.upstreams["green"]?.sticky = text }?.pointer == "/upstreams/green/sticky") }
+    @Test(arguments: [
+        "", "cookie", "route $a", "cookie a;b", "cookie a=b", "cookie a expire=1h", "cookie a expires=", "cookie a x; y",
+        "cookie a\n",
+    ])
+    func refusesASticky(text: String) {
+        #expect(refusal { $0.upstreams["green"]?.sticky = text }?.pointer == "/upstreams/green/sticky")
+    }
 
     // MARK: Splits
 
     @Test func variantsAreUpstreams() {
         let found = refusal { $0.splits["app"]?.weights = ["blue": 1, "gren": 2] }
-        #expect(found?.kind == .unknownVariant && found?.pointer == "/splits/app/weights/gren" && found?.hint == "did you mean \"green\"?")
+        #expect(
+            found?.kind == .unknownVariant && found?.pointer == "/splits/app/weights/gren"
+                && found?.hint == "did you mean \"green\"?")
         #expect(refusal { $0.upstreams["green"] = nil }?.pointer == "/splits/app/weights/green")
         #expect(refusal { $0.splits["app"]?.weights = ["a/b": 1] }?.pointer == "/splits/app/weights/a~1b")
     }
@@ -209,7 +244,9 @@ struct StateRulesTests {
     @Test func everyProblemHelps() {
         for (text, _) in Self.badAddresses {
             let found = refusal { $0.upstreams["blue"]?.servers[1].server = text }
-            #expect(found?.detail.hasPrefix("found ") == true && found?.detail.contains("expected ") == true && (found?.detail.utf8.count ?? 999) < 300)
+            #expect(
+                found?.detail.hasPrefix("found ") == true && found?.detail.contains("expected ") == true
+                    && (found?.detail.utf8.count ?? 999) < 300)
         }
     }
 }

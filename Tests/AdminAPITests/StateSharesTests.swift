@@ -33,7 +33,7 @@ import Testing
     }
 
     @Test func itIsWhatHappensToUsersThatAreDrawn() {
-        var dice = StateDice(seed: 4)
+        var dice = SeededNumbers(state: 4)
         for (before, after) in [([10, 20, 30], [20, 20, 10]), ([1, 5, 2], [7, 3, 2]), ([90, 10, 0], [50, 25, 25])] {
             let drawn = 40_000
             var moved = 0

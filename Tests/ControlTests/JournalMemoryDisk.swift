@@ -10,6 +10,8 @@ final class MemoryDisk: JournalDisk {
         var bytes: [UInt8] = []
         /// What is on stable storage.
         var durable: [UInt8] = []
+        /// Since the last sync nothing but appends: a long file is then not copied for each.
+        var isAppended = false
     }
 
     /// What a power loss leaves of the bytes of a file that was not synced.
@@ -100,7 +102,10 @@ final class MemoryDisk: JournalDisk {
         if way == .fresh, found != nil { return -EEXIST }
         let inode = found ?? Inode()
         if found == nil { set(name, inode) }
-        if way == .empty { inode.bytes = [] }
+        if way == .empty {
+            inode.bytes = []
+            inode.isAppended = false
+        }
         nextHandle += 1
         handles[nextHandle] = inode
         return nextHandle
@@ -127,7 +132,12 @@ final class MemoryDisk: JournalDisk {
             if part.isEmpty { return Int(failure) }
         }
         precondition(offset <= inode.bytes.count, "a hole")
-        inode.bytes = inode.bytes.prefix(offset) + part + inode.bytes.dropFirst(offset + part.count)
+        if offset == inode.bytes.count {
+            inode.bytes += part
+        } else {
+            inode.bytes = inode.bytes.prefix(offset) + part + inode.bytes.dropFirst(offset + part.count)
+            inode.isAppended = false
+        }
         return part.count
     }
 
@@ -135,6 +145,7 @@ final class MemoryDisk: JournalDisk {
         guard let inode = handles[file] else { return -EBADF }
         if let failure = step("truncate") { return failure }
         inode.bytes = Array(inode.bytes.prefix(size))
+        inode.isAppended = false
         return 0
     }
 
@@ -142,7 +153,8 @@ final class MemoryDisk: JournalDisk {
         guard let inode = handles[file] else { return -EBADF }
         if let failure = step("sync") { return failure }
         if isDead { return -EIO }
-        inode.durable = inode.bytes
+        if inode.isAppended { inode.durable += inode.bytes[inode.durable.count...] } else { inode.durable = inode.bytes }
+        inode.isAppended = true
         return 0
     }
 

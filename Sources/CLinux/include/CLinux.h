@@ -163,6 +163,13 @@ static inline void clinux_ignore_sigpipe(void) { signal(SIGPIPE, SIG_IGN); }
 // fork is hidden from Swift; called before any thread is started.
 static inline int clinux_fork(void) { return (int)fork(); }
 // Gives up root for good: group, supplementary groups, user. `group` may be NULL: the user's own.
+// Makes a file the user's, who may have to write it later without being root.
+static inline int clinux_give(const char *path, const char *user, const char *group) {
+    struct passwd *p = getpwnam(user);
+    if (p == NULL) { return -ENOENT; }
+    struct group *g = group != NULL ? getgrnam(group) : NULL;
+    CLINUX_RESULT(int, lchown(path, p->pw_uid, g != NULL ? g->gr_gid : p->pw_gid));
+}
 static inline int clinux_become(const char *user, const char *group) {
     struct passwd *p = getpwnam(user);
     if (p == NULL) { return -ENOENT; }
@@ -200,6 +207,9 @@ static inline int64_t clinux_realtime_ns(void) {
 }
 // The user at the other end of a unix socket, or -1.
 int clinux_peer_user(int fd);
+
+// The name of a user, ended by 0; its length, or -errno.
+int clinux_user_name(uint32_t user, char *buffer, size_t count);
 
 // Counters that one thread writes and others read: relaxed, without a locked instruction.
 static inline void clinux_count_add(uint64_t *cell, uint64_t n) {

@@ -1,56 +1,139 @@
-// Answers the requests of the admin API: from method and path to a call of the controller, and its answer as JSON.
+// Answers the requests of the admin API: admits, finds the route, lets its handler answer, tells the audit log.
 // The duty of the control thread: called at the end of each of its turns. It decides nothing about states.
 
 import AdminAPI
+import CLinux
 import Engine
+
+/// What the admin server asks of the one who owns the process.
+protocol AdminOwner: AnyObject, Sendable {
+    /// Reads the configuration anew.
+    func reloadConfiguration(by author: Author, preferringFile: Bool, ifMatch: UInt64?) throws(Problem) -> Accepted
+    /// What that would do.
+    func planReload(preferringFile: Bool, ifMatch: UInt64?) throws(Problem) -> Plan
+}
 
 final class AdminServer: WorkerDuty {
     let controller: Controller
-    private let inbox: AdminInbox
+    let inbox: AdminInbox
     /// Owns the thread this runs in.
-    unowned let supervisor: Supervisor
+    unowned let owner: any AdminOwner
+    let audit: AuditLog
+    let clock: ControlClock
+    let startedAtMs: Int64
+    let processID = getpid()
+    private var gate: AdminGuard
+    var live: AdminLive
 
-    init(_ controller: Controller, inbox: AdminInbox, supervisor: Supervisor) {
+    init(_ controller: Controller, inbox: AdminInbox, owner: any AdminOwner, audit: AuditLog, clock: ControlClock = .system) {
         self.controller = controller
         self.inbox = inbox
-        self.supervisor = supervisor
+        self.owner = owner
+        self.audit = audit
+        self.clock = clock
+        startedAtMs = clock.realtimeMs()
+        gate = AdminGuard(tokens: controller.tokens(at:))
+        live = AdminLive(controller.events)
     }
 
     func turn(nowMs: Int64) -> Int64? {
-        for request in inbox.takeAll() { request.reply.answer(answer(request)) }
-        return nil
+        live.nowMs = nowMs
+        for reply in inbox.takeGone() { live.forget(reply) }
+        for request in inbox.takeAll() {
+            if let answer = answer(request) { request.reply.answer(answer) }
+        }
+        return live.turn(controller, inbox)
     }
 
-    private func answer(_ request: AdminRequest) -> AdminAnswer {
-        do throws(Problem) { return try route(request) } catch {
-            return AdminAnswer(status: UInt16(error.status), contentType: "application/problem+json", body: Array(error.json.text().utf8))
+    // MARK: Dispatch
+
+    /// Nil: it comes later.
+    private func answer(_ request: AdminRequest) -> AdminAnswer? {
+        var who = ""
+        var call: AdminCall?
+        do throws(Problem) {
+            who = try gate.admit(request)
+            let segments = try AdminText.segments(request.path)
+            let rows = AdminRoute.all.compactMap { route in route.match(segments).map { (route: route, names: $0) } }
+            if rows.isEmpty { throw Self.nothing(at: request.path) }
+            let methods = Self.methods(rows.map(\.route.operation.method))
+            if request.method == "OPTIONS" { return Self.options(methods) }
+            let method = request.method == "HEAD" ? "GET" : request.method
+            guard let row = rows.first(where: { $0.route.operation.method == method }) else {
+                throw Problem(.methodNotAllowed, "found \(AdminText.shown(request.method)), expected one of \(methods)")
+            }
+            if row.route.operation.isWrite, !request.settings.writes {
+                throw Problem(.readOnly, "this place only answers questions", hint: "\"admin write=on;\" in the location allows changes")
+            }
+            let made = try AdminCall(request, row.route.operation, names: row.names, who: who)
+            call = made
+            let outcome = try row.route.handler(self, made)
+            record(made, request, who, nil)
+            if case .answer(let answer) = outcome { return answer }
+            return nil
+        } catch {
+            record(call, request, who, error)
+            return Self.refusal(error, request)
         }
     }
 
-    private func route(_ request: AdminRequest) throws(Problem) -> AdminAnswer {
-        let segments = request.path.split(separator: "/").map(String.init)
-        let author = Author(who: "somebody")
-        switch (request.method, segments.first ?? "", segments.count) {
-        case ("GET", "upstreams", 1):
-            let (state, revision) = controller.running
-            return Self.ok(state.json, revision: revision)
-        case ("PUT", "upstreams", 1):
-            let write = try StateWrite(decoding: try JSON.parse(request.body))
-            return Self.accepted(
-                try controller.change(.replaceAll(upstreams: write.upstreams, splits: write.splits), by: author))
-        case ("PATCH", "splits", 2):
-            let patch = try WeightsPatch(decoding: try JSON.parse(request.body))
-            return Self.accepted(try controller.change(.setWeights(split: segments[1], patch.weights), by: author))
-        case ("POST", "undo", 1): return Self.accepted(try controller.undo(by: author))
-        case ("GET", "receipts", 2): return Self.ok(try controller.receipt(UInt64(segments[1]) ?? 0).json)
-        case ("GET", "status", 1): return Self.ok(controller.status.json)
-        default: throw Problem(.notFound, "there is nothing at \(request.path)")
+    /// A write that is not a dry run, or what was meant as one.
+    private func record(_ call: AdminCall?, _ request: AdminRequest, _ who: String, _ problem: Problem?) {
+        if ["GET", "HEAD", "OPTIONS"].contains(request.method) || call?.isDryRun == true { return }
+        var entry = AuditLog.Entry(atMs: clock.realtimeMs(), who: who, method: request.method, path: request.path)
+        if who.isEmpty { entry.who = gate.name(of: request.client) }
+        entry.reason = call?.reason ?? ""
+        entry.revision = problem == nil ? call?.revision : nil
+        entry.problem = problem
+        audit.write(entry)
+    }
+
+    // MARK: Answers
+
+    static func json(_ json: JSON, status: UInt16 = 200, revision: UInt64? = nil) -> AdminAnswer {
+        AdminAnswer(
+            status: status, lines: ["Cache-Control: no-store"] + (revision.map { ["ETag: \"\($0)\""] } ?? []), body: json.bytes())
+    }
+
+    static func refusal(_ problem: Problem, _ request: AdminRequest? = nil) -> AdminAnswer {
+        var lines = ["Cache-Control: no-store"]
+        switch problem.kind {
+        case .unauthorized: lines.append("WWW-Authenticate: Bearer")
+        case .busy, .stopping: lines.append("Retry-After: 1")
+        case .methodNotAllowed:
+            if let request, let segments = try? AdminText.segments(request.path) {
+                lines.append("Allow: " + methods(AdminRoute.all.filter { $0.match(segments) != nil }.map(\.operation.method)))
+            }
+        default: break
         }
+        return AdminAnswer(
+            status: UInt16(clamping: problem.status), contentType: Problem.mediaType, lines: lines, body: problem.json.bytes())
     }
 
-    private static func ok(_ json: JSON, revision: UInt64? = nil) -> AdminAnswer {
-        AdminAnswer(status: 200, lines: revision.map { ["ETag: \"\($0)\""] } ?? [], body: Array(json.text().utf8))
+    private static func options(_ methods: String) -> AdminAnswer {
+        AdminAnswer(status: 204, lines: ["Allow: " + methods, "Cache-Control: no-store"])
     }
 
-    private static func accepted(_ accepted: Accepted) -> AdminAnswer { ok(accepted.json, revision: accepted.revision) }
+    private static func methods(_ methods: [String]) -> String {
+        (methods.contains("GET") ? methods + ["HEAD", "OPTIONS"] : methods + ["OPTIONS"]).sorted().joined(separator: ", ")
+    }
+
+    private static func nothing(at path: String) -> Problem {
+        Problem(.notFound, "there is nothing at \(AdminText.shown(path))", hint: "GET / tells what there is")
+    }
+
+    // MARK: The API itself
+
+    func index(_ call: AdminCall) -> AdminOutcome {
+        let links = AdminRoute.all.filter { $0.operation.method == "GET" && $0.operation.path != "/" }
+            .map { JSON.Member($0.operation.id, .string(String($0.operation.path.dropFirst()))) }
+        return call.json(.members([
+            "links": .object(links.sorted { $0.name < $1.name }), "product": .string("\(Product.name)"),
+            "revision": .integer(Int64(clamping: controller.running.revision)), "version": .string("\(Product.version)"),
+        ]))
+    }
+
+    private static let document = openAPIDocument(AdminRoute.all.map(\.operation), version: "\(Product.version)")
+
+    func document(_ call: AdminCall) -> AdminOutcome { call.json(Self.document) }
 }

@@ -11,7 +11,9 @@ final class ControlThread {
     private let thread: WorkerThread
 
     /// - Parameter socket: admin.sock, when there is one.
-    init(_ controller: Controller, socket: ListeningSocket?, supervisor: Supervisor, system: any SystemFiles, logs: LogFiles) throws(StartFailure) {
+    init(
+        _ controller: Controller, socket: ListeningSocket?, owner: any AdminOwner, audit: AuditLog, system: any SystemFiles, logs: LogFiles
+    ) throws(StartFailure) {
         let mailbox = WorkerThread.makeMailbox()
         inbox = AdminInbox(waking: mailbox)
         controller.events.onEvent { mailbox.post(.wake) }
@@ -20,14 +22,14 @@ final class ControlThread {
         parameters.processID = getpid()
         parameters.hostname = system.hostname
         parameters.admin = inbox
-        parameters.duty = AdminServer(controller, inbox: inbox, supervisor: supervisor)
+        parameters.duty = AdminServer(controller, inbox: inbox, owner: owner, audit: audit)
         let snapshot = try Self.snapshot(system, logs, address: socket?.address ?? "unix:admin.sock")
         thread = WorkerThread(parameters, SnapshotPublisher(snapshot), WorkerCounters(), socket.map { [$0] } ?? [], mailbox: mailbox)
     }
 
     /// What the control thread serves by: one server, one location, for ever.
     private static func snapshot(_ system: any SystemFiles, _ logs: LogFiles, address: String) throws(StartFailure) -> Snapshot {
-        let text = "events {} http { access_log off; server { listen \(address); location / { admin write=on; } } }"
+        let text = "events {} http { access_log off; keepalive_requests 2000000000; keepalive_time 365d; keepalive_timeout 1d; server { listen \(address); location / { admin write=on; } } }"
         let counters = PeerCounterRegistry()
         let built: BuiltConfiguration
         do throws(Diagnostic) {

@@ -54,13 +54,14 @@ package final class Journal {
         journal.recordsSince = reader.recordsSince
         journal.damage = reader.damage
         do throws(JournalFailure) {
-            let isDamaged = reader.damage != nil
             try journal.setAside()
-            if isDamaged || !storage.isUsable || storage.size == 0 || storage.size - reader.compactedBytes > limits.compactionAtOpenBytes {
+            if !storage.isUsable || storage.size == 0 || storage.size - journal.compactedBytes > limits.compactionAtOpenBytes {
                 try journal.compact()
             }
         } catch {
-            journal.failed(error, "the journal is not in order: changes are refused while this lasts")
+            let isInOrder = journal.damage == nil && storage.isUsable && storage.size > 0
+            if !isInOrder { journal.lastFailure = error.description }
+            journal.failed(error, isInOrder ? Self.staysAsItIs : "changes are refused while this lasts")
         }
         let current = journal.history.current
         return (journal, Replay(current: current?.state, fileState: current?.fileState, warnings: journal.takeWarnings()))
@@ -146,26 +147,32 @@ package final class Journal {
 
     // MARK: Damage
 
+    /// Copies what does not count to a file of its own, and takes it out of the journal.
     private func setAside() throws(JournalFailure) {
         guard let storage, let damage else { return }
         let bytes = storage.size - damage.offset
         let name: String
         do throws(JournalFailure) { name = try storage.copyAside(from: damage.offset) } catch {
-            storage.refuse("the damaged end of \"\(storage.path)\" cannot be set aside: \(error)")
-            throw error
+            throw JournalFailure(.writing, "the damaged end of \"\(storage.path)\" cannot be set aside: \(error)")
         }
-        storage.cut(to: damage.offset)
         self.damage = nil
-        let current = history.current.map { "revision \($0.revision.number) is current" } ?? "no revision is left"
-        if damage.isTorn {
-            warnings.append("the last \(bytes) bytes of \"\(storage.path)\" are torn and were set aside in \(name); \(current)")
-        } else {
-            let lost = damage.lost.map { ", those up to \($0) are lost" } ?? ""
-            warnings.append(
-                "\"\(storage.path)\" is damaged at byte \(damage.offset) (\(damage.reason)): "
-                    + "\(bytes) bytes from there on were set aside in \(name); \(current)\(lost)")
+        warnings.append(words(damage, bytes, name, storage.path))
+        // The journal as a whole, because its header remembers which numbers were lost. Without room for that, cutting it will do.
+        do throws(JournalFailure) { try compact() } catch {
+            failed(error, "the journal could not be compacted and is cut")
+            storage.cut(to: damage.offset)
         }
     }
+
+    private func words(_ damage: JournalReader.Damage, _ bytes: Int, _ name: String, _ path: String) -> String {
+        let current = history.current.map { "revision \($0.revision.number) is current" } ?? "no revision is left"
+        if damage.isTorn { return "the last \(bytes) bytes of \"\(path)\" are torn and were set aside in \(name); \(current)" }
+        let lost = damage.lost.map { ", those up to \($0) are lost" } ?? ""
+        return "\"\(path)\" is damaged at byte \(damage.offset) (\(damage.reason)): "
+            + "\(bytes) bytes from there on were set aside in \(name); \(current)\(lost)"
+    }
+
+    private static let staysAsItIs = "the journal could not be compacted and stays as it is"
 
     private func failed(_ failure: JournalFailure, _ consequence: String) {
         warnings.append("\(failure): \(consequence)")
@@ -199,7 +206,7 @@ package final class Journal {
         if storage.size <= max(limits.compactionBytesMin, grown), recordsSince <= limits.compactionRecordsMax { return }
         do throws(JournalFailure) { try compact() } catch {
             retryBytes = storage.size + limits.compactionRetryBytes
-            failed(error, "the journal could not be compacted and stays as it is")
+            failed(error, Self.staysAsItIs)
         }
     }
 }

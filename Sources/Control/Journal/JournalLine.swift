@@ -24,9 +24,15 @@ enum JournalLine {
 
     /// The line that begins at `start`, which is less than the count of `bytes`.
     static func next(in bytes: [UInt8], at start: Int, bytesMax: Int) -> Found {
-        guard let sum = parseHex(bytes, start), start + 8 < bytes.count, bytes[start + 8] == 0x20 else {
-            return endOrBad(bytes, start, "no checksum")
-        }
+        let found = line(in: bytes, at: start, bytesMax: bytesMax)
+        // What a torn write leaves is not called damage: nothing that was acknowledged is in it.
+        if case .bad = found, !bytes[start...].contains(0x0A) { return .torn }
+        return found
+    }
+
+    /// The same, without looking for the end of what is no line: never `torn`.
+    static func line(in bytes: [UInt8], at start: Int, bytesMax: Int) -> Found {
+        guard let sum = parseHex(bytes, start), start + 8 < bytes.count, bytes[start + 8] == 0x20 else { return .bad("no checksum") }
         var at = start + 9
         var length = 0
         let digits = at
@@ -34,26 +40,11 @@ enum JournalLine {
             length = length * 10 + Int(bytes[at] - 0x30)
             at += 1
         }
-        if at == digits || at == bytes.count || bytes[at] != 0x20 || length > bytesMax { return endOrBad(bytes, start, "no length") }
+        if at == digits || at == bytes.count || bytes[at] != 0x20 || length > bytesMax { return .bad("no length") }
         let json = at + 1..<at + 1 + length
-        if json.upperBound >= bytes.count { return endOrBad(bytes, start, "a wrong length") }
+        if json.upperBound >= bytes.count { return .bad("a wrong length") }
         if bytes[json.upperBound] != 0x0A || CRC32C.of(bytes, digits..<json.upperBound) != sum { return .bad("a wrong checksum") }
         return .record(json: json, end: json.upperBound + 1)
-    }
-
-    /// What a torn write leaves is not called damage: nothing that was acknowledged is in it.
-    private static func endOrBad(_ bytes: [UInt8], _ start: Int, _ reason: String) -> Found {
-        newline(in: bytes, from: start) == nil ? .torn : .bad(reason)
-    }
-
-    /// The newline at or behind `from`.
-    static func newline(in bytes: [UInt8], from: Int) -> Int? {
-        var i = from
-        while i < bytes.count {
-            if bytes[i] == 0x0A { return i }
-            i += 1
-        }
-        return nil
     }
 
     private static func hex(_ value: UInt32) -> [UInt8] {

@@ -89,19 +89,18 @@ struct JournalReader {
         return nil
     }
 
-    /// The greatest number of a revision in the whole records behind `offset`.
+    /// The greatest number of a revision in the whole records behind `offset`, wherever they begin.
     private func newest(in bytes: [UInt8], from offset: Int) -> UInt64? {
         var newest: UInt64?
         var at = offset
         while at < bytes.count {
-            if case .record(let json, let end) = JournalLine.next(in: bytes, at: at, bytesMax: limits.recordBytesMax) {
-                if case .revision(let revision, _, _, _)? = try? JournalRecord(bytes[json]), revision.number < .max {
-                    newest = max(newest ?? 0, revision.number)
-                }
-                at = end
-            } else {
-                guard let newline = JournalLine.newline(in: bytes, from: at) else { break }
-                at = newline + 1
+            guard case .record(let json, let end) = JournalLine.line(in: bytes, at: at, bytesMax: limits.recordBytesMax) else {
+                at += 1
+                continue
+            }
+            at = end
+            if case .revision(let revision, _, _, _)? = try? JournalRecord(bytes[json]), revision.number < .max {
+                newest = max(newest ?? 0, revision.number)
             }
         }
         return newest

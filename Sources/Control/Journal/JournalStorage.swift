@@ -141,8 +141,8 @@ package final class JournalStorage {
         if let broken { throw JournalFailure(.writing, broken) }
     }
 
-    /// Copies everything from `offset` on, durably, to a new file beside the journal and returns its name. The journal stays as it is:
-    /// `cut` it then.
+    /// Copies everything from `offset` on, durably, to a new file beside the journal and returns its name. The journal stays as it
+    /// is: `replace` or `cut` it then.
     package func copyAside(from offset: Int) throws(JournalFailure) -> String {
         let bytes = try read(from: offset, kind: .writing)
         var name = ""
@@ -164,7 +164,4 @@ package final class JournalStorage {
         }
         return name
     }
-
-    /// Refuses appends until the file is replaced.
-    package func refuse(_ reason: String) { broken = reason }
 }

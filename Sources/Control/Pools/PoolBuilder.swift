@@ -55,8 +55,23 @@ package final class PoolBuilder {
     /// Addresses that the configuration has resolved already.
     func learn(_ addresses: [String: [ResolvedAddress]]) { resolved.merge(addresses) { _, new in new } }
 
+    /// Whether the state can run. What is kept for reuse stays that of the state that does run.
+    package func tryBuild(_ state: ProxyState, over routes: Routes) throws(Problem) {
+        let kept = (upstreams, splits, turns, names, resolved)
+        defer { (upstreams, splits, turns, names, resolved) = kept }
+        _ = try buildNew(state, over: routes, Publication(revision: 0, serial: 0))
+    }
+
     /// - Throws: a problem with a pointer into the state; nothing has changed then.
     package func build(_ state: ProxyState, over routes: Routes, _ publication: Publication) throws(Problem) -> Snapshot {
+        let kept = (upstreams, splits, turns, names)
+        do { return try buildNew(state, over: routes, publication) } catch {
+            (upstreams, splits, turns, names) = kept
+            throw error
+        }
+    }
+
+    private func buildNew(_ state: ProxyState, over routes: Routes, _ publication: Publication) throws(Problem) -> Snapshot {
         let upstreamNames = state.upstreams.keys.sorted()
         let splitNames = state.splits.keys.sorted()
         var definitions = routes.implicit.map(\.definition)
@@ -138,7 +153,10 @@ package final class PoolBuilder {
     // MARK: Upstreams
 
     private func definition(_ name: String, _ state: UpstreamState, _ routes: Routes) throws(Problem) -> UpstreamDefinition {
-        if let known = upstreams[name], known.state == state, known.routes == ObjectIdentifier(routes) { return known.definition }
+        if let known = upstreams[name], known.state == state, known.routes == ObjectIdentifier(routes) || Self.isSelfContained(state) {
+            upstreams[name]?.routes = ObjectIdentifier(routes)
+            return known.definition
+        }
         let made = try Self.make(
             name, state, variables: routes.variables, counters: counters, pointer: "/upstreams/\(JSONPointer.escape(name))"
         ) { (server, pointer) throws(Problem) in
@@ -146,6 +164,11 @@ package final class PoolBuilder {
         }
         upstreams[name] = (state, ObjectIdentifier(routes), made)
         return made
+    }
+
+    /// Whether a reload leaves it as it is: no template that means something else under other routes, no name to be resolved anew.
+    private static func isSelfContained(_ state: UpstreamState) -> Bool {
+        !state.balance.hasPrefix("hash") && state.sticky == nil && state.servers.allSatisfy { ServerAddress.isNumeric($0.server) }
     }
 
     static func make(

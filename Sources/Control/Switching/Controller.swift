@@ -26,23 +26,23 @@ package struct Author: Sendable, Equatable {
 }
 
 package final class Controller: @unchecked Sendable {
-    private let changing = Mutex(())
+    let changing = Mutex(())
     private let pools: PoolBuilder
-    private let clock: ControlClock
+    let clock: ControlClock
     package let events: EventLog
-    private let journal: Journal
-    private var routes: Routes
+    let journal: Journal
+    private(set) var routes: Routes
     /// What runs, and the pools and splits of the file that it was merged with.
-    private var state = ProxyState()
+    private(set) var state = ProxyState()
     private var fileState = ProxyState()
-    private var current: UInt64 = 0
+    private(set) var current: UInt64 = 0
     private var serial: UInt64 = 0
-    private var holds: [String: HoldSettings] = [:]
-    private var ledger = Ledger()
-    private var publisher: SnapshotPublisher?
-    private var workers: [WorkerLink] = []
-    private let workerCount: Int
-    private var isStopping = false
+    private(set) var holds: [String: HoldSettings] = [:]
+    private(set) var ledger = Ledger()
+    private(set) var publisher: SnapshotPublisher?
+    private(set) var workers: [WorkerLink] = []
+    let workerCount: Int
+    private(set) var isStopping = false
 
     /// Builds the first snapshot: what the journal remembers, merged with what the file says. Nothing runs yet.
     /// - Parameter replay: what the journal gave back when it was opened.
@@ -83,7 +83,7 @@ package final class Controller: @unchecked Sendable {
 
     /// The snapshot that workers start with.
     package var first: Snapshot? { changing.withLock { _ in firstSnapshot } }
-    private var firstSnapshot: Snapshot?
+    private(set) var firstSnapshot: Snapshot?
 
     /// The workers run from here on.
     package func attach(_ publisher: SnapshotPublisher, _ workers: [WorkerLink]) {
@@ -100,29 +100,51 @@ package final class Controller: @unchecked Sendable {
     /// - Parameter ifMatch: the revision that must be current, else the race is lost.
     /// - Throws: why it is refused; nothing has changed then.
     package func change(_ change: StateChange, by author: Author, ifMatch: UInt64? = nil) throws(Problem) -> Accepted {
-        try exclusively(ifMatch) { () throws(Problem) in try accept(next(after: change), .change, author) }
+        try exclusively(ifMatch) { () throws(Problem) in
+            let next = try next(after: change)
+            return try located(change, next) { () throws(Problem) in try accept(next, .change, author) }
+        }
     }
 
     /// What `change` would do.
     package func plan(_ change: StateChange, ifMatch: UInt64? = nil) throws(Problem) -> Plan {
         try exclusively(ifMatch) { () throws(Problem) in
             let next = try next(after: change)
-            _ = try pools.build(next, over: routes, publication(current))
-            return Planner(
-                from: state, to: next, revision: current, pools: publisher?.current.upstreams ?? [],
-                nowMs: Int64(clock.monotonicNs() / 1_000_000)
-            ).plan()
+            return try located(change, next) { () throws(Problem) in try planned(next, over: routes) }
         }
     }
+
+    /// What going to `next` would do. It is built as if it were to run, and forgotten.
+    private func planned(_ next: ProxyState, over routes: Routes) throws(Problem) -> Plan {
+        try pools.tryBuild(next, over: routes)
+        return Planner(from: state, to: next, revision: current, pools: publisher?.current.upstreams ?? [], nowMs: nowMs).plan()
+    }
+
+    var nowMs: Int64 { Int64(clock.monotonicNs() / 1_000_000) }
 
     /// Back to the state before the current revision; again: before that.
     package func undo(by author: Author, ifMatch: UInt64? = nil) throws(Problem) -> Accepted {
         try exclusively(ifMatch) { () throws(Problem) in
-            guard let last = journal.history.revision(current), let target = last.previous else {
-                throw Problem(.nothingToUndo, "revision \(current) is the first: there is nothing before it")
+            let goal = try undoGoal()
+            return try accept(goal.state, .undo, author, previous: goal.revision.previous, restores: goal.revision.number)
+        }
+    }
+
+    package func planUndo(ifMatch: UInt64? = nil) throws(Problem) -> Plan {
+        try exclusively(ifMatch) { () throws(Problem) in try planned(try undoGoal().state.numbered(after: state), over: routes) }
+    }
+
+    /// The one before, and if that has the same pools and splits, as before a reload of other things, the one before that.
+    private func undoGoal() throws(Problem) -> History.Entry {
+        var number = current
+        while true {
+            guard let last = journal.history.revision(number) else { throw gone(number) }
+            guard let target = last.previous else {
+                throw Problem(.nothingToUndo, "before revision \(number) there are no other pools and splits", revision: current)
             }
             guard let goal = journal.history.entry(target) else { throw gone(target) }
-            return try accept(goal.state, .undo, author, previous: goal.revision.previous, restores: target)
+            if goal.state.numbered(after: state) != state || target >= number { return goal }
+            number = target
         }
     }
 
@@ -133,7 +155,14 @@ package final class Controller: @unchecked Sendable {
         }
     }
 
-    private func gone(_ number: UInt64) -> Problem {
+    package func planRestore(_ number: UInt64, ifMatch: UInt64? = nil) throws(Problem) -> Plan {
+        try exclusively(ifMatch) { () throws(Problem) in
+            guard let goal = journal.history.entry(number) else { throw gone(number) }
+            return try planned(goal.state.numbered(after: state), over: routes)
+        }
+    }
+
+    func gone(_ number: UInt64) -> Problem {
         let kept = journal.history.entries.first?.revision.number ?? current
         return Problem(
             .goneRevision, "revision \(number) is not kept", hint: "kept are \(kept) to \(current); see /revisions", revision: current)
@@ -141,8 +170,13 @@ package final class Controller: @unchecked Sendable {
 
     private func next(after change: StateChange) throws(Problem) -> ProxyState {
         let next = try change.applied(to: state)
-        try StateRules.check(next)
+        try change.check(next, after: state)
         return next
+    }
+
+    /// A problem of the whole state as one of the body that asked for the change.
+    private func located<T>(_ change: StateChange, _ next: ProxyState, _ body: () throws(Problem) -> T) throws(Problem) -> T {
+        do { return try body() } catch { throw change.located(error, next, after: state) }
     }
 
     private func exclusively<T>(_ ifMatch: UInt64?, _ body: () throws(Problem) -> T) throws(Problem) -> T {
@@ -160,7 +194,8 @@ package final class Controller: @unchecked Sendable {
     private func accept(
         _ goal: ProxyState, _ kind: Revision.Kind, _ author: Author, previous: UInt64?? = nil, restores: UInt64? = nil
     ) throws(Problem) -> Accepted {
-        let next = goal.numbered(after: state)
+        // A change has numbered its servers already.
+        let next = kind == .change ? goal : goal.numbered(after: state)
         if next == state {
             return Accepted(revision: current, previous: current, changed: false, summary: "no change", reason: author.reason)
         }
@@ -219,6 +254,9 @@ package final class Controller: @unchecked Sendable {
         for warning in journal.takeWarnings() { events.warn(warning) }
     }
 
+    /// - Throws: `lost-race` when the revision is another; `stopping`.
+    package func expect(_ ifMatch: UInt64?) throws(Problem) { try exclusively(ifMatch) { () throws(Problem) in } }
+
     // MARK: Reload
 
     /// The configuration was read anew: its routes take over, and its pools and splits are merged with what was changed at run time.
@@ -240,6 +278,15 @@ package final class Controller: @unchecked Sendable {
         }
     }
 
+    package func planReload(_ built: BuiltConfiguration, preferringFile: Bool, ifMatch: UInt64? = nil) throws(Problem) -> Plan {
+        try exclusively(ifMatch) { () throws(Problem) in
+            let (merged, conflicts) = merge(base: fileState, file: built.state, running: state, preferringFile: preferringFile)
+            var plan = try planned(merged.numbered(after: state), over: built.routes)
+            plan.warnings += conflicts.map { "\($0.pointer): both the file and the running proxy changed it" }
+            return plan
+        }
+    }
+
     private func reloadSummary(_ merged: ProxyState) -> String {
         let changes = differences(from: state, to: merged)
         return changes.isEmpty ? "configuration read anew" : "configuration read anew: " + AdminAPI.summary(of: changes)
@@ -257,85 +304,53 @@ package final class Controller: @unchecked Sendable {
 
     // MARK: Holds
 
-    /// New requests of the split wait. Publishes a snapshot of the same revision.
-    package func hold(_ split: String, _ settings: HoldSettings) throws(Problem) {
-        try exclusively(nil) { () throws(Problem) in
+    /// New requests of the split wait. Publishes a snapshot of the same revision, which is returned.
+    @discardableResult
+    package func hold(_ split: String, _ settings: HoldSettings, ifMatch: UInt64? = nil) throws(Problem) -> UInt64 {
+        try exclusively(ifMatch) { () throws(Problem) in
             try expectSplit(split)
             holds[split] = settings
             show(try pools.build(state, over: routes, publication(current)))
             events.emit(.held, revision: current, subject: split, text: "new requests of split \(split) wait")
+            return current
         }
     }
 
     /// Those that wait go on, under the newest revision, at most `rate` a second.
-    package func release(_ split: String, rate: Int) throws(Problem) {
-        try exclusively(nil) { () throws(Problem) in
+    /// - Returns: whether there was a hold, and the current revision.
+    @discardableResult
+    package func release(_ split: String, rate: Int, ifMatch: UInt64? = nil) throws(Problem) -> (changed: Bool, revision: UInt64) {
+        try exclusively(ifMatch) { () throws(Problem) in
             try expectSplit(split)
-            if holds.removeValue(forKey: split) == nil { return }
+            if holds.removeValue(forKey: split) == nil { return (false, current) }
             let each = max(1, rate / max(1, workers.count))
             for worker in workers { worker.mailbox.post(.releaseRate(each)) }
             show(try pools.build(state, over: routes, publication(current)))
             events.emit(.released, revision: current, subject: split, text: "requests of split \(split) go on")
+            return (true, current)
         }
     }
+
+    /// What a hold or a release would do to pools and splits: nothing.
+    package func planHold(_ split: String, ifMatch: UInt64? = nil) throws(Problem) -> Plan {
+        try exclusively(ifMatch) { () throws(Problem) in
+            try expectSplit(split)
+            return try planned(state, over: routes)
+        }
+    }
+
+    private func expectSplit(_ name: String) throws(Problem) { _ = try state.split(named: name) }
 
     // MARK: Drains
 
     /// Servers of the upstream take nothing new, and what lives long on them is ended: tunnels and event streams evenly over
-    /// `timeoutMs`, downloads at its end. Where all are drained already there is no new revision, but the time begins anew.
-    package func drain(upstream name: String, timeoutMs: Int64, by author: Author, ifMatch: UInt64? = nil) throws(Problem) -> Accepted {
+    /// `durationMs`, downloads at its end. Where all are drained already there is no new revision, but the time begins anew.
+    package func drain(_ upstream: String, durationMs: Int64, by author: Author, ifMatch: UInt64? = nil) throws(Problem) -> Accepted {
         try exclusively(ifMatch) { () throws(Problem) in
-            let accepted = try accept(next(after: .drainUpstream(name)), .change, author)
-            for worker in workers { worker.mailbox.post(.drain(name, durationMs: timeoutMs)) }
-            events.emit(.drainBegan, revision: current, subject: name, text: "upstream \(name) takes no new requests")
+            let accepted = try accept(next(after: .drainUpstream(upstream)), .change, author)
+            for worker in workers { worker.mailbox.post(.drain(upstream, durationMs: durationMs)) }
+            events.emit(.drainBegan, revision: current, subject: upstream, text: "upstream \(upstream) is drained")
             return accepted
-        }
-    }
-
-    private func expectSplit(_ name: String) throws(Problem) {
-        if state.splits[name] != nil { return }
-        let names = state.splits.keys.sorted().prefix(10).joined(separator: ", ")
-        throw Problem(.notFound, "there is no split \"\(name)\"", hint: names.isEmpty ? "there are no splits" : "there are: \(names)", revision: current)
-    }
-
-    // MARK: Questions
-
-    /// The state that runs, and its revision.
-    package var running: (state: ProxyState, revision: UInt64) { changing.withLock { _ in (state, current) } }
-
-    package var runtimeNames: Set<String> { changing.withLock { _ in Set(state.upstreams.keys).union(state.splits.keys) } }
-
-    package func revisions(limit: Int) -> [Revision] { changing.withLock { _ in journal.history.newestFirst(limit: limit) } }
-
-    package func revision(_ number: UInt64) throws(Problem) -> (revision: Revision, state: ProxyState) {
-        try changing.withLock { (_) throws(Problem) in
-            guard let entry = journal.history.entry(number) else { throw gone(number) }
-            return (entry.revision, entry.state)
-        }
-    }
-
-    package func receipt(_ number: UInt64) throws(Problem) -> Receipt {
-        try changing.withLock { (_) throws(Problem) in
-            guard let receipt = ledger.receipt(number, workers: workers.map(\.counters)) else { throw gone(number) }
-            return receipt
-        }
-    }
-
-    package var status: Status {
-        changing.withLock { _ in
-            var status = Status()
-            status.revision = current
-            status.nowMs = clock.realtimeMs()
-            status.workers = workerCount
-            status.journal = journal.condition
-            ledger.fill(&status)
-            status.upstreams = StatusReport.upstreams(state, publisher?.current.upstreams ?? [], nowMs: Int64(clock.monotonicNs() / 1_000_000))
-            status.splits = state.splits.sorted { $0.key < $1.key }.map { name, split in
-                var one = SplitStatus(name: name, weights: split.weights)
-                one.isHeld = holds[name] != nil
-                return one
-            }
-            return status
         }
     }
 }

@@ -63,6 +63,14 @@ struct Ledger {
         return receipt
     }
 
+    /// Nil: there is no page of this revision.
+    func progress(_ number: UInt64) -> (isVisible: Bool, isFinal: Bool)? {
+        guard let place = pages.lastIndex(where: { $0.revision.number == number }) else { return nil }
+        let isVisible = pages[place].accounts.allSatisfy { $0.account[.adoptedNs] > 0 }
+        if !isVisible || place + 1 == pages.count { return (isVisible, false) }
+        return (true, pages[...place].allSatisfy { Self.sum(.inFlight, $0) == 0 })
+    }
+
     private func read(_ place: Int, _ workers: [WorkerCounters]) -> Receipt {
         let page = pages[place]
         var receipt = Receipt(revision: page.revision.number)

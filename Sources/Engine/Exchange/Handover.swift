@@ -9,6 +9,8 @@ import Synchronization
 /// Who answers the requests of `admin` locations. Called in workers' threads: it must not wait.
 package protocol AdminGateway: AnyObject, Sendable {
     func receive(_ request: AdminRequest)
+    /// A part of an answer found no exchange: its client is gone.
+    func gone(_ reply: AdminReply)
 }
 
 /// A request for an `admin` location, with everything that is needed to answer it.
@@ -128,6 +130,33 @@ extension Worker {
         gateway.receive(request)
     }
 
+    /// What a client of the admin API is told where the request never came to it. The words are those of its problems.
+    func adminProblem(_ status: UInt16) -> StaticString? {
+        switch status {
+        case 413:
+            """
+            {
+              "detail": "the body is larger than the admin API takes",
+              "status": 413,
+              "title": "The body is too large",
+              "type": "/problems/too-large"
+            }
+
+            """
+        case 503:
+            """
+            {
+              "detail": "nobody answers the admin API here",
+              "status": 503,
+              "title": "Busy",
+              "type": "/problems/busy"
+            }
+
+            """
+        default: nil
+        }
+    }
+
     private func wholeBody(_ x: Ref<Exchange>) -> [UInt8]? {
         if !x.bodySpool.isOpen { return Array(ByteView(x.bodyBuffer.start, x.bodyBuffered).buffer) }
         var body: [UInt8] = []
@@ -140,7 +169,10 @@ extension Worker {
 
     /// A part of an answer has come. The exchange may have ended long ago.
     func takeAdminPart(_ handle: Handle, _ part: AdminPart) {
-        guard let x = exchanges.find(handle), x.phase == .handedOver else { return }
+        guard let x = exchanges.find(handle), x.phase == .handedOver else {
+            parameters.admin?.gone(AdminReply(mailbox: mailbox, handle: handle))
+            return
+        }
         switch part {
         case .answer(let made):
             if x.answerBegun { return }

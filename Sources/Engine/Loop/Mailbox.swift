@@ -38,8 +38,11 @@ package final class Mailbox: Sendable {
         if fd >= 0 { signal(fd) }
     }
 
-    /// Called by the worker once its eventfd exists; what was posted before is found in the first turn.
-    func attach(_ fd: Int32) { wake.store(fd, ordering: .releasing) }
+    /// Called by the worker once its eventfd exists; what was posted before wakes the first turn.
+    func attach(_ fd: Int32) {
+        wake.store(fd, ordering: .releasing)
+        if commands.withLock({ !$0.isEmpty }) { signal(fd) }
+    }
 
     func takeAll() -> [WorkerCommand] {
         commands.withLock {

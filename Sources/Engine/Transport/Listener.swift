@@ -113,6 +113,7 @@ extension Worker {
         }
         nextConnectionNumber += 1
         counts.acceptedConnections += 1
+        current.account.add(.accepted)
         c.handle = handle
         c.phase = .idle
         c.stream.fd = fd

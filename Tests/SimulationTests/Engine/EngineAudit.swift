@@ -2,6 +2,7 @@
 // balance, nothing is left over, and both sides' books agree.
 // Called by `EngineRun` when the workers have stopped. It reads and changes nothing.
 
+import AdminAPI
 import Engine
 import Simulation
 
@@ -16,6 +17,7 @@ extension EngineRun {
             scenario.isPerfect || !clients.flatMap(\.records).contains { $0.status == 101 && line.contains(" \($0.id):") }
         }
         return books + leftovers() + unbalanced() + badLog() + imperfections() + unanswered() + cutByStop() + strays()
+            + badReceipts() + staleRequests()
     }
 
     private func leftovers() -> [String] {
@@ -72,6 +74,59 @@ extension EngineRun {
                 if record.outcome == .whole, let one = logged.first, one != "\(record.status)" {
                     problems.append("\(record.id) is logged with \(one), its client saw \(record.status)")
                 }
+            }
+        }
+        return problems
+    }
+
+    /// The receipts of all revisions balance, and together they are the workers' own counts.
+    private func badReceipts() -> [String] {
+        var problems: [String] = []
+        var total = RequestAccount()
+        var closed: UInt64 = 0
+        for revision in proxy.controller.revisions(limit: .max) {
+            guard let receipt = try? proxy.controller.receipt(revision.number) else {
+                problems.append("revision \(revision.number) has no receipt")
+                continue
+            }
+            if !receipt.balances { problems.append("the receipt of revision \(revision.number) does not balance: \(receipt)") }
+            if receipt.after.inFlight + receipt.carried.inFlight > 0 { problems.append("at the end revision \(revision.number) has \(receipt)") }
+            total.started += receipt.after.started
+            total.completed += receipt.after.completed
+            total.abortedByClient += receipt.after.abortedByClient
+            total.failedByUpstream += receipt.after.failedByUpstream
+            total.failedByProxy += receipt.after.failedByProxy
+            total.moved += receipt.after.moved
+            closed += receipt.closedByClient + receipt.closedByProxy
+        }
+        let begun = proxy.workers.reduce(0) { $0 + $1.counters.values.requests }
+        if total.started - total.moved != begun { problems.append("\(begun) requests began, the receipts count \(total)") }
+        let gone = proxy.workers.reduce(0) { $0 + $1.counters.values.closedConnections }
+        if closed != gone { problems.append("\(gone) connections were closed, the receipts count \(closed)") }
+        return problems
+    }
+
+    /// A request that begins after a change was acknowledged is served by it or a later one, and by a variant and a server that have weight in it.
+    private func staleRequests() -> [String] {
+        var problems: [String] = []
+        var lines: [Substring: [Substring]] = [:]
+        for line in proxy.accessLines {
+            let words = line.split(separator: " ")
+            if words.count >= 6 { lines[words[0]] = words }
+        }
+        for record in clients.flatMap(\.records) {
+            guard let words = lines[Substring(record.id)], let revision = UInt64(words[3]) else { continue }
+            if let last = acknowledged.last(where: { $0.atNs < record.startedNs }), revision < last.revision {
+                problems.append("\(record.id) began after revision \(last.revision) was acknowledged and was served by \(revision)")
+            }
+            guard words[4] != "-", let state = try? proxy.controller.revision(revision).state else { continue }
+            let variant = String(words[4])
+            if !state.splits.values.contains(where: { ($0.weights[variant] ?? 0) > 0 }) {
+                problems.append("\(record.id) got variant \(variant), which has no weight in revision \(revision)")
+            }
+            let servers = state.upstreams[variant]?.servers.filter { !$0.down && !$0.drain && $0.weight > 0 }.map(\.server) ?? []
+            for address in words[5...].map({ $0.hasSuffix(",") ? String($0.dropLast()) : String($0) }) where address != variant && address != "-" {
+                if !servers.contains(address) { problems.append("\(record.id) went to \(address), which revision \(revision) does not offer") }
             }
         }
         return problems

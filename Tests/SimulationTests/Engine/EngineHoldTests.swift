@@ -163,7 +163,7 @@ import Testing
         world.after(100_000_000) {
             #expect(upstreams.allSatisfy { $0.records.isEmpty })
             _ = try? controller.change(.setWeights(split: "s", ["blue": 0, "green": 1]), by: Author(who: "test"))
-            try? controller.release("s", rate: 100)
+            _ = try? controller.release("s", rate: 100)
         }
         // They come while others wait still, and go behind them.
         let late = (40..<50).map { client("\($0)", afterMs: UInt64(110 + $0)) }
@@ -201,7 +201,7 @@ import Testing
         world.after(50_000_000) { clients[1].leave() }
         let next = client("3", afterMs: 60)
         let controller = proxy.controller
-        world.after(80_000_000) { try? controller.release("s", rate: 1000) }
+        world.after(80_000_000) { _ = try? controller.release("s", rate: 1000) }
         run(clients + [next])
         #expect(upstreams[0].records.map(\.id) == ["0", "2", "3"])
         #expect(try proxy.controller.receipt(1).after.abortedByClient == 1)
@@ -219,7 +219,7 @@ import Testing
         world.after(900_000_000) {
             #expect(clients[0].records[0].informational.isEmpty, "nobody has asked for the body yet")
             #expect(world.bufferedBytes > 60_000, "the body waits with the client")
-            try? controller.release("s", rate: 1000)
+            _ = try? controller.release("s", rate: 1000)
         }
         run(clients)
         #expect(clients[0].records[0].informational == [100])
@@ -249,7 +249,7 @@ import Testing
         let controller = proxy.controller
         world.after(50_000_000) {
             _ = try? controller.change(.setWeights(split: "s", ["blue": 0, "green": 1]), by: Author(who: "test"))
-            try? controller.release("s", rate: 1000)
+            _ = try? controller.release("s", rate: 1000)
         }
         let one = client("0", afterMs: 1, request)
         run([one])

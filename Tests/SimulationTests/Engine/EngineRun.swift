@@ -19,6 +19,8 @@ final class EngineRun {
     private(set) var stoppedAtNs: UInt64?
     /// When which upstreams became the peers of u.
     private(set) var changes: [(atNs: UInt64, peers: Range<Int>)] = []
+    /// When the controller had acknowledged which revision.
+    private(set) var acknowledged: [(atNs: UInt64, revision: UInt64)] = []
     /// What tunnels are to carry, by request.
     private(set) var tunnels: [String: [UInt8]] = [:]
     /// What a test finds besides when the workers have stopped.
@@ -95,6 +97,24 @@ final class EngineRun {
                 changes.append((world.nowNs, first..<(first + count)))
             } catch {
                 problems.append("publishing: \(error)")
+            }
+        }
+    }
+
+    /// A change through the controller `atNs` from now. What it refuses has changed nothing.
+    func change(atNs: UInt64, _ what: String, _ body: @escaping (Controller) throws(Problem) -> Accepted) {
+        world.after(atNs) { [self] in
+            if stoppedAtNs != nil { return }
+            let controller = proxy.controller
+            let before = controller.running
+            do throws(Problem) {
+                let accepted = try body(controller)
+                acknowledged.append((world.nowNs, accepted.revision))
+                world.note("test", "\(what): revision \(accepted.revision), \(accepted.summary)")
+            } catch {
+                world.note("test", "\(what) is refused: \(error.detail)")
+                let after = controller.running
+                if after.revision != before.revision || after.state != before.state { problems.append("\(what) was refused and changed something") }
             }
         }
     }

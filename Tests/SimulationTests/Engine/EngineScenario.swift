@@ -16,6 +16,7 @@ struct EngineScenario {
     var main = ""
     var http = ""
     var upstream = ""
+    var locations = ""
     var peerParameters = ""
     /// Where locations lead: the upstream `u`, or a split that `http` makes.
     var target = "u"
@@ -73,13 +74,16 @@ struct EngineScenario {
             error_log /log/error.log info;
             events { worker_connections \(connectionsMax); }
             http {
-                log_format line '$http_x_id $status $request_method $upstream_addr';
+                log_format line '$http_x_id $status $request_method $revision $variant $upstream_addr';
                 access_log \(SimulatedProxy.accessLog) line;
                 client_body_temp_path /tmp; proxy_temp_path /tmp;
                 \(Self.timeouts.filter { line in !omits.contains { line.hasPrefix($0) } }.joined(separator: " "))
                 \(http)
                 upstream u { \(upstream) \(servers) }
-                server { listen \(SimulatedProxy.address); \(Self.locations.replacing("http://u;", with: "http://\(target);")) }
+                server {
+                    listen \(SimulatedProxy.address);
+                    \(Self.locations.replacing("http://u;", with: "http://\(target);")) \(locations)
+                }
             }
             """
     }

@@ -1,0 +1,110 @@
+// The schemas of answers: of the whole state, the history, receipts, status, events and problems.
+// Names of members are those of the `+JSON` codecs; tests hold the two against each other.
+
+extension OpenAPISchemas {
+    static let answers: [String: JSON] = ofWrites.merging(ofHistory) { first, _ in first }.merging(ofMoment) { first, _ in first }
+
+    private static let upstreams = map(reference("Upstream"))
+    private static let splits = map(reference("Split"))
+    private static let state = words(["up", "failed", "down", "drain", "busy", "unknown"], "Its condition now.")
+
+    private static let accepted: KeyValuePairs<String, JSON> = [
+        "revision": count("The one that is current now."),
+        "previous": orNull("integer", "The one that was before; the same when nothing changed."),
+        "changed": type("boolean"), "summary": text("One line."), "reason": text(),
+    ]
+
+    private static let ofWrites: [String: JSON] = [
+        "Accepted": object("A write was done.", accepted),
+        "Drained": object(
+            "How far a drain is.", accepted,
+            and: ["drained": type("boolean", "Nothing is in flight."), "in_flight": count("Requests on servers of the upstream.")]),
+        "Difference": object(
+            "What two states have not alike.",
+            [
+                "kind": words(["added", "removed", "changed"]), "pointer": text("RFC 6901, in the whole state; servers by address."),
+                "from": .members(["description": "Any value."]), "to": .members(["description": "Any value."]),
+            ], required: ["kind", "pointer"]),
+        "PlannedServer": object("A server that would be there.", ["upstream": text(), "server": text(), "state": state]),
+        "Plan": object(
+            "What a write would do.",
+            [
+                "revision": count("The plan is made against this one."), "differences": list(reference("Difference")),
+                "servers": list(reference("PlannedServer")), "in_flight_on_leaving": count("Requests on servers that would take no new ones."),
+                "long_lived_on_leaving": count("Tunnels among them."),
+                "users_that_move": map(type("number"), "Users that would get another variant, in percent, by split."),
+                "warnings": list(type("string")),
+            ]),
+        "Problem": object(
+            "Why it is refused, RFC 9457.",
+            [
+                "type": words(Problem.Kind.allCases.map { "/problems/" + $0.rawValue }), "title": text(), "status": integer("", 400...599),
+                "detail": text("What was found, what was expected."), "hint": text("What to do about it."),
+                "pointer": text("RFC 6901, of the field in the body."), "revision": count("The one that is current."),
+            ], required: ["type", "title", "status", "detail"]),
+    ]
+
+    private static let revision: KeyValuePairs<String, JSON> = [
+        "revision": count(), "kind": words(Revision.Kind.allCases.map(\.rawValue)), "at": moment("When it was accepted."), "who": text(),
+        "reason": text(), "summary": text("One line."), "previous": orNull("integer", "What an undo goes back to."),
+        "restores": count("The revision whose state it took."),
+    ]
+    private static let revisionAlways = ["revision", "kind", "at", "who", "reason", "summary", "previous"]
+
+    private static let ofHistory: [String: JSON] = [
+        "State": object("All pools and splits that run.", ["revision": count(), "upstreams": upstreams, "splits": splits]),
+        "ServerList": object("The servers of an upstream.", ["revision": count(), "servers": list(reference("Server"))]),
+        "Revision": object("One accepted change.", revision, required: revisionAlways),
+        "RevisionWithState": object(
+            "One accepted change with the state it made.", revision, and: ["upstreams": upstreams, "splits": splits],
+            required: revisionAlways + ["upstreams", "splits"]),
+        "RevisionList": object("Newest first.", ["revision": count("The current one."), "revisions": list(reference("Revision"))]),
+        "DifferenceList": object(
+            "How two revisions differ.", ["from": count(), "to": count(), "differences": list(reference("Difference"))]),
+    ]
+
+    private static let ofMoment: [String: JSON] = [
+        "RequestAccount": object(
+            "What became of requests: started is the sum of the others.",
+            [
+                "started": count(), "completed": count(), "aborted_by_client": count(), "failed_by_upstream": count(), "failed_by_proxy": count(),
+                "moved": count("Went on under a later revision."), "in_flight": count(),
+            ]),
+        "Receipt": object(
+            "The account of a change.",
+            [
+                "revision": count(), "reason": text(), "who": text(), "at": moment("When it was accepted."), "before": reference("RequestAccount"),
+                "after": reference("RequestAccount"), "carried": reference("RequestAccount"), "tunnels_carried": count(), "held": count(),
+                "retried": count(), "closed_by_client": count(), "closed_by_proxy": count(), "closed_by_drain": count(),
+                "visible_after_us": orNull("integer", "Microseconds until every worker served by it."), "workers": count(),
+                "slowest_drain_ms": orNull("integer", "Milliseconds until the last earlier request had ended."),
+                "final": type("boolean", "The figures will not change."), "balances": type("boolean", "Every request is accounted for."),
+            ]),
+        "ServerStatus": object(
+            "A server at this moment.",
+            [
+                "id": type("integer"), "server": text(), "weight": count(), "backup": type("boolean"), "state": state, "in_flight": count(),
+                "requests": count("Tries given to it."), "failures": count("Those that failed."), "errors": count("Its answers 5xx."),
+            ]),
+        "UpstreamStatus": object("A pool at this moment.", ["servers": list(reference("ServerStatus"))]),
+        "SplitStatus": object(
+            "A split at this moment.",
+            ["weights": map(count()), "held": type("boolean", "New requests wait."), "holding": count("Requests that wait now.")]),
+        "Status": object(
+            "The proxy at this moment.",
+            [
+                "version": text(), "revision": count(), "process_id": count(), "started_at": moment("Of the process."), "now": moment("Of the proxy."),
+                "workers": count(), "connections": count("Of clients."), "requests": reference("RequestAccount"),
+                "upstreams": map(reference("UpstreamStatus")), "splits": map(reference("SplitStatus")),
+                "journal": text("on, off, or why it cannot be written."),
+            ]),
+        "Event": object(
+            "Something that happened.",
+            [
+                "id": count("Counts from 1 in a process."), "kind": words(Event.Kind.allCases.map(\.rawValue)), "at": moment("When."),
+                "revision": count("The one that was current."), "subject": text("An upstream, a split or a server."), "text": text("One line."),
+            ]),
+        "Index": object("What there is.", ["product": text(), "version": text(), "revision": count(), "links": map(text())]),
+        "Document": type("object", "An OpenAPI document."),
+    ]
+}
