@@ -128,6 +128,8 @@ public final class Upstream: Sendable {
             var address = sockaddr_storage()
             var length = UInt32(MemoryLayout<sockaddr_storage>.size)
             let fd = clinux_accept(listener, &address, &length)
+            // A unix socket that was shut down says so to poll alone.
+            if fd == -EAGAIN, wanted.revents & Int16(POLLHUP) != 0 { return }
             if fd == -EAGAIN || fd == -EINTR || fd == -ECONNABORTED { continue }
             if fd < 0 { return }
             let connection = state.with { s in
