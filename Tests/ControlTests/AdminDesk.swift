@@ -7,6 +7,7 @@ import ConfigurationFile
 import Synchronization
 import Testing
 
+@testable import Balancing
 @testable import Control
 @testable import Engine
 
@@ -261,5 +262,16 @@ enum SchemaCheck {
             }
         }
         return faults
+    }
+}
+
+/// What a worker would count.
+extension PeerCounters {
+    func countStart() { row.pointee.active.wrappingAdd(1, ordering: .relaxed) }
+    func countEnd() { row.pointee.active.wrappingSubtract(1, ordering: .relaxed) }
+    func countFailure(nowMs: Int64) {
+        row.pointee.fails.store(1, ordering: .relaxed)
+        row.pointee.accessedMs.store(nowMs, ordering: .relaxed)
+        row.pointee.checkedMs.store(nowMs, ordering: .relaxed)
     }
 }

@@ -29,6 +29,8 @@ struct ServerWatch {
             }
             guard place.upstream < definitions.count else { return endPass() }
             let definition = definitions[place.upstream]
+            // A server alone is never left alone, whatever it does.
+            if definition.peers.count == 1 { place.peer = 1 }
             while place.peer < definition.peers.count, left > 0 {
                 compare(definition, place.peer, controller, nowMs)
                 place.peer += 1

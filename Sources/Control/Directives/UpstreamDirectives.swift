@@ -27,7 +27,7 @@ enum UpstreamDirectives {
         DirectiveRule("sticky", [.upstream], 2...(.max)) { (scope, d) throws(Diagnostic) in
             let sticky = try Sticky(d.arguments, of: d)
             for word in [sticky.domain, sticky.sameSite].compactMap(\.self) { _ = try scope.builder.template(word, of: "sticky") }
-            scope.upstream?.state.sticky = ConfigurationText.joined(d.arguments.map(\.text))
+            scope.upstream?.state.sticky = d.arguments.map { ConfigurationWords.quoted($0.text) }.joined(separator: " ")
         },
         DirectiveRule("keepalive", [.upstream], 1...2) { (scope, d) throws(Diagnostic) in
             let count = try d.arguments[0].integer(in: 0...1_000_000, of: "keepalive")

@@ -1,6 +1,7 @@
 // The way an upstream chooses, as text: `least_conn`, `hash $uri consistent`. One grammar for the configuration and the admin API.
 // Read by the upstream directives and by `PoolBuilder`.
 
+import AdminAPI
 import Balancing
 import ConfigurationFile
 
@@ -59,10 +60,6 @@ struct Balance {
 
     /// The text of a directive as it is kept: words that need quotes have them.
     static func text(of d: Directive) -> String {
-        ([d.name] + d.arguments).map { word in
-            let text = word.text
-            let isPlain = !text.isEmpty && !text.utf8.contains { " \t\r\n;{}\"'\\#".utf8.contains($0) }
-            return isPlain ? text : "\"" + text.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"") + "\""
-        }.joined(separator: " ")
+        ([d.name] + d.arguments).map { ConfigurationWords.quoted($0.text) }.joined(separator: " ")
     }
 }

@@ -65,7 +65,10 @@ struct Sticky {
     /// Reads a text such as `cookie srv_id expires=1h`.
     init(text: String) throws(Diagnostic) {
         let position = Position(file: "sticky")
-        let words = ConfigurationText.words(of: text).map { Word($0, position: position) }
+        let read = try ConfigurationFile.parse(Array("sticky \(text);".utf8), file: "sticky")
+        guard read.count == 1, let words = read.first?.arguments, read.first?.block == nil else {
+            throw Diagnostic(at: position, directive: "sticky", "invalid words", found: text, expected: "cookie NAME and its parameters")
+        }
         try self.init(words, of: Directive(name: Word("sticky", position: position), arguments: words))
     }
 

@@ -55,6 +55,10 @@ extension Worker {
         let isTooLargeHead = head.status == 494
         if isTooLargeHead { head.status = 400 }
         x.errorStatus = 0
+        if x.location.handler == .admin, let problem = adminProblem(head.status) {
+            head.contentType = ByteView("application/problem+json")
+            return answer(x, head, text: ByteView(problem))
+        }
         let reason = reasonPhrase(head.status)
         if reason.utf8CodeUnitCount > 0, head.status >= 300 {
             let status = head.status

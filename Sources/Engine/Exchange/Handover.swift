@@ -130,6 +130,33 @@ extension Worker {
         gateway.receive(request)
     }
 
+    /// What a client of the admin API is told where the request never came to it. The words are those of its problems.
+    func adminProblem(_ status: UInt16) -> StaticString? {
+        switch status {
+        case 413:
+            """
+            {
+              "detail": "the body is larger than the admin API takes",
+              "status": 413,
+              "title": "The body is too large",
+              "type": "/problems/too-large"
+            }
+
+            """
+        case 503:
+            """
+            {
+              "detail": "nobody answers the admin API here",
+              "status": 503,
+              "title": "Busy",
+              "type": "/problems/busy"
+            }
+
+            """
+        default: nil
+        }
+    }
+
     private func wholeBody(_ x: Ref<Exchange>) -> [UInt8]? {
         if !x.bodySpool.isOpen { return Array(ByteView(x.bodyBuffer.start, x.bodyBuffered).buffer) }
         var body: [UInt8] = []
