@@ -217,7 +217,7 @@ struct AdminTests {
             for writer in 0..<4 {
                 onThread {
                     let answer = try? Self.ask(
-                        socket, "PATCH", "/splits/app", ["If-Match: \"\(round)\""], body: Self.weights(round * 10 + writer))
+                        socket, "PATCH", "/splits/app", ["If-Match: \"\(round)\""], body: Self.weights(round * 9 + 2 + writer))
                     statuses.with { $0.append(answer?.status ?? -1) }
                     done[writer].fire()
                 }
