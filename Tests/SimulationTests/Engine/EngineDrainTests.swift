@@ -37,7 +37,7 @@ import Testing
                 run.world.after(run.dice.pick(0...900_000_000)) {
                     run.attempt { c throws(Problem) in
                         _ = try c.change(.setWeights(split: "s", ["u": 0, "v": 1]), by: Author(who: "test"))
-                        _ = try c.drain(upstream: "u", timeoutMs: Int64(run.dice.pick(0...3000)), by: Author(who: "test"))
+                        _ = try c.drain("u", durationMs: Int64(run.dice.pick(0...3000)), by: Author(who: "test"))
                     }
                 }
                 run.atEnd = { run in
@@ -108,7 +108,7 @@ final class DrainStory {
 
     func drain(afterMs: UInt64, timeoutMs: Int64) {
         world.after(afterMs * 1_000_000) {
-            do { _ = try self.proxy.controller.drain(upstream: "u", timeoutMs: timeoutMs, by: Author(who: "test")) } catch {
+            do { _ = try self.proxy.controller.drain("u", durationMs: timeoutMs, by: Author(who: "test")) } catch {
                 Issue.record("\(error)")
             }
         }
