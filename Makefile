@@ -50,7 +50,7 @@ unit: packages
 # The release build, driven over real sockets.
 end-to-end: test-packages release
 	swift build --build-tests $(CHECKED)
-	SWITCHBACK_PROXY=$(CURDIR)/$(PROXYD) swift test --skip-build --filter EndToEndTests
+	SWITCHBACK_PROXY=$(CURDIR)/$(PROXYD) SWITCHBACK_PROXYCTL=$(CURDIR)/$(PROXYCTL) swift test --skip-build --filter EndToEndTests
 
 # The unit tests under the address sanitizer, in a build of their own. Leaks are not looked for: the test library has some.
 test-asan: packages

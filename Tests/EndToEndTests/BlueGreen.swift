@@ -86,7 +86,8 @@ struct Receipts {
             for figure in ["failed_by_proxy", "failed_by_upstream", "moved", "aborted_by_client"]
             where receipt[account][figure].int != 0 { faults.append("\(account) \(figure)") }
         }
-        for figure in ["closed_by_proxy", "closed_by_drain", "retried", "held"] where receipt[figure].int != 0 { faults.append(figure) }
+        let rest = ["closed_by_proxy", "closed_by_drain", "retried", "held"]
+        faults += rest.filter { receipt[$0].int != 0 }
         if receipt["visible_after_us"].isNull { faults.append("not visible") }
         return faults
     }

@@ -36,19 +36,18 @@ struct SwitchingHoldTests {
 
         try admin.write("POST", "/splits/app/hold")
         #expect(try admin.get("/status")["splits"]["app"]["held"].bool == true)
-        for (i, client) in clients.enumerated() {
-            // The last one's body comes while it waits.
-            let body = "body \(i) " + Pattern.text(20_000)
-            let text = RawClient.text("POST", "/", ["X-Request-Id: \(i)"], body: body)
-            if i < 7 { try client.send(text) } else { try client.send(String(text.dropLast(10_000))) }
-        }
+        let bodies = (0..<8).map { "body \($0) " + Pattern.text(20_000) }
+        let texts = bodies.enumerated().map { RawClient.text("POST", "/", ["X-Request-Id: \($0)"], body: $1) }
+        for i in 0..<7 { try clients[i].send(texts[i]) }
+        // Of the last one half the body comes while it waits.
+        try clients[7].send(String(texts[7].dropLast(10_000)))
         try waitForHeld(8, admin)
         #expect(old.requestCount == 8)
         old.stop()
-        try clients[7].send(String(RawClient.text("POST", "/", ["X-Request-Id: 7"], body: "body 7 " + Pattern.text(20_000)).suffix(10_000)))
+        try clients[7].send(String(texts[7].suffix(10_000)))
         let new = try Upstream(at: old.endpoint, script("new"))
         try admin.write("POST", "/splits/app/release")
-        for (i, client) in clients.enumerated() { #expect(try client.response().text == "new body \(i) " + Pattern.text(20_000)) }
+        for (i, client) in clients.enumerated() { #expect(try client.response().text == "new " + bodies[i]) }
         #expect(old.requestCount == 8)
         #expect(Set(new.requests.compactMap { $0["X-Request-Id"] }).count == 8)
         #expect(new.requestCount == 8, "none was asked twice")

@@ -30,7 +30,8 @@ private struct Ramp {
     /// The next ones.
     mutating func take(_ bytes: [UInt8]) {
         let wanted = Self.bytes(count, bytes.count)
-        isRight = isRight && bytes.withUnsafeBytes { a in wanted.withUnsafeBytes { b in memcmp(a.baseAddress!, b.baseAddress!, a.count) == 0 } }
+        let order = bytes.withUnsafeBytes { a in wanted.withUnsafeBytes { memcmp(a.baseAddress!, $0.baseAddress!, $0.count) } }
+        isRight = isRight && order == 0
         count += bytes.count
     }
 }
@@ -88,8 +89,10 @@ struct SwitchingInFlightTests {
     @Test("stays where it is through a hundred switches", arguments: [1, 2])
     func staysWhereItIs(workers: Int) throws {
         let ticks = DispatchSemaphore(value: 0)
-        let upgrade = "proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $http_connection; client_max_body_size 0;"
-        let pools = try BlueGreen(location: upgrade, main: "worker_processes \(workers);") { script($0, ticks) }
+        let upgrade = "proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $http_connection;"
+        let pools = try BlueGreen(location: upgrade + "client_max_body_size 0;", main: "worker_processes \(workers);") {
+            script($0, ticks)
+        }
         let proxy = pools.proxy
         let admin = try pools.admin()
         let download = try proxy.client(receiveBufferBytes: 64 << 10)
@@ -114,7 +117,8 @@ struct SwitchingInFlightTests {
             ramp.take(try download.stream.read(exactly: Self.downloadBytes / Self.switches))
             try upload.send(Ramp.bytes(upload.stream.sent - uploadHead, Self.uploadBytes / Self.switches))
             ticks.signal()
-            try Harness.wait(for: "event \(i): \(listener.text.current.suffix(20))") { listener.text.current.hasSuffix("data: \(i)\n\n") }
+            let event = "data: \(i)\n\n"
+            try Harness.wait(for: "event \(i): \(listener.text.current.suffix(20))") { listener.text.current.hasSuffix(event) }
             #expect(try tunnel.echo("ping \(i)") == "ping \(i)")
         }
         #expect(ramp.count == Self.downloadBytes && ramp.isRight)

@@ -75,7 +75,7 @@ struct Ledger {
         return (true, pages[...place].allSatisfy { Self.sum(.inFlight, $0) == 0 })
     }
 
-    /// What a worker opened when it took this revision, or the first later one: what comes and goes while it sleeps, it passes over.
+    /// What a worker opened when it took this revision, or the first later one: what comes and goes while it sleeps it passes over.
     private func taken(_ place: Int, by worker: Int) -> Account? {
         for page in pages[place...] where page.accounts.indices.contains(worker) {
             let account = page.accounts[worker].account
