@@ -10,6 +10,7 @@ TEST_PACKAGES = $(PACKAGES) nginx-light haproxy curl wrk nghttp2-client valgrind
 CHECKED = -j $(JOBS) --explicit-target-dependency-import-check error
 RELEASE = -c release --static-swift-stdlib -Xswiftc -enforce-exclusivity=unchecked $(CHECKED)
 PROXYD = .build/release/proxyd
+PROXYCTL = .build/release/proxyctl
 
 # The proxy of conf/demo.conf in the foreground; Control-C stops it. CONF=conf/other.conf for another one.
 CONF ?= conf/demo.conf
@@ -17,9 +18,10 @@ run: release
 	@$(PROXYD) -t -q -p . -c $(CONF)
 	@echo
 	@echo "Starting proxyd with $(CONF). In another shell, try:"
-	@echo "    curl http://127.0.0.1:8080/                   # through the proxy: blue answers"
-	@echo "    curl http://127.0.0.1:3002/                   # green itself, its stand-by"
-	@echo "    curl -i http://127.0.0.1:8080/any/path?a=1    # with the head of the answer"
+	@echo "    curl http://127.0.0.1:8080/                       # through the proxy: blue answers"
+	@echo "    $(PROXYCTL) switch green --wait     # now green, with a receipt"
+	@echo "    $(PROXYCTL) undo                    # and back"
+	@echo "    $(PROXYCTL) status"
 	@echo "    $(PROXYD) -p . -c $(CONF) -s reload   # after an edit of $(CONF)"
 	@echo "    $(PROXYD) -p . -c $(CONF) -s quit     # finish what is in flight, then stop"
 	@echo
@@ -27,6 +29,7 @@ run: release
 
 release: packages
 	swift build $(RELEASE) --product proxyd
+	swift build $(RELEASE) --product proxyctl
 
 packages:
 	@.ci/packages $(PACKAGES)
@@ -47,7 +50,7 @@ unit: packages
 # The release build, driven over real sockets.
 end-to-end: test-packages release
 	swift build --build-tests $(CHECKED)
-	SWITCHBACK_PROXY=$(CURDIR)/$(PROXYD) swift test --skip-build --filter EndToEndTests
+	SWITCHBACK_PROXY=$(CURDIR)/$(PROXYD) SWITCHBACK_PROXYCTL=$(CURDIR)/$(PROXYCTL) swift test --skip-build --filter EndToEndTests
 
 # The unit tests under the address sanitizer, in a build of their own. Leaks are not looked for: the test library has some.
 test-asan: packages
@@ -62,7 +65,7 @@ fuzz: packages
 bench: test-packages release
 	Benchmarks/compare $(ARGS)
 
-# How long a switch takes and what the traffic notices, beside nginx and haproxy; fails on a lost request. Two minutes.
+# How long a switch takes and what the traffic notices, beside nginx and haproxy; fails on a lost request. One minute.
 bench-switch: test-packages release
 	swift build $(RELEASE) --package-path Benchmarks --scratch-path .build-switch
 	Benchmarks/switch $(ARGS)

@@ -98,10 +98,10 @@ public struct TriedPeers: Sendable, BitwiseCopyable {
     var misses: UInt8 = 0
     var hash: UInt32 = 0
     var rehashes: UInt32 = 0
-    /// One more than the slot of the backup that the session was stuck to, if that was tried before the primaries were given up.
-    var stuckBackup: Int32 = 0
     /// How many picks the exchange has been given.
     public internal(set) var count = 0
+    /// One more than the slot of the backup that the session was stuck to, if that was tried before the primaries were given up.
+    var stuckBackup: Int32 = 0
 
     public init() {}
 

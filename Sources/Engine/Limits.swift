@@ -54,6 +54,8 @@ package enum Limits {
     static let paceMsMax: Int64 = 1_000_000_000
     /// The longest a drain may take: its times are far from overflow.
     static let drainMsMax: Int64 = 86_400_000
+    /// How long both ends of a WebSocket connection may take to close it.
+    static let closeHandshakeMs: Int64 = 5000
     /// How often held requests that are released go on, at most, and how many a second whatever is asked.
     static let releaseEveryMs: Int64 = 10
     static let releaseRateMax = 1_000_000

@@ -9,14 +9,14 @@ struct ExampleTests {
     /// Texts that turn a port of an example into one of the test.
     static let listen = ("listen 8080", "listen 127.0.0.1:%PORT%")
 
-    @Test func demoServesBlueAndFallsBackToGreen() throws {
+    @Test func demoServesBlueAndGreenAfterAReloadWithOtherWeights() throws {
         let ports = [
             ("127.0.0.1:8080", "127.0.0.1:%PORT%"), ("127.0.0.1:3001", "127.0.0.1:%PORT2%"),
             ("127.0.0.1:3002", "127.0.0.1:%PORT3%"),
         ]
         let proxy = try Proxy(example: "demo.conf", replacing: ports)
         #expect(try proxy.get().text == "blue\n")
-        let text = proxy.configuration.replacing("listen \(proxy.endpoint2);", with: "listen unix:%DIR%/gone.sock;")
+        let text = proxy.configuration.replacing("blue 100;", with: "blue 0;").replacing("green 0;", with: "green 100;")
         try proxy.reload(text) { try proxy.get().text == "green\n" }
         #expect(try proxy.get().status == 200)
     }

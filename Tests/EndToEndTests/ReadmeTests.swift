@@ -58,6 +58,8 @@ struct ReadmeTests {
             try files.createDirectory(atPath: directory + "/.build/release", withIntermediateDirectories: true)
             try files.createDirectory(atPath: directory + "/conf", withIntermediateDirectories: true)
             try files.createSymbolicLink(atPath: directory + "/.build/release/proxyd", withDestinationPath: Harness.binary)
+            try files.createSymbolicLink(
+                atPath: directory + "/.build/release/proxyctl", withDestinationPath: Harness.packageDirectory + "/.build/release/proxyctl")
             for name in try files.contentsOfDirectory(atPath: Harness.packageDirectory + "/conf") where name.hasSuffix(".conf") {
                 let text = try String(contentsOfFile: Harness.packageDirectory + "/conf/" + name, encoding: .utf8)
                 try replacingPorts(text).write(toFile: directory + "/conf/" + name, atomically: false, encoding: .utf8)

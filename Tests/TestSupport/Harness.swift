@@ -1,4 +1,4 @@
-// Owns what all end-to-end tests share: which binary is tried, temporary directories, waiting for a condition, locked values.
+// Owns what all end-to-end tests share: which binaries are tried, temporary directories, waiting for a condition, locked values.
 // Called by every file of this target and by the suites. It must not know what the proxy answers.
 
 import Foundation
@@ -8,8 +8,13 @@ public enum Harness {
     /// The binary under test: SWITCHBACK_PROXY, or `proxyd` in the products directory, where the test program lies too.
     public static let binary: String = {
         if let named = ProcessInfo.processInfo.environment["SWITCHBACK_PROXY"], !named.isEmpty { return named }
-        let products = (executablePath as NSString).deletingLastPathComponent
         return products + "/proxyd"
+    }()
+
+    /// The program that operators use beside it: SWITCHBACK_PROXYCTL, or `proxyctl` in the products directory.
+    public static let proxyctl: String = {
+        if let named = ProcessInfo.processInfo.environment["SWITCHBACK_PROXYCTL"], !named.isEmpty { return named }
+        return products + "/proxyctl"
     }()
 
     /// True when the reference is tried instead of the product: tests of what only the product does are then skipped.
@@ -28,8 +33,9 @@ public enum Harness {
         return here.deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent().path
     }()
 
-    private static var executablePath: String {
-        (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? CommandLine.arguments[0]
+    private static var products: String {
+        let test = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? CommandLine.arguments[0]
+        return (test as NSString).deletingLastPathComponent
     }
 
     /// A fresh directory that every user may read and enter; short, because unix socket paths are bounded by 107 bytes.

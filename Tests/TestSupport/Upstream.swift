@@ -103,6 +103,8 @@ public final class Upstream: Sendable {
     public var requestCount: Int { state.current.requests.count }
     public var connectionCount: Int { state.current.connections }
     public var openConnectionCount: Int { state.current.open.count }
+    /// Of the connection of that number.
+    public func isOpen(_ connection: Int) -> Bool { state.current.open[connection] != nil }
     /// What scripts threw, other than at the proxy's orderly end of a connection.
     public var failures: [String] { state.current.failures }
     /// Requests whose body never came to its end.
@@ -128,6 +130,8 @@ public final class Upstream: Sendable {
             var address = sockaddr_storage()
             var length = UInt32(MemoryLayout<sockaddr_storage>.size)
             let fd = clinux_accept(listener, &address, &length)
+            // A unix socket that was shut down says so to poll alone.
+            if fd == -EAGAIN, wanted.revents & Int16(POLLHUP) != 0 { return }
             if fd == -EAGAIN || fd == -EINTR || fd == -ECONNABORTED { continue }
             if fd < 0 { return }
             let connection = state.with { s in

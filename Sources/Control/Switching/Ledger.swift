@@ -20,8 +20,10 @@ struct Ledger {
     mutating func open(_ revision: Revision, _ accounts: [RevisionAccount], acceptedNs: UInt64) {
         pages.append(Page(revision: revision, accounts: accounts, acceptedNs: acceptedNs))
         if pages.count <= ControlLimits.receiptsKept { return }
-        // Of the oldest that have come to their end, the figures stay.
-        guard let first = pages.first, Self.sum(.inFlight, first) == 0 else { return }
+        // Of the oldest that have come to their end, the figures stay. One under which a tunnel lives on stays whole.
+        let old = pages.count - ControlLimits.receiptsKept
+        guard let place = pages[..<old].lastIndex(where: { Self.sum(.inFlight, $0) == 0 }) else { return }
+        let first = pages[place]
         let account = Self.account(first)
         folded.started += account.started
         folded.completed += account.completed
@@ -31,7 +33,7 @@ struct Ledger {
         folded.moved += account.moved
         foldedConnections.accepted += Self.sum(.accepted, first)
         foldedConnections.closed += Self.sum(.closedByClient, first) + Self.sum(.closedByProxy, first)
-        pages.removeFirst()
+        pages.remove(at: place)
     }
 
     func accounts(of number: UInt64) -> [RevisionAccount]? { pages.last { $0.revision.number == number }?.accounts }
@@ -53,7 +55,9 @@ struct Ledger {
 
     /// Nil: there is no page of this revision.
     func receipt(_ number: UInt64, workers: [WorkerCounters]) -> Receipt? {
-        guard let place = pages.lastIndex(where: { $0.revision.number == number }) else { return nil }
+        // Older pages may have lost those behind them, which a receipt needs.
+        guard let place = pages.lastIndex(where: { $0.revision.number == number }), pages.count - place <= ControlLimits.receiptsKept
+        else { return nil }
         var receipt = read(place, workers)
         // The workers go on while they are read. A difference that stays is one.
         for _ in 0..<ControlLimits.receiptReadings where !receipt.balances {
@@ -66,13 +70,23 @@ struct Ledger {
     /// Nil: there is no page of this revision.
     func progress(_ number: UInt64) -> (isVisible: Bool, isFinal: Bool)? {
         guard let place = pages.lastIndex(where: { $0.revision.number == number }) else { return nil }
-        let isVisible = pages[place].accounts.allSatisfy { $0.account[.adoptedNs] > 0 }
+        let isVisible = pages[place].accounts.indices.allSatisfy { taken(place, by: $0) != nil }
         if !isVisible || place + 1 == pages.count { return (isVisible, false) }
         return (true, pages[...place].allSatisfy { Self.sum(.inFlight, $0) == 0 })
     }
 
+    /// What a worker opened when it took this revision, or the first later one: what comes and goes while it sleeps it passes over.
+    private func taken(_ place: Int, by worker: Int) -> Account? {
+        for page in pages[place...] where page.accounts.indices.contains(worker) {
+            let account = page.accounts[worker].account
+            if account[.adoptedNs] > 0 { return account }
+        }
+        return nil
+    }
+
     private func read(_ place: Int, _ workers: [WorkerCounters]) -> Receipt {
         let page = pages[place]
+        let taken = page.accounts.indices.map { self.taken(place, by: $0) }
         var receipt = Receipt(revision: page.revision.number)
         receipt.reason = page.revision.reason
         receipt.who = page.revision.who
@@ -80,15 +94,15 @@ struct Ledger {
         receipt.workers = page.accounts.count
         if place > 0 { receipt.before = Self.account(pages[place - 1]) }
         receipt.after = Self.account(page)
-        receipt.carried = carried(place, workers)
-        receipt.tunnelsCarried = Self.sum(.tunnelsCarried, page)
+        receipt.carried = carried(place, taken, workers)
+        receipt.tunnelsCarried = taken.reduce(0) { $0 + ($1?[.tunnelsCarried] ?? 0) }
         receipt.held = Self.sum(.held, page)
         receipt.retried = Self.sum(.retried, page)
         receipt.closedByClient = Self.sum(.closedByClient, page)
         receipt.closedByProxy = Self.sum(.closedByProxy, page)
         receipt.closedByDrain = Self.sum(.closedByDrain, page)
-        let adopted = page.accounts.map { $0.account[.adoptedNs] }
-        if adopted.allSatisfy({ $0 > 0 }), let last = adopted.max() {
+        let adopted = taken.compactMap { $0?[.adoptedNs] }
+        if adopted.count == taken.count, let last = adopted.max() {
             receipt.visibleAfterUs = last > page.acceptedNs ? Int64(last - page.acceptedNs) / 1000 : 0
         }
         if receipt.carried.inFlight == 0, receipt.visibleAfterUs != nil {
@@ -100,12 +114,13 @@ struct Ledger {
     }
 
     /// What was in flight when the workers took this revision. Its ends are the late ones since, without those of this and later revisions.
-    private func carried(_ place: Int, _ workers: [WorkerCounters]) -> RequestAccount {
+    private func carried(_ place: Int, _ taken: [Account?], _ workers: [WorkerCounters]) -> RequestAccount {
         func ends(_ tallies: (late: Tally, base: Tally)) -> UInt64 {
             var count: UInt64 = 0
-            for (i, worker) in workers.enumerated() where i < pages[place].accounts.count && pages[place].accounts[i].account[.adoptedNs] > 0 {
+            for (i, worker) in workers.enumerated() where i < taken.count {
+                guard let account = taken[i] else { continue }
                 let later = pages[place...].reduce(UInt64(0)) { $0 + ($1.accounts.indices.contains(i) ? $1.accounts[i].account[tallies.late] : 0) }
-                count &+= worker.late.account[tallies.late] &- pages[place].accounts[i].account[tallies.base] &- later
+                count &+= worker.late.account[tallies.late] &- account[tallies.base] &- later
             }
             return count
         }
@@ -116,10 +131,10 @@ struct Ledger {
         account.failedByProxy = ends(lateTallies[3])
         account.moved = ends(lateTallies[4])
         // A worker that has not taken the revision yet has carried nothing over.
-        for i in pages[place].accounts.indices where pages[place].accounts[i].account[.adoptedNs] > 0 {
+        for i in taken.indices where taken[i] != nil {
             account.inFlight += pages[..<place].reduce(0) { $0 + ($1.accounts.indices.contains(i) ? $1.accounts[i].account[.inFlight] : 0) }
         }
-        account.started = Self.sum(.carried, pages[place])
+        account.started = taken.reduce(0) { $0 + ($1?[.carried] ?? 0) }
         return account
     }
 

@@ -201,8 +201,14 @@ package struct Exchange: BitwiseCopyable {
     // MARK: A drain
     /// The answer is a stream of events, which lives until somebody ends it.
     var isEventStream = false
-    /// The ends of the tunnel have been told to close.
+    /// The tunnel is a WebSocket connection: its frames are followed, by what the ends themselves have sent.
+    var isWebSocket = false
+    var framesOfClient = WebSocketFrames()
+    var framesOfUpstream = WebSocketFrames()
+    /// The ends of the tunnel are being told to close, and which of them have been.
     var isClosing = false
+    var toldClient = false
+    var toldUpstream = false
 
     // MARK: A hold
     /// The queue it waits in, and its neighbours there.

@@ -102,8 +102,12 @@ extension Worker {
         answerDone(x)
     }
 
-    /// An orderly end for both sides.
-    private func closeTunnel(_ x: Ref<Exchange>) { finish(x, .completed) }
+    /// An orderly end for both sides; of a WebSocket connection, the closing handshake, which has its time.
+    private func closeTunnel(_ x: Ref<Exchange>) {
+        let handle = x.handle
+        if !closeWebSocket(x) { return finish(x, .completed) }
+        if exchanges.find(handle) != nil { drains.closing.append((handle, nowMs + Limits.closeHandshakeMs)) }
+    }
 
     // MARK: What the newest snapshot says of a peer
 

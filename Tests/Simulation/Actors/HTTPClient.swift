@@ -15,6 +15,8 @@ package struct PlannedRequest: Sendable {
     package var continueWaitNs: UInt64?
     /// Bytes to send through the tunnel once the answer is 101; the client then shuts its writing down.
     package var tunnel: [UInt8]?
+    /// The client's side of the tunnel stays open when they are sent.
+    package var holdsTunnel = false
 
     package enum Framing: Sendable {
         case length
@@ -53,8 +55,8 @@ package struct PlannedRequest: Sendable {
     }
 
     /// Asks to switch protocols, and sends `bytes` through the tunnel.
-    package static func upgrade(id: String, target: String = "/", bytes: [UInt8]) -> PlannedRequest {
-        var request = PlannedRequest(id: id, target: target, fields: [("Connection", "Upgrade"), ("Upgrade", "test")])
+    package static func upgrade(id: String, target: String = "/", to token: String = "test", bytes: [UInt8]) -> PlannedRequest {
+        var request = PlannedRequest(id: id, target: target, fields: [("Connection", "Upgrade"), ("Upgrade", token)])
         request.tunnel = bytes
         return request
     }
@@ -125,6 +127,8 @@ package final class HTTPClient: ConnectionScript {
     package var closesEachTime = false
     /// How long a request may take before the client resets its connection.
     package var patienceNs: UInt64?
+    /// What to say through a tunnel to what has come of it so far.
+    package var tunnelReply: ([UInt8]) -> [UInt8]? = { _ in nil }
     /// Set when every request has come to an outcome.
     package private(set) var isFinished = false
 
@@ -151,6 +155,9 @@ package final class HTTPClient: ConnectionScript {
     package func start(afterNs delayNs: UInt64 = 0) {
         world.after(delayNs) { self.goOn() }
     }
+
+    /// Sends bytes as they are: through a tunnel.
+    package func say(_ bytes: [UInt8]) { connection?.send(bytes) }
 
     /// Closes the connection, if one is open, whatever is outstanding.
     package func leave() {
@@ -233,7 +240,7 @@ package final class HTTPClient: ConnectionScript {
                 records[i].head = head
                 if let tunnel = requests[i].tunnel {
                     connection?.send(tunnel)
-                    connection?.whenDrained(.shutdownWrite)
+                    if !requests[i].holdsTunnel { connection?.whenDrained(.shutdownWrite) }
                 }
             } else if head.status < 200 {
                 records[i].informational.append(head.status)
@@ -248,7 +255,9 @@ package final class HTTPClient: ConnectionScript {
             }
         case .body(let piece): records[i].body += piece
         case .end: answered(i)
-        case .raw(let piece): records[i].tunnelBytes += piece
+        case .raw(let piece):
+            records[i].tunnelBytes += piece
+            if let reply = tunnelReply(records[i].tunnelBytes) { connection?.send(reply) }
         case .bad(let reason):
             finish(i, .bad(reason))
             connection?.reset()
