@@ -65,7 +65,7 @@ fuzz: packages
 bench: test-packages release
 	Benchmarks/compare $(ARGS)
 
-# How long a switch takes and what the traffic notices, beside nginx and haproxy; fails on a lost request. Two minutes.
+# How long a switch takes and what the traffic notices, beside nginx and haproxy; fails on a lost request. One minute.
 bench-switch: test-packages release
 	swift build $(RELEASE) --package-path Benchmarks --scratch-path .build-switch
 	Benchmarks/switch $(ARGS)

@@ -80,6 +80,7 @@ package final class Supervisor: @unchecked Sendable {
         let names = replay?.current.map { Set($0.upstreams.keys).union($0.splits.keys) } ?? []
         let built = try build(parsed, runtimeNames: names)
         do throws(ListenFailure) { try listeners.adjust(to: built.listens) } catch { throw .listening(error) }
+        openAdminSocket(built.process)
         if let n = built.process.descriptorsMax { _ = clinux_set_descriptors_max(UInt64(n)) }
         say(built.warnings)
         for warning in replay?.warnings ?? [] { say(.warn, warning) }
@@ -103,7 +104,7 @@ package final class Supervisor: @unchecked Sendable {
 
     private func startAlone(_ prepared: Prepared) throws(StartFailure) {
         let built = prepared.built
-        let admin = openAdminSocket(built.process)
+        let admin = adminListeners.sockets.first
         let audit = AuditLog(folder: built.process.stateFolder.map(logs.absolute)) { [unowned self] in say($0, $1) }
         self.audit = audit
         if let user = built.process.user, system.isRoot {
@@ -142,20 +143,18 @@ package final class Supervisor: @unchecked Sendable {
     }
 
     /// Without admin.sock the proxy serves all the same, and says so.
-    private func openAdminSocket(_ process: ProcessSettings) -> ListeningSocket? {
-        guard let path = ControlThread.path(process, options, logs) else { return nil }
+    private func openAdminSocket(_ process: ProcessSettings) {
+        guard let path = ControlThread.path(process, options, logs) else { return }
         guard let bytes = unixAddress(path) else {
             say(.warn, "admin.sock cannot be made: the path \(path) is longer than a socket's may be; name a shorter folder with \"state\"")
-            return nil
+            return
         }
         var options = ListenOptions()
         options.unixMode = 0o600
         do throws(ListenFailure) {
             try adminListeners.adjust(to: [ListenAddress(bytes: bytes, text: "unix:" + path): options])
-            return adminListeners.sockets.first
         } catch {
             say(.warn, "admin.sock cannot be made, so nothing can be changed at run time: \(error)")
-            return nil
         }
     }
 

@@ -180,7 +180,10 @@ package final class Worker {
         logFlush = timers.make(owner: TimerOwner.logFlush)
         releaseTimer = timers.make(owner: TimerOwner.release)
         drainTimer = timers.make(owner: TimerOwner.drain)
-        if parameters.duty != nil { dutyTimer = timers.make(owner: TimerOwner.duty) }
+        if parameters.duty != nil {
+            dutyTimer = timers.make(owner: TimerOwner.duty)
+            mailbox.own()
+        }
         updateClock()
         openAccount(current.account)
         counters.adopted(revision: current.revision)
@@ -275,7 +278,11 @@ package final class Worker {
 
     private func endOfTurn() {
         if let due = flushTurnLogs() { timers.set(logFlush, at: due) }
-        if let duty = parameters.duty, let at = duty.turn(nowMs: nowMs) { timers.set(dutyTimer, at: at) }
+        if let duty = parameters.duty {
+            if let at = duty.turn(nowMs: nowMs) { timers.set(dutyTimer, at: at) }
+            // Its answers to requests of this very thread.
+            obey()
+        }
         if hasUnusedSnapshot { dropUnusedSnapshots() }
         if isStopping, clients.count == 0, exchanges.count == 0 { stopNow() }
     }
@@ -288,6 +295,10 @@ package final class Worker {
 
     private func readMailbox() {
         kernel.eventDrain(wakeDescriptor)
+        obey()
+    }
+
+    private func obey() {
         for command in mailbox.takeAll() {
             switch command {
             case .adoptSnapshot: adoptPublished()

@@ -16,11 +16,14 @@ struct AdminProblemTests {
         var pointer: String?
         var testDescription: String { "\(method) \(target) \(body ?? "") -> \(kind.rawValue)" }
         init(
-            _ method: String, _ target: String, _ body: String? = nil, _ fields: [(String, String)] = [], _ status: Int, _ kind: Problem.Kind,
+            _ method: String, _ target: String, _ body: String?, _ fields: [(String, String)], _ status: Int, _ kind: Problem.Kind,
             at pointer: String? = nil
         ) {
             (self.method, self.target, self.body, self.fields) = (method, target, body, fields)
             (self.status, self.kind, self.pointer) = (status, kind, pointer)
+        }
+        init(_ method: String, _ target: String, _ body: String?, _ status: Int, _ kind: Problem.Kind, at pointer: String? = nil) {
+            self.init(method, target, body, [], status, kind, at: pointer)
         }
     }
 

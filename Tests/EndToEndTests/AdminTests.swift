@@ -217,7 +217,7 @@ struct AdminTests {
             for writer in 0..<4 {
                 onThread {
                     let answer = try? Self.ask(
-                        socket, "PATCH", "/splits/app", ["If-Match: \"\(round)\""], body: Self.weights(round * 10 + writer))
+                        socket, "PATCH", "/splits/app", ["If-Match: \"\(round)\""], body: Self.weights(round * 9 + 2 + writer))
                     statuses.with { $0.append(answer?.status ?? -1) }
                     done[writer].fire()
                 }
@@ -228,13 +228,12 @@ struct AdminTests {
     }
 
     @Test func aClientThatDoesNothingHoldsUpNobody() throws {
-        let proxy = try Self.proxy("location /admin { admin write=on; }")
+        let proxy = try Self.proxy()
         let half = try RawClient(Self.socket(proxy))
         try half.send("PUT /upstreams HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n{")
         let deaf = try RawClient(Self.socket(proxy), receiveBufferBytes: 1024)
         for _ in 0..<200 { try deaf.send(RawClient.text("GET", "/openapi.json")) }
         #expect(elapsedMs { _ = try? Self.ask(Self.socket(proxy), "GET", "/status") } < 2000)
-        #expect(try Self.ask(proxy.endpoint, "GET", "/admin/status", ["Host: localhost"]).status == 200)
         let large = try Self.ask(Self.socket(proxy), "PUT", "/upstreams", body: String(repeating: " ", count: 3_000_000))
         #expect(large.status == 400)
     }

@@ -65,7 +65,7 @@ public final class Proxy: @unchecked Sendable {
     /// The second and third of the reserved ports.
     public var endpoint2: Endpoint { .tcp("127.0.0.1", ports[1]) }
     public var endpoint3: Endpoint { .tcp("127.0.0.1", ports[2]) }
-    public func path(_ name: String) -> String { directory + "/" + name }
+    public func path(_ name: String) -> String { name.hasPrefix("/") ? name : directory + "/" + name }
 
     public func write(_ name: String, _ content: String) throws {
         let folder = (path(name) as NSString).deletingLastPathComponent

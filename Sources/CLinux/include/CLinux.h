@@ -195,6 +195,9 @@ static inline int clinux_utc_offset_minutes(void) {
     return (int)(local.tm_gmtoff / 60);
 }
 
+// A number of the calling thread, not 0.
+static inline intptr_t clinux_thread(void) { return (intptr_t)pthread_self(); }
+
 static inline uint64_t clinux_monotonic_ns(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);

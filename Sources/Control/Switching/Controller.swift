@@ -74,7 +74,9 @@ package final class Controller: @unchecked Sendable {
         let next = merged.numbered(after: remembered)
         if next == remembered {
             if replay.fileState != built.state { try journaled { () throws(JournalFailure) in try journal.append(fileState: built.state) } }
-            publish(try pools.build(next, over: routes, publication(current)), acceptedNs: clock.monotonicNs(), last.revision)
+            let snapshot = try pools.build(next, over: routes, publication(current))
+            show(snapshot)
+            enter(snapshot, acceptedNs: clock.monotonicNs(), last.revision)
         } else {
             try commit(next, .reload, author, fileState: built.state)
         }
@@ -212,22 +214,24 @@ package final class Controller: @unchecked Sendable {
         let number = journal.nextNumber
         for name in holds.keys where next.splits[name] == nil { holds[name] = nil }
         let snapshot = try pools.build(next, over: routes, publication(number, isNew: true))
+        // Where nothing is to be kept, nothing stands between the change and the workers.
+        if journal.isOff { show(snapshot) }
         let said = summary ?? AdminAPI.summary(of: differences(from: state, to: next))
         let revision = Revision(
             number: number, kind: kind, atMs: clock.realtimeMs(), who: author.who, reason: author.reason, summary: said, restores: restores,
             previous: previous ?? (before == 0 ? nil : before))
         try journaled { () throws(JournalFailure) in try journal.append(revision, state: next, fileState: fileState) }
-        publish(snapshot, acceptedNs: acceptedNs, revision)
+        if !journal.isOff { show(snapshot) }
+        enter(snapshot, acceptedNs: acceptedNs, revision)
         state = next
         if let fileState { self.fileState = fileState }
         events.emit(.revision, revision: number, subject: "", text: said)
         return Accepted(revision: number, previous: before, changed: true, summary: said, reason: author.reason)
     }
 
-    private func publish(_ snapshot: Snapshot, acceptedNs: UInt64, _ revision: Revision) {
+    private func enter(_ snapshot: Snapshot, acceptedNs: UInt64, _ revision: Revision) {
         current = revision.number
         ledger.open(revision, snapshot.accounts, acceptedNs: acceptedNs)
-        show(snapshot)
     }
 
     /// From here on no exchange begins under an older snapshot. A worker that sleeps is woken, or it would hold the old one for ever.

@@ -20,8 +20,10 @@ struct Ledger {
     mutating func open(_ revision: Revision, _ accounts: [RevisionAccount], acceptedNs: UInt64) {
         pages.append(Page(revision: revision, accounts: accounts, acceptedNs: acceptedNs))
         if pages.count <= ControlLimits.receiptsKept { return }
-        // Of the oldest that have come to their end, the figures stay.
-        guard let first = pages.first, Self.sum(.inFlight, first) == 0 else { return }
+        // Of the oldest that have come to their end, the figures stay. One under which a tunnel lives on stays whole.
+        let old = pages.count - ControlLimits.receiptsKept
+        guard let place = pages[..<old].lastIndex(where: { Self.sum(.inFlight, $0) == 0 }) else { return }
+        let first = pages[place]
         let account = Self.account(first)
         folded.started += account.started
         folded.completed += account.completed
@@ -31,7 +33,7 @@ struct Ledger {
         folded.moved += account.moved
         foldedConnections.accepted += Self.sum(.accepted, first)
         foldedConnections.closed += Self.sum(.closedByClient, first) + Self.sum(.closedByProxy, first)
-        pages.removeFirst()
+        pages.remove(at: place)
     }
 
     func accounts(of number: UInt64) -> [RevisionAccount]? { pages.last { $0.revision.number == number }?.accounts }
@@ -53,7 +55,9 @@ struct Ledger {
 
     /// Nil: there is no page of this revision.
     func receipt(_ number: UInt64, workers: [WorkerCounters]) -> Receipt? {
-        guard let place = pages.lastIndex(where: { $0.revision.number == number }) else { return nil }
+        // Older pages may have lost those behind them, which a receipt needs.
+        guard let place = pages.lastIndex(where: { $0.revision.number == number }), pages.count - place <= ControlLimits.receiptsKept
+        else { return nil }
         var receipt = read(place, workers)
         // The workers go on while they are read. A difference that stays is one.
         for _ in 0..<ControlLimits.receiptReadings where !receipt.balances {

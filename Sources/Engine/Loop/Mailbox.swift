@@ -2,6 +2,7 @@
 // Written by Control (stop, reopen, a new snapshot), emptied by the worker at the start of a turn.
 
 import Bytes
+import CLinux
 import Synchronization
 
 /// What another thread asks of a worker.
@@ -28,12 +29,15 @@ package final class Mailbox: Sendable {
     private let commands = Mutex<[WorkerCommand]>([])
     private let wake = Atomic<Int32>(-1)
     private let signal: @Sendable (Int32) -> Void
+    /// The thread that looks into the box at the end of each of its turns, and needs no signal from itself; 0: none does.
+    private let owner = Atomic<UInt>(0)
 
     /// `signal` makes the eventfd it is given readable.
     package init(signal: @escaping @Sendable (Int32) -> Void) { self.signal = signal }
 
     package func post(_ command: WorkerCommand) {
         commands.withLock { $0.append(command) }
+        if owner.load(ordering: .relaxed) == UInt(bitPattern: clinux_thread()) { return }
         let fd = wake.load(ordering: .acquiring)
         if fd >= 0 { signal(fd) }
     }
@@ -43,6 +47,9 @@ package final class Mailbox: Sendable {
         wake.store(fd, ordering: .releasing)
         if commands.withLock({ !$0.isEmpty }) { signal(fd) }
     }
+
+    /// From here on the calling thread empties the box at the end of its turns, too.
+    func own() { owner.store(UInt(bitPattern: clinux_thread()), ordering: .relaxed) }
 
     func takeAll() -> [WorkerCommand] {
         commands.withLock {

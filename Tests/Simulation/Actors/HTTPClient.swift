@@ -156,6 +156,9 @@ package final class HTTPClient: ConnectionScript {
         world.after(delayNs) { self.goOn() }
     }
 
+    /// Sends bytes as they are: through a tunnel.
+    package func say(_ bytes: [UInt8]) { connection?.send(bytes) }
+
     /// Closes the connection, if one is open, whatever is outstanding.
     package func leave() {
         connection?.close()
