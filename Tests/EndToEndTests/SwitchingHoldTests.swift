@@ -26,9 +26,11 @@ struct SwitchingHoldTests {
         }
     }
 
-    @Test("a single server restarts on its port and nobody notices", arguments: [1, 2])
-    func restart(workers: Int) throws {
-        let old = try Upstream(script("old"))
+    @Test("a single server restarts where it was and nobody notices", arguments: [(1, false), (2, false), (2, true)])
+    func restart(workers: Int, isUnix: Bool) throws {
+        let folder = try Harness.temporaryDirectory()
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let old = try Upstream(at: isUnix ? .unix(folder + "/only.sock") : nil, script("old"))
         let proxy = try proxy(old, workers: workers)
         let admin = try Admin(proxy)
         let clients = try (0..<8).map { _ in try proxy.client() }
