@@ -58,8 +58,7 @@ struct ReadmeTests {
             try files.createDirectory(atPath: directory + "/.build/release", withIntermediateDirectories: true)
             try files.createDirectory(atPath: directory + "/conf", withIntermediateDirectories: true)
             try files.createSymbolicLink(atPath: directory + "/.build/release/proxyd", withDestinationPath: Harness.binary)
-            try files.createSymbolicLink(
-                atPath: directory + "/.build/release/proxyctl", withDestinationPath: Harness.packageDirectory + "/.build/release/proxyctl")
+            try files.createSymbolicLink(atPath: directory + "/.build/release/proxyctl", withDestinationPath: Harness.proxyctl)
             for name in try files.contentsOfDirectory(atPath: Harness.packageDirectory + "/conf") where name.hasSuffix(".conf") {
                 let text = try String(contentsOfFile: Harness.packageDirectory + "/conf/" + name, encoding: .utf8)
                 try replacingPorts(text).write(toFile: directory + "/conf/" + name, atomically: false, encoding: .utf8)
