@@ -15,7 +15,10 @@ import Testing
 
     static let many: [(line: String, change: @Sendable (inout UpstreamState) -> Void)] = [
         (", and 19989 more", { for i in $0.servers.indices { $0.servers[i].server = "10.2.\(i / 100).\(i % 100):8080" } }),
-        ("upstream u: servers 10.1.0.0:8080, 10.1.0.10:8080 and 9998 more weight 1 -> 5", { for i in $0.servers.indices { $0.servers[i].weight = 5 } }),
+        (
+            "upstream u: servers 10.1.0.0:8080, 10.1.0.10:8080 and 9998 more weight 1 -> 5",
+            { for i in $0.servers.indices { $0.servers[i].weight = 5 } }
+        ),
         ("upstream u: servers reordered", { $0.servers.reverse() }),
         ("upstream u: -10.1.99.99:8080", { $0.servers.removeLast() }),
     ]
