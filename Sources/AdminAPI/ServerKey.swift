@@ -14,19 +14,66 @@ public enum ServerKey: Sendable, Equatable {
 }
 
 /// `text` as addresses of servers compare: the one way to write it, or itself if it is none.
-public func normalisedAddress(_ text: String) -> String { (try? ServerAddress(text))?.normalized ?? text }
+public func normalisedAddress(_ text: String) -> String {
+    ServerAddress.normalIPv4(text) != nil ? text : (try? ServerAddress(text))?.normalized ?? text
+}
 
-extension UpstreamState {
+/// Servers of an upstream by name, made in one pass.
+struct ServerNames {
     /// What tells the servers apart, in their order: the normalised address; behind a second server of the same address
     /// ` #2`, and so on. A configuration may name an address twice, the admin API may not.
-    var serverNames: [String] {
+    private(set) var list: [String] = []
+    private var places: [String: Int] = [:]
+
+    init(_ servers: [ServerState]) {
+        list.reserveCapacity(servers.count)
+        places.reserveCapacity(servers.count)
+        var counts: [String: Int] = [:]
+        for (i, server) in servers.enumerated() {
+            var name = normalisedAddress(server.server)
+            if let first = places.updateValue(i, forKey: name) {
+                places[name] = first
+                let count = counts[name, default: 1] + 1
+                counts[name] = count
+                name = Self.name(name, count)
+                places[name] = i
+            }
+            list.append(name)
+        }
+    }
+
+    subscript(name: String) -> Int? { places[name] }
+
+    /// - Parameter count: which of the servers of this address, from 1.
+    static func name(_ address: String, _ count: Int) -> String { count == 1 ? address : "\(address) #\(count)" }
+}
+
+extension UpstreamState {
+    var serverNames: [String] { ServerNames(servers).list }
+
+    /// For each server the place in `old` of the one of the same name; nil: there is none.
+    func places(in old: UpstreamState) -> [Int?] {
+        if hasAddresses(of: old) { return servers.indices.map { $0 } }
+        let names = ServerNames(old.servers)
+        var isTaken = [Bool](repeating: false, count: old.servers.count)
         var counts: [String: Int] = [:]
         return servers.map { server in
             let address = normalisedAddress(server.server)
-            let count = counts[address, default: 0] + 1
-            counts[address] = count
-            return count == 1 ? address : "\(address) #\(count)"
+            guard var place = names[address] else { return nil }
+            if isTaken[place] {
+                let count = counts[address, default: 1] + 1
+                counts[address] = count
+                guard let next = names[ServerNames.name(address, count)] else { return nil }
+                place = next
+            }
+            isTaken[place] = true
+            return place
         }
+    }
+
+    /// Whether the same is written in the same order, as where settings alone changed.
+    func hasAddresses(of other: UpstreamState) -> Bool {
+        servers.count == other.servers.count && servers.indices.allSatisfy { servers[$0].server == other.servers[$0].server }
     }
 
     /// Where the server is; nil: there is none.

@@ -162,16 +162,20 @@ extension UpstreamState {
     /// `body`: the index of the server that the body is about.
     private func judged(_ next: UpstreamState, body: Int?) throws(Problem) -> UpstreamState {
         if let body { try StateRules.check(server: next.servers[body]) }
-        let mayBeBad = (try? StateRules.check(upstream: self)) == nil && next.servers.contains { !$0.backup }
-        if mayBeBad { return next }
         do { try StateRules.check(upstream: next) } catch {
             var problem = error
+            if problem.kind == self.problem?.kind, next.servers.contains(where: { !$0.backup }) { return next }
             let place = body.map { JSONPointer(["servers", String($0)]).text + "/" }
             let isInBody = place.map { problem.pointer?.hasPrefix($0) == true } ?? false
             problem.pointer = isInBody ? problem.pointer.map { String($0.dropFirst((place?.count ?? 1) - 1)) } : nil
             throw problem
         }
         return next
+    }
+
+    private var problem: Problem? {
+        do throws(Problem) { try StateRules.check(upstream: self) } catch { return error }
+        return nil
     }
 
     private func duplicate(_ server: ServerState, in name: String) -> Problem {

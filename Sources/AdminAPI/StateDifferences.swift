@@ -5,68 +5,112 @@
 /// An upstream, split, variant or server that one side lacks is one difference with the whole of it as its value.
 /// Servers in another order are a change of `/upstreams/NAME/servers`: balancing by hash goes by it.
 public func differences(from: ProxyState, to: ProxyState) -> [StateDifference] {
-    var list = DifferenceList()
-    for name in Set(from.splits.keys).union(to.splits.keys).sorted() where from.splits[name] != to.splits[name] {
-        let place = JSONPointer(["splits", name])
-        if let old = from.splits[name], let new = to.splits[name] {
-            list.append(old.fieldTexts, new.fieldTexts, place)
-            let weights = place.appending("weights")
-            for variant in Set(old.weights.keys).union(new.weights.keys).sorted() {
-                list.append(
-                    old.weights[variant].map { "\($0)" }, new.weights[variant].map { "\($0)" }, weights.appending(variant))
-            }
-        } else {
-            list.append(from.splits[name]?.briefText, to.splits[name]?.briefText, place)
-        }
-    }
-    for name in Set(from.upstreams.keys).union(to.upstreams.keys).sorted() where from.upstreams[name] != to.upstreams[name] {
-        let place = JSONPointer(["upstreams", name])
+    var changes: [FieldChange] = []
+    for name in changedNames(from.splits, to.splits) { changes += splitChanges(name, from.splits[name], to.splits[name]) }
+    for name in changedNames(from.upstreams, to.upstreams) {
         if let old = from.upstreams[name], let new = to.upstreams[name] {
-            list.append(old.fieldTexts, new.fieldTexts, place, before: "servers")
-            list.append(old, new, place.appending("servers"))
-            list.append(old.fieldTexts, new.fieldTexts, place, after: "servers")
+            changes += upstreamChanges(name, old, new)
         } else {
-            list.append(from.upstreams[name]?.briefText, to.upstreams[name]?.briefText, place)
+            changes.append(["upstreams", name], from.upstreams[name]?.briefText, to.upstreams[name]?.briefText)
         }
     }
-    return list.differences
+    return changes.map { StateDifference($0.kind, JSONPointer($0.path).text, from: $0.from, to: $0.to) }
 }
 
-private struct DifferenceList {
-    var differences: [StateDifference] = []
+/// One value that differs, where it is in the JSON of a state, and its JSON on both sides.
+struct FieldChange {
+    var path: [String]
+    var from: String?
+    var to: String?
+    var kind: StateDifference.Kind { from == nil ? .added : to == nil ? .removed : .changed }
+}
 
-    mutating func append(_ from: String?, _ to: String?, _ place: JSONPointer) {
-        if from == to { return }
-        let kind: StateDifference.Kind = from == nil ? .added : to == nil ? .removed : .changed
-        differences.append(StateDifference(kind, place.text, from: from, to: to))
+extension [FieldChange] {
+    fileprivate mutating func append(_ path: [String], _ from: String?, _ to: String?) {
+        if from != to { append(FieldChange(path: path, from: from, to: to)) }
     }
+}
 
-    /// Fields of the object at `place` whose names sort before `before` and after `after`.
-    mutating func append(
-        _ old: [FieldText], _ new: [FieldText], _ place: JSONPointer, before: String = "\u{7F}", after: String = ""
-    ) {
-        let oldTexts = Dictionary(old.map { ($0.name, $0.text) }, uniquingKeysWith: { first, _ in first })
-        let newTexts = Dictionary(new.map { ($0.name, $0.text) }, uniquingKeysWith: { first, _ in first })
-        for name in Set(oldTexts.keys).union(newTexts.keys).sorted() where name < before && name > after {
-            append(oldTexts[name], newTexts[name], place.appending(name))
-        }
+/// Sorted.
+func changedNames<Value: Equatable>(_ old: [String: Value], _ new: [String: Value]) -> [String] {
+    (new.keys.filter { old[$0] != new[$0] } + old.keys.filter { new[$0] == nil }).sorted()
+}
+
+/// By the names of the fields.
+func fieldChanges(_ path: [String], _ old: [FieldText], _ new: [FieldText]) -> [FieldChange] {
+    let oldTexts = Dictionary(old.map { ($0.name, $0.text) }, uniquingKeysWith: { first, _ in first })
+    let newTexts = Dictionary(new.map { ($0.name, $0.text) }, uniquingKeysWith: { first, _ in first })
+    return changedNames(oldTexts, newTexts).map { FieldChange(path: path + [$0], from: oldTexts[$0], to: newTexts[$0]) }
+}
+
+func splitChanges(_ name: String, _ old: SplitState?, _ new: SplitState?) -> [FieldChange] {
+    let path = ["splits", name]
+    guard let old, let new else { return [FieldChange(path: path, from: old?.briefText, to: new?.briefText)] }
+    // Templates change seldom.
+    var changes: [FieldChange] = []
+    if old.key != new.key || old.force != new.force || old.assign != new.assign {
+        changes = fieldChanges(path, old.fieldTexts, new.fieldTexts)
     }
+    for variant in changedNames(old.weights, new.weights) {
+        changes.append(path + ["weights", variant], old.weights[variant].map { "\($0)" }, new.weights[variant].map { "\($0)" })
+    }
+    return changes
+}
 
-    /// Servers of an upstream; `place`: of the list.
-    mutating func append(_ old: UpstreamState, _ new: UpstreamState, _ place: JSONPointer) {
-        let oldNames = old.serverNames
-        let newNames = new.serverNames
-        let oldServers = Dictionary(zip(oldNames, old.servers), uniquingKeysWith: { first, _ in first })
-        let newServers = Dictionary(zip(newNames, new.servers), uniquingKeysWith: { first, _ in first })
-        if oldNames.filter({ newServers[$0] != nil }) != newNames.filter({ oldServers[$0] != nil }) {
-            append(old.orderText, new.orderText, place)
+private func upstreamChanges(_ name: String, _ old: UpstreamState, _ new: UpstreamState) -> [FieldChange] {
+    let path = ["upstreams", name]
+    let servers = ServerChanges(from: old, to: new)
+    var inside: [FieldChange] = []
+    for (server, before) in servers.removed { inside.append(path + ["servers", server], before.briefText, nil) }
+    for (server, after) in servers.added { inside.append(path + ["servers", server], nil, after.briefText) }
+    for change in servers.changed {
+        inside += fieldChanges(path + ["servers", change.name], change.old.fieldTexts, change.new.fieldTexts)
+    }
+    inside.sort { ($0.path[3], $0.path.last ?? "") < ($1.path[3], $1.path.last ?? "") }
+    if servers.isReordered { inside.insert(FieldChange(path: path + ["servers"], from: old.orderText, to: new.orderText), at: 0) }
+    var changes = fieldChanges(path, old.fieldTexts, new.fieldTexts)
+    changes.insert(contentsOf: inside, at: changes.firstIndex { $0.path[2] > "servers" } ?? changes.count)
+    return changes
+}
+
+/// Which servers of an upstream came, went and changed, by name, in no order.
+struct ServerChanges {
+    private(set) var changed: [(name: String, old: ServerState, new: ServerState)] = []
+    private(set) var added: [(name: String, server: ServerState)] = []
+    private(set) var removed: [(name: String, server: ServerState)] = []
+    /// Those that stay stand otherwise among each other.
+    private(set) var isReordered = false
+
+    init(from old: UpstreamState, to new: UpstreamState) {
+        if old.servers == new.servers { return }
+        if new.hasAddresses(of: old) {
+            let differing = new.servers.indices.filter { !Self.isAlike(old.servers[$0], new.servers[$0]) }
+            if differing.isEmpty { return }
+            let names = new.serverNames
+            changed = differing.map { (names[$0], old.servers[$0], new.servers[$0]) }
+            return
         }
-        for name in Set(oldNames).union(newNames).sorted() {
-            if let before = oldServers[name], let after = newServers[name] {
-                if before != after { append(before.fieldTexts, after.fieldTexts, place.appending(name)) }
-            } else {
-                append(oldServers[name]?.briefText, newServers[name]?.briefText, place.appending(name))
+        let names = ServerNames(old.servers)
+        var stays = [Bool](repeating: false, count: old.servers.count)
+        var last = -1
+        for (name, server) in zip(new.serverNames, new.servers) {
+            guard let place = names[name] else {
+                added.append((name, server))
+                continue
             }
+            stays[place] = true
+            isReordered = isReordered || place < last
+            last = place
+            if !Self.isAlike(old.servers[place], server) { changed.append((name, old.servers[place], server)) }
         }
+        for place in stays.indices where !stays[place] { removed.append((names.list[place], old.servers[place])) }
+    }
+
+    /// Besides the id and the spelling of the address.
+    private static func isAlike(_ old: ServerState, _ new: ServerState) -> Bool {
+        var likeNew = old
+        likeNew.id = new.id
+        likeNew.server = new.server
+        return likeNew == new
     }
 }

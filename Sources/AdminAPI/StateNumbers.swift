@@ -19,15 +19,17 @@ extension UpstreamState {
     private static let nextServerIDMax = 1 << 52
 
     func numbered(after old: UpstreamState?) -> UpstreamState {
-        let oldIDs =
-            old.map { Dictionary(zip($0.serverNames, $0.servers.map(\.id)), uniquingKeysWith: { first, _ in first }) } ?? [:]
-        let neverGiven = (oldIDs.values.map { min($0, Self.nextServerIDMax) + 1 } + [old?.nextServerID ?? 0, 0]).max() ?? 0
+        let oldIDs = old.map { $0.servers.map(\.id) } ?? []
+        let places = old.map { self.places(in: $0) } ?? []
+        let neverGiven = max(oldIDs.reduce(0) { max($0, min($1, Self.nextServerIDMax) + 1) }, old?.nextServerID ?? 0)
         var upstream = self
         var taken: Set<Int> = []
+        taken.reserveCapacity(servers.count)
         var next = max(neverGiven, nextServerID)
-        for (i, name) in serverNames.enumerated() {
+        for i in servers.indices {
             let brought = servers[i].id
-            let id = oldIDs[name] ?? (brought >= neverGiven && brought < Self.nextServerIDMax ? brought : -1)
+            let kept = places.isEmpty ? nil : places[i].map { oldIDs[$0] }
+            let id = kept ?? (brought >= neverGiven && brought < Self.nextServerIDMax ? brought : -1)
             upstream.servers[i].id = id >= 0 && taken.insert(id).inserted ? id : -1
             next = max(next, min(upstream.servers[i].id, Self.nextServerIDMax) + 1)
         }

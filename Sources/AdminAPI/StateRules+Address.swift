@@ -70,6 +70,30 @@ public struct ServerAddress: Sendable, Hashable {
         }
     }
 
+    /// The numbers of an IPv4 address and a port in their normal form, as most are: told without taking the text apart.
+    /// Nil: something else, or another way to write it.
+    public static func normalIPv4(_ text: String) -> (address: UInt32, port: UInt16)? {
+        let bytes = text.utf8Span.span
+        var at = 0
+        var address: UInt32 = 0
+        for part in 0..<5 {
+            let isPort = part == 4
+            let first = at
+            var number: UInt32 = 0
+            while at < bytes.count, at - first < 5, isDigit(bytes[at]) {
+                number = number * 10 + UInt32(bytes[at] - UInt8(ascii: "0"))
+                at += 1
+            }
+            if at == first || number > (isPort ? 65_535 : 255) { return nil }
+            if bytes[first] == UInt8(ascii: "0"), isPort || at > first + 1 { return nil }
+            if isPort { return at == bytes.count ? (address, UInt16(number)) : nil }
+            guard at < bytes.count, bytes[at] == (part == 3 ? UInt8(ascii: ":") : UInt8(ascii: ".")) else { return nil }
+            at += 1
+            address = address << 8 | number
+        }
+        return nil
+    }
+
     private typealias Bad = (_ found: String, _ expected: String, _ hint: String) -> Problem
 
     /// Behind `http://` and the like.

@@ -97,8 +97,10 @@ public enum StateRules {
 
     /// The normal form of its address.
     private static func checkRelative(_ server: ServerState) throws(Problem) -> String {
-        let address: ServerAddress
-        do { address = try ServerAddress(server.server) } catch { throw error.below("server") }
+        var address = server.server
+        if ServerAddress.normalIPv4(address) == nil {
+            do { address = try ServerAddress(address).normalized } catch { throw error.below("server") }
+        }
         try checkRange(server.weight, StateBounds.weight, "weight")
         try checkRange(server.maxConns, StateBounds.count, "max_conns")
         try checkRange(server.maxFails, StateBounds.count, "max_fails")
@@ -107,7 +109,7 @@ public enum StateRules {
             throw Problem(
                 .badTime, "found \(NginxTime.text(ms: server.failTimeoutMs)), expected whole seconds", pointer: "/fail_timeout")
         }
-        return address.normalized
+        return address
     }
 
     // MARK: Splits

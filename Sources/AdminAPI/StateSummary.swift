@@ -1,28 +1,24 @@
-// Differences in one line, as the history of revisions and the answers to writes show them.
-// Called by the controller. It knows differences alone, not the states.
+// What differs between two states in one line, as the history of revisions and the answers to writes show it.
+// Called by the controller for each change, however large: it words no more of the servers than the line has room for.
+
+/// The line where nothing differs.
+public let noChange = "no change"
 
 /// `split app: blue 90 -> 50, green 10 -> 50; upstream blue: +127.0.0.1:3003`: what the operator wants to know first, in some 200
-/// characters; then `and N more`. `no change` for none.
-/// `differences`: sorted as `differences(from:to:)` gives them.
-public func summary(of differences: [StateDifference]) -> String {
-    let lengthMax = 200
-    var text = ""
-    var hidden = 0
-    var lastSubject: String?
-    for phrase in phrases(of: differences) {
-        let isSame = phrase.subject == lastSubject && !phrase.subject.isEmpty
-        let start = text.isEmpty ? "" : isSame ? ", " : "; "
-        let subject = isSame || phrase.subject.isEmpty ? "" : "\(phrase.subject): "
-        let addition = start + subject + phrase.text
-        if hidden > 0 || (!text.isEmpty && text.count + addition.count > lengthMax) {
-            hidden += phrase.count
-            continue
-        }
-        text += addition
-        lastSubject = phrase.subject
+/// characters; then `and N more`, counted as `differences` counts. `no change` for none.
+public func summary(from: ProxyState, to: ProxyState) -> String {
+    var line = SummaryLine()
+    for name in changedNames(from.splits, to.splits) {
+        for change in splitChanges(name, from.splits[name], to.splits[name]) { line.append(splitPhrase(change)) }
     }
-    if text.isEmpty { return "no change" }
-    return oneLine(text) + (hidden > 0 ? ", and \(hidden) more" : "")
+    for name in changedNames(from.upstreams, to.upstreams) {
+        if let old = from.upstreams[name], let new = to.upstreams[name] {
+            line.appendUpstream(name, old, new)
+        } else {
+            line.append(Phrase(text: (from.upstreams[name] == nil ? "+" : "-") + "upstream \(name)"))
+        }
+    }
+    return line.text
 }
 
 /// A part of the line.
@@ -34,104 +30,120 @@ private struct Phrase {
     var count = 1
 }
 
-private func phrases(of differences: [StateDifference]) -> [Phrase] {
-    var all: [Phrase] = []
-    var i = 0
-    let paths = differences.map { words(of: $0.pointer) }
-    while i < differences.count {
-        var end = i + 1
-        while end < differences.count, paths[end].prefix(2) == paths[i].prefix(2) { end += 1 }
-        let path = paths[i]
-        switch path.first {
-        case "splits" where path.count >= 2:
-            all += zip(paths[i..<end], differences[i..<end]).map { splitPhrase($0, $1) }
-        case "upstreams" where path.count >= 2:
-            all += upstreamPhrases(Array(zip(paths[i..<end], differences[i..<end])))
-        default:
-            all += differences[i..<end].map { Phrase(text: "\($0.pointer) \(transition($0))") }
-        }
-        i = end
-    }
-    return all
-}
-
-private func splitPhrase(_ path: [String], _ difference: StateDifference) -> Phrase {
-    if path.count == 2 { return Phrase(text: sign(difference) + "split \(path[1])") }
+private func splitPhrase(_ change: FieldChange) -> Phrase {
+    let path = change.path
+    if path.count == 2 { return Phrase(text: sign(change) + "split \(path[1])") }
     let subject = "split \(path[1])"
-    if path.count == 4, path[2] == "weights" {
-        switch difference.kind {
-        case .added: return Phrase(subject: subject, text: "+\(path[3]) \(shown(difference.to))")
+    if path.count == 4 {
+        switch change.kind {
+        case .added: return Phrase(subject: subject, text: "+\(path[3]) \(shown(change.to))")
         case .removed: return Phrase(subject: subject, text: "-\(path[3])")
-        case .changed: return Phrase(subject: subject, text: "\(path[3]) \(transition(difference))")
+        case .changed: return Phrase(subject: subject, text: "\(path[3]) \(transition(change))")
         }
     }
-    return Phrase(subject: subject, text: "\(path[2]) \(transition(difference))")
+    return Phrase(subject: subject, text: "\(path[2]) \(transition(change))")
 }
 
-/// A pointer that is none is one word.
-private func words(of pointer: String) -> [String] { JSONPointer(pointer)?.tokens ?? [pointer] }
+private struct SummaryLine {
+    private static let lengthMax = 200
+    /// More names than this, each with its comma and sign, are more than the line has room for.
+    private static let namesMax = lengthMax / 4
+    private var said = ""
+    private var hidden = 0
+    private var lastSubject = ""
 
-/// Of one upstream: its fields, servers that changed, those that came, those that went.
-private func upstreamPhrases(_ differences: [(path: [String], difference: StateDifference)]) -> [Phrase] {
-    var fields: [Phrase] = []
-    var changes: [(server: String, words: String, count: Int)] = []
-    var added: [Phrase] = []
-    var removed: [Phrase] = []
-    for (path, difference) in differences {
-        let subject = "upstream \(path[1])"
-        switch (path.count, difference.kind) {
-        case (2, _): fields.append(Phrase(text: sign(difference) + subject))
-        case (3, _):
-            let text = path[2] == "servers" ? "servers reordered" : "\(path[2]) \(transition(difference))"
-            fields.append(Phrase(subject: subject, text: text))
-        case (4, .added): added.append(Phrase(subject: subject, text: "+\(path[3])"))
-        case (4, .removed): removed.append(Phrase(subject: subject, text: "-\(path[3])"))
-        default:
-            let words = path.count > 4 ? fieldWords(path[4], difference) : transition(difference)
-            if let last = changes.last, last.server == path[3] {
-                changes[changes.count - 1] = (last.server, "\(last.words) and \(words)", last.count + 1)
-            } else {
-                changes.append((path[3], words, 1))
-            }
-        }
+    var text: String {
+        if said.isEmpty { return noChange }
+        return oneLine(said) + (hidden > 0 ? ", and \(hidden) more" : "")
     }
-    return fields + serverPhrases(changes, subject: "upstream \(differences[0].path[1])") + added + removed
+
+    mutating func append(_ phrase: Phrase) {
+        let isSame = phrase.subject == lastSubject && !phrase.subject.isEmpty
+        let start = said.isEmpty ? "" : isSame ? ", " : "; "
+        let subject = isSame || phrase.subject.isEmpty ? "" : "\(phrase.subject): "
+        let addition = start + subject + phrase.text
+        if hidden > 0 || (!said.isEmpty && said.count + addition.count > Self.lengthMax) {
+            hidden += phrase.count
+            return
+        }
+        said += addition
+        lastSubject = phrase.subject
+    }
+
+    /// Its fields, servers that changed, those that came, those that went.
+    mutating func appendUpstream(_ name: String, _ old: UpstreamState, _ new: UpstreamState) {
+        let subject = "upstream \(name)"
+        let servers = ServerChanges(from: old, to: new)
+        var fields = fieldChanges([], old.fieldTexts, new.fieldTexts).map { (name: $0.path[0], text: transition($0)) }
+        if servers.isReordered {
+            fields.insert(("servers", "reordered"), at: fields.firstIndex { $0.name > "servers" } ?? fields.count)
+        }
+        for field in fields { append(Phrase(subject: subject, text: "\(field.name) \(field.text)")) }
+        for phrase in serverPhrases(servers.changed, subject: subject) { append(phrase) }
+        append("+", servers.added.map(\.name), subject)
+        append("-", servers.removed.map(\.name), subject)
+    }
+
+    private mutating func append(_ sign: String, _ names: [String], _ subject: String) {
+        for name in smallest(Self.namesMax, of: names) { append(Phrase(subject: subject, text: sign + name)) }
+        hidden += max(0, names.count - Self.namesMax)
+    }
 }
 
 /// Servers of which the same is told share a phrase: `servers a:80, b:80 and 3 more drain`.
-private func serverPhrases(_ changes: [(server: String, words: String, count: Int)], subject: String) -> [Phrase] {
+private func serverPhrases(_ changes: [(name: String, old: ServerState, new: ServerState)], subject: String) -> [Phrase] {
     let namedMax = 3
-    var order: [String] = []
     var groups: [String: (servers: [String], count: Int)] = [:]
+    var last: (old: ServerState, new: ServerState, words: String, count: Int)?
     for change in changes {
-        if groups[change.words] == nil { order.append(change.words) }
-        groups[change.words, default: ([], 0)].servers.append(change.server)
-        groups[change.words, default: ([], 0)].count += change.count
-    }
-    return order.compactMap { words in
-        guard let group = groups[words] else { return nil }
-        var named = group.servers.joined(separator: ", ")
-        if group.servers.count > namedMax {
-            named = group.servers.prefix(namedMax - 1).joined(separator: ", ") + " and \(group.servers.count - namedMax + 1) more"
+        var (old, new) = (change.old, change.new)
+        (old.id, old.server, new.id, new.server) = (0, "", 0, "")
+        // Most often many servers change alike.
+        if last.map({ $0.old != old || $0.new != new }) ?? true {
+            let fields = fieldChanges([], old.fieldTexts, new.fieldTexts)
+            last = (old, new, fields.map { fieldWords($0) }.joined(separator: " and "), fields.count)
         }
-        return Phrase(
-            subject: subject, text: "server\(group.servers.count == 1 ? "" : "s") \(named) \(words)", count: group.count)
+        guard let last else { continue }
+        groups[last.words, default: ([], 0)].servers.append(change.name)
+        groups[last.words, default: ([], 0)].count += last.count
     }
+    let phrases = groups.map { words, group in
+        let named = smallest(namedMax, of: group.servers)
+        var names = named.joined(separator: ", ")
+        if group.servers.count > namedMax {
+            names = named[..<(namedMax - 1)].joined(separator: ", ") + " and \(group.servers.count - namedMax + 1) more"
+        }
+        let text = "server\(named.count == 1 ? "" : "s") \(names) \(words)"
+        return (first: named[0], phrase: Phrase(subject: subject, text: text, count: group.count))
+    }
+    return phrases.sorted { $0.first < $1.first }.map(\.phrase)
+}
+
+/// The first `count` of the names in order, without putting all of them in order.
+private func smallest(_ count: Int, of names: [String]) -> [String] {
+    if names.count <= count { return names.sorted() }
+    var first = names[..<count].sorted()
+    for name in names[count...] where name < first[count - 1] {
+        first.removeLast()
+        first.insert(name, at: first.firstIndex { name < $0 } ?? first.count)
+    }
+    return first
 }
 
 /// `drain`, `drain off`, `weight 1 -> 5`.
-private func fieldWords(_ name: String, _ difference: StateDifference) -> String {
-    switch (difference.from, difference.to) {
+private func fieldWords(_ change: FieldChange) -> String {
+    let name = change.path.last ?? ""
+    return switch (change.from, change.to) {
     case ("false", "true"): name
     case ("true", "false"): "\(name) off"
-    default: "\(name) \(transition(difference))"
+    default: "\(name) \(transition(change))"
     }
 }
 
-private func transition(_ difference: StateDifference) -> String { "\(shown(difference.from)) -> \(shown(difference.to))" }
+private func transition(_ change: FieldChange) -> String { "\(shown(change.from)) -> \(shown(change.to))" }
 
-private func sign(_ difference: StateDifference) -> String {
-    switch difference.kind {
+private func sign(_ change: FieldChange) -> String {
+    switch change.kind {
     case .added: "+"
     case .removed: "-"
     case .changed: "changed "

@@ -2,7 +2,7 @@
 // number of workers. Made and kept by the control side, changed by balancers. It knows neither weights nor algorithms.
 import Synchronization
 
-/// The memory behind a `PeerCounters`: one cache line of its own, so that peers do not slow each other down.
+/// What a `PeerCounters` counts in: one cache line of its own, so that peers do not slow each other down.
 ///
 /// All accesses are relaxed: each counter stands for itself, and no other memory is published through it.
 struct PeerRow: ~Copyable {
@@ -17,22 +17,41 @@ struct PeerRow: ~Copyable {
     static var lineBytes: Int { 64 }
 }
 
+/// Rows side by side. They live until the last peer of theirs is gone.
+@safe private final class PeerRows {
+    let memory: UnsafeMutableRawPointer
+    let count: Int
+
+    init(_ count: Int) {
+        self.count = count
+        unsafe memory = .allocate(byteCount: count * PeerRow.lineBytes, alignment: PeerRow.lineBytes)
+        for i in 0..<count {
+            unsafe (memory + i * PeerRow.lineBytes).bindMemory(to: PeerRow.self, capacity: 1).initialize(to: PeerRow())
+        }
+    }
+
+    func row(_ i: Int) -> UnsafeMutablePointer<PeerRow> {
+        precondition(i >= 0 && i < count)
+        return unsafe (memory + i * PeerRow.lineBytes).assumingMemoryBound(to: PeerRow.self)
+    }
+
+    // Rows hold nothing that is to be destroyed.
+    deinit { unsafe memory.deallocate() }
+}
+
 /// The shared counters of one peer. They outlive a configuration: a later `Balancer` of the same peer is given the same row.
 ///
 /// A balancer keeps the rows of its peers alive, and reaches them by address, without reference counting.
 @safe public final class PeerCounters: @unchecked Sendable {
     let row: UnsafeMutablePointer<PeerRow>
+    /// Keeps the row alive.
+    private let rows: PeerRows
 
-    public init() {
-        let memory = UnsafeMutableRawPointer.allocate(
-            byteCount: max(MemoryLayout<PeerRow>.size, PeerRow.lineBytes), alignment: PeerRow.lineBytes)
-        unsafe row = memory.bindMemory(to: PeerRow.self, capacity: 1)
-        unsafe row.initialize(to: PeerRow())
-    }
+    public convenience init() { self.init(PeerRows(1), 0) }
 
-    deinit {
-        unsafe row.deinitialize(count: 1)
-        unsafe row.deallocate()
+    fileprivate init(_ rows: PeerRows, _ i: Int) {
+        self.rows = rows
+        unsafe row = rows.row(i)
     }
 
     /// Exchanges that hold the peer now.
@@ -65,4 +84,27 @@ struct PeerRow: ~Copyable {
 
     /// Forgets the failures that keep the peer out, as when it is declared healthy from outside. Totals stay.
     public func forgetFailures() { unsafe row.pointee.fails.store(0, ordering: .relaxed) }
+}
+
+/// Makes the counters of many peers: their rows share memory, some at a time, so that one that stays keeps no more than these.
+public struct PeerCounterMaker: ~Copyable {
+    private static var rowsMax: Int { 64 }
+    private var rows: PeerRows?
+    private var next = 0
+    private var left: Int
+
+    /// - Parameter count: how many are to be made, probably.
+    public init(expecting count: Int) { left = count }
+
+    public mutating func make() -> PeerCounters {
+        if let rows, next < rows.count {
+            next += 1
+            return PeerCounters(rows, next - 1)
+        }
+        let fresh = PeerRows(min(max(left, 1), Self.rowsMax))
+        left -= fresh.count
+        rows = fresh
+        next = 1
+        return PeerCounters(fresh, 0)
+    }
 }

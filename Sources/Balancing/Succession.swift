@@ -8,7 +8,9 @@ struct TierSlots: ~Copyable {
     /// The slot of each peer, of its tier; backups counted down from -1.
     var ofPeer: Table<Int32>
 
-    init(_ peers: [PeerSpec]) {
+    init(_ list: [PeerSpec]) {
+        // Elements of a span are read where they are; those of an array are copied, each with two references.
+        let peers = list.span
         var ofPeer = Table<Int32>(peers.count, filledWith: 0)
         var counts: (primary: Int32, backup: Int32) = (0, 0)
         for i in 0..<peers.count {
@@ -25,7 +27,7 @@ struct TierSlots: ~Copyable {
         backup = Self.tier(peers, Int(counts.backup), backups: true)
     }
 
-    private static func tier(_ peers: [PeerSpec], _ count: Int, backups: Bool) -> Table<PeerSlot> {
+    private static func tier(_ peers: Span<PeerSpec>, _ count: Int, backups: Bool) -> Table<PeerSlot> {
         var next = 0
         return Table(count) { _ in
             while peers[next].isBackup != backups { next += 1 }

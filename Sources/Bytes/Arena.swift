@@ -30,7 +30,9 @@
     public func freeze<T: BitwiseCopyable>(_ elements: [T]) -> Frozen<T> {
         let size = MemoryLayout<T>.stride * elements.count
         let memory = unsafe allocate(size, alignment: MemoryLayout<T>.alignment).bindMemory(to: T.self, capacity: elements.count)
-        for (i, e) in elements.enumerated() { unsafe (memory + i).initialize(to: e) }
+        unsafe elements.withUnsafeBufferPointer { source in
+            if let first = source.baseAddress { unsafe memory.initialize(from: first, count: source.count) }
+        }
         return unsafe Frozen(start: memory, count: elements.count)
     }
 

@@ -101,7 +101,7 @@ extension Worker {
     }
 
     func findPeer(_ address: SocketAddress, in pool: Ref<UpstreamPool>) -> Int32? {
-        (0..<pool.settings.peers.count).first { pool.settings.peers[$0].address.bytes == address.bytes }.map { Int32($0) }
+        pool.settings.index.find(address.bytes, among: pool.settings.peers)
     }
 
     func unpin(_ pinned: Ref<PinnedSnapshot>) {

@@ -109,7 +109,7 @@ import Testing
         row.change(&next)
         let found = differences(from: sampleState, to: next)
         #expect(found.map { "\($0.kind) \($0.pointer) \($0.from ?? "-") -> \($0.to ?? "-")" } == row.lines)
-        #expect(summary(of: found) == row.summary)
+        #expect(summary(from: sampleState, to: next) == row.summary)
         // The way back is the same the other way round.
         let back = differences(from: next, to: sampleState)
         #expect(back.map(\.pointer) == found.map(\.pointer))
@@ -121,7 +121,7 @@ import Testing
         var next = sampleState
         for i in 0..<40 { next[upstream: "blue"].servers.append(server("10.0.0.\(i):8080")) }
         for i in 0..<5 { next.upstreams["new\(i)"] = upstream("a") }
-        let line = summary(of: differences(from: sampleState, to: next))
+        let line = summary(from: sampleState, to: next)
         #expect(line.count < 220)
         #expect(line.hasPrefix("upstream blue: +10.0.0.0:8080, +10.0.0.10:8080, +10.0.0.11:8080"))
         #expect(line.hasSuffix(", and 34 more"))
@@ -129,27 +129,21 @@ import Testing
 
     @Test func aFlagThatIsTakenBackIsOff() throws {
         let drained = try StateChange.drainUpstream("green").applied(to: sampleState)
-        #expect(summary(of: differences(from: drained, to: sampleState)) == "upstream green: server 127.0.0.1:4001 drain off")
+        #expect(summary(from: drained, to: sampleState) == "upstream green: server 127.0.0.1:4001 drain off")
     }
 
     @Test func manyServersOfWhichTheSameIsToldShareAPhrase() throws {
         let big = ProxyState(upstreams: ["u": upstream("a", "b", "c", "d", "e")])
         let drained = try StateChange.drainUpstream("u").applied(to: big)
-        #expect(summary(of: differences(from: big, to: drained)) == "upstream u: servers a:80, b:80 and 3 more drain")
+        #expect(summary(from: big, to: drained) == "upstream u: servers a:80, b:80 and 3 more drain")
     }
 
     @Test func whateverItHoldsTheLineIsOneLineAndShort() {
         var next = sampleState
         next[split: "app"].key = [String(repeating: "long", count: 1000), "\n\u{1}"]
         next[upstream: "blue"].servers.append(server("unix:/a\nb"))
-        let line = summary(of: differences(from: sampleState, to: next))
+        let line = summary(from: sampleState, to: next)
         #expect(line.count < 220)
         #expect(line.unicodeScalars.allSatisfy { $0.value >= 0x20 })
-        // Pointers of no state: nothing to know, nothing to crash on.
-        for pointer in ["", "/", "/splits", "/upstreams/", "/upstreams/a/servers/b/c/d", "/splits/a/weights/b/c", "/~/~2/x"] {
-            for kind in [StateDifference.Kind.added, .removed, .changed] {
-                #expect(!summary(of: [StateDifference(kind, pointer, from: "\"", to: nil)]).isEmpty)
-            }
-        }
     }
 }

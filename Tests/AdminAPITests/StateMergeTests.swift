@@ -128,7 +128,7 @@ import Testing
         let (file, running) = (sample(row.file), sample(row.running))
         for preferringFile in [false, true] {
             let (merged, conflicts) = merge(base: sampleState, file: file, running: running, preferringFile: preferringFile)
-            let line = summary(of: differences(from: sampleState, to: merged))
+            let line = summary(from: sampleState, to: merged)
             #expect(line == (preferringFile ? row.mergedByFile : nil) ?? row.merged)
             let told = conflicts.map { "\($0.pointer) \($0.was ?? "-") | \($0.inFile ?? "-") | \($0.running ?? "-")" }
             // Where the file's names win, what the API wanted falls without a word about the split of the file.

@@ -119,13 +119,14 @@ package final class Journal {
         return .revision(entry.revision, after: before?.revision.number ?? 0, change: change, file: file)
     }
 
-    private func write(_ record: JournalRecord) throws(JournalFailure) {
+    /// `record` is made only where there is something to write it to.
+    private func write(_ record: @autoclosure () -> JournalRecord) throws(JournalFailure) {
         guard let storage else { return }
         do throws(JournalFailure) {
             try setAside()
             // What could not be taken back, or whose durability is in doubt, is replaced by what is known to be right.
             if !storage.isUsable || storage.size == 0 { try compact() }
-            try storage.append(Self.line(of: record, storage.path))
+            try storage.append(Self.line(of: record(), storage.path))
         } catch {
             lastFailure = error.description
             throw error

@@ -157,10 +157,9 @@ package final class PoolBuilder {
             upstreams[name]?.routes = ObjectIdentifier(routes)
             return known.definition
         }
-        let made = try Self.make(
-            name, state, variables: routes.variables, counters: counters, pointer: "/upstreams/\(JSONPointer.escape(name))"
-        ) { (server, pointer) throws(Problem) in
-            try addresses(server, pointer)
+        let pointer = "/upstreams/\(JSONPointer.escape(name))"
+        let made = try Self.make(name, state, variables: routes.variables, counters: counters, pointer: pointer) {
+            (server, place) throws(Problem) in try addresses(server, "\(pointer)/servers/\(place)/server")
         }
         upstreams[name] = (state, ObjectIdentifier(routes), made)
         return made
@@ -173,7 +172,7 @@ package final class PoolBuilder {
 
     static func make(
         _ name: String, _ state: UpstreamState, variables: VariableNames, counters: PeerCounterRegistry, pointer: String,
-        addresses: (String, String) throws(Problem) -> [ResolvedAddress]
+        addresses: (String, Int) throws(Problem) -> [ResolvedAddress]
     ) throws(Problem) -> UpstreamDefinition {
         let arena = Arena(blockBytes: min(256 << 10, 512 + state.servers.count * 256))
         var settings = UpstreamSettings(name: arena.freeze(name), peers: .empty, algorithm: .roundRobin, hashKey: .empty)
@@ -194,39 +193,23 @@ package final class PoolBuilder {
         settings.keepaliveTimeMs = state.keepaliveTimeMs
         settings.keepaliveTimeoutMs = state.keepaliveTimeoutMs
         let sticky = try stickyCookie(state, pointer)
-        var peers: [PeerSettings] = []
-        var specs: [PeerSpec] = []
-        peers.reserveCapacity(state.servers.count)
-        specs.reserveCapacity(state.servers.count)
-        for (i, server) in state.servers.enumerated() {
-            let line = arena.freeze(server.server)
-            for address in try addresses(server.server, "\(pointer)/servers/\(i)/server") {
-                let text = address.text == server.server ? line : arena.freeze(address.text)
-                peers.append(PeerSettings(address: SocketAddress(bytes: arena.freeze(bytes: address.bytes), text: text), name: line, isDrained: server.drain))
-                if sticky != nil { peers[peers.count - 1].stickyID = arena.freeze(stickyID(of: address.text)) }
-                var spec = PeerSpec(counters: counters.counters(upstream: name, server: address.text))
-                spec.weight = server.weight
-                spec.maxConns = server.maxConns
-                spec.maxFails = server.maxFails
-                spec.failTimeoutMs = server.failTimeoutMs
-                spec.isBackup = server.backup
-                spec.isDown = server.down
-                spec.isDrained = server.drain
-                if settings.algorithm == .hashConsistent { spec.hashName = Array(server.server.utf8) }
-                specs.append(spec)
-            }
+        var peers = try PeerList(
+            state.servers, of: name, in: arena, isRing: settings.algorithm == .hashConsistent, counters: counters, addresses: addresses)
+        if sticky != nil {
+            for i in peers.settings.indices { peers.settings[i].stickyID = arena.freeze(stickyID(of: peers.settings[i].address.text.string)) }
         }
-        settings.peers = arena.freeze(peers)
+        settings.peers = arena.freeze(peers.settings)
         settings.hasDrained = state.servers.contains { $0.drain }
         do throws(Diagnostic) {
             if let sticky {
-                settings.sticky = try sticky.settings(TemplateCompiler(variables: variables, arena: arena), peers: peers.map(\.address.text.string))
+                let texts = peers.settings.map(\.address.text.string)
+                settings.sticky = try sticky.settings(TemplateCompiler(variables: variables, arena: arena), peers: texts)
                 settings.isSticky = true
             }
         } catch {
             throw Problem(.badBalance, error.message, hint: error.hint ?? "", pointer: pointer + "/sticky")
         }
-        return UpstreamDefinition(settings: settings, peers: specs, arena: arena)
+        return UpstreamDefinition(settings: settings, peers: peers.specs, arena: arena)
     }
 
     private static func stickyCookie(_ state: UpstreamState, _ pointer: String) throws(Problem) -> Sticky? {

@@ -1,6 +1,7 @@
 // What `server HOST[:PORT]` or `server unix:PATH` stands for: one address in digits, or those that the system resolves a name to.
 // Used for the configuration's upstreams, for what proxy_pass names directly, and for the admin API.
 
+import AdminAPI
 import ConfigurationFile
 import Engine
 
@@ -32,7 +33,9 @@ enum ServerAddress {
     }
 
     /// Digits, or a path: the same always, without a resolver.
-    static func isNumeric(_ text: String) -> Bool { text.hasPrefix("unix:") || numericAddress(split(text).host, port: 80) != nil }
+    static func isNumeric(_ text: String) -> Bool {
+        AdminAPI.ServerAddress.normalIPv4(text) != nil || text.hasPrefix("unix:") || numericAddress(split(text).host, port: 80) != nil
+    }
 
     /// Host without brackets, and port: 80 when none is given, nil when it is none.
     private static func split(_ text: String) -> (host: String, port: UInt16?) {

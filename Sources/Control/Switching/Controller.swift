@@ -103,7 +103,7 @@ package final class Controller: @unchecked Sendable {
     /// - Throws: why it is refused; nothing has changed then.
     package func change(_ change: StateChange, by author: Author, ifMatch: UInt64? = nil) throws(Problem) -> Accepted {
         try exclusively(ifMatch) { () throws(Problem) in
-            let next = try next(after: change)
+            let next = try change.applied(to: state)
             return try located(change, next) { () throws(Problem) in try accept(next, .change, author) }
         }
     }
@@ -111,7 +111,7 @@ package final class Controller: @unchecked Sendable {
     /// What `change` would do.
     package func plan(_ change: StateChange, ifMatch: UInt64? = nil) throws(Problem) -> Plan {
         try exclusively(ifMatch) { () throws(Problem) in
-            let next = try next(after: change)
+            let next = try change.applied(to: state)
             return try located(change, next) { () throws(Problem) in try planned(next, over: routes) }
         }
     }
@@ -170,12 +170,6 @@ package final class Controller: @unchecked Sendable {
             .goneRevision, "revision \(number) is not kept", hint: "kept are \(kept) to \(current); see /revisions", revision: current)
     }
 
-    private func next(after change: StateChange) throws(Problem) -> ProxyState {
-        let next = try change.applied(to: state)
-        try change.check(next, after: state)
-        return next
-    }
-
     /// A problem of the whole state as one of the body that asked for the change.
     private func located<T>(_ change: StateChange, _ next: ProxyState, _ body: () throws(Problem) -> T) throws(Problem) -> T {
         do { return try body() } catch { throw change.located(error, next, after: state) }
@@ -199,7 +193,7 @@ package final class Controller: @unchecked Sendable {
         // A change has numbered its servers already.
         let next = kind == .change ? goal : goal.numbered(after: state)
         if next == state {
-            return Accepted(revision: current, previous: current, changed: false, summary: "no change", reason: author.reason)
+            return Accepted(revision: current, previous: current, changed: false, summary: noChange, reason: author.reason)
         }
         return try commit(next, kind, author, previous: previous ?? current, restores: restores)
     }
@@ -216,7 +210,7 @@ package final class Controller: @unchecked Sendable {
         let snapshot = try pools.build(next, over: routes, publication(number, isNew: true))
         // Where nothing is to be kept, nothing stands between the change and the workers.
         if journal.isOff { show(snapshot) }
-        let said = summary ?? AdminAPI.summary(of: differences(from: state, to: next))
+        let said = summary ?? AdminAPI.summary(from: state, to: next)
         let revision = Revision(
             number: number, kind: kind, atMs: clock.realtimeMs(), who: author.who, reason: author.reason, summary: said, restores: restores,
             previous: previous ?? (before == 0 ? nil : before))
@@ -292,8 +286,8 @@ package final class Controller: @unchecked Sendable {
     }
 
     private func reloadSummary(_ merged: ProxyState) -> String {
-        let changes = differences(from: state, to: merged)
-        return changes.isEmpty ? "configuration read anew" : "configuration read anew: " + AdminAPI.summary(of: changes)
+        let changes = AdminAPI.summary(from: state, to: merged)
+        return "configuration read anew" + (changes == noChange ? "" : ": " + changes)
     }
 
     private func announce(_ conflicts: [MergeConflict]) {
@@ -351,7 +345,7 @@ package final class Controller: @unchecked Sendable {
     /// `durationMs`, downloads at its end. Where all are drained already there is no new revision, but the time begins anew.
     package func drain(_ upstream: String, durationMs: Int64, by author: Author, ifMatch: UInt64? = nil) throws(Problem) -> Accepted {
         try exclusively(ifMatch) { () throws(Problem) in
-            let accepted = try accept(next(after: .drainUpstream(upstream)), .change, author)
+            let accepted = try accept(StateChange.drainUpstream(upstream).applied(to: state), .change, author)
             for worker in workers { worker.mailbox.post(.drain(upstream, durationMs: durationMs)) }
             events.emit(.drainBegan, revision: current, subject: upstream, text: "upstream \(upstream) is drained")
             return accepted

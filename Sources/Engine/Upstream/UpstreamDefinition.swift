@@ -37,6 +37,8 @@ package struct UpstreamSettings: BitwiseCopyable {
     package var sticky = StickySettings()
     /// `sticky` is set.
     package var isSticky = false
+    /// Where there are many peers.
+    fileprivate(set) var index = PeerIndex()
     package init(name: ByteView, peers: Frozen<PeerSettings>, algorithm: Algorithm, hashKey: Template) {
         self.name = name
         self.peers = peers
@@ -58,10 +60,50 @@ package final class UpstreamDefinition: Sendable {
     /// `peers` are in the order of `settings.peers`, which lie in `arena`.
     package init(settings: UpstreamSettings, peers: [PeerSpec], arena: Arena) {
         precondition(settings.peers.count == peers.count)
+        var settings = settings
+        settings.index = PeerIndex(settings.peers, arena: arena)
         self.settings = arena.freeze(settings)
         self.peers = peers
         ring = settings.algorithm == .hashConsistent ? HashRing(peers: peers) : nil
         self.arena = arena
+    }
+}
+
+/// Finds one of many peers by its address. The connections of an upstream look for their peers when it has changed.
+struct PeerIndex: BitwiseCopyable {
+    /// Fewer peers are looked through.
+    private static let peersMin = 16
+    /// At least twice as many as peers; -1: free.
+    private var places = Frozen<Int32>.empty
+
+    init() {}
+
+    init(_ peers: Frozen<PeerSettings>, arena: Arena) {
+        if peers.count < Self.peersMin { return }
+        var size = 2 * Self.peersMin
+        while size < 2 * peers.count { size *= 2 }
+        places = arena.freeze([Int32](repeating: -1, count: size))
+        for i in 0..<peers.count {
+            let place = place(of: peers[i].address.bytes, among: peers)
+            // Of several with one address, the first.
+            if place.value < 0 { place.value = Int32(i) }
+        }
+    }
+
+    func find(_ address: ByteView, among peers: Frozen<PeerSettings>) -> Int32? {
+        if places.isEmpty { return (0..<peers.count).first { peers[$0].address.bytes == address }.map { Int32($0) } }
+        let found = place(of: address, among: peers).value
+        return found < 0 ? nil : found
+    }
+
+    /// Where the address is, or the free place for it.
+    private func place(of address: ByteView, among peers: Frozen<PeerSettings>) -> Ref<Int32> {
+        // FNV-1a, its upper half mixed in, since the lower bits of a product know little of the upper ones.
+        var hash: UInt64 = 0xCBF2_9CE4_8422_2325
+        for byte in address.buffer { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01B3 }
+        var next = Int(truncatingIfNeeded: hash ^ hash >> 32) & (places.count - 1)
+        while places[next].value >= 0, !(peers[Int(places[next].value)].address.bytes == address) { next = (next + 1) & (places.count - 1) }
+        return places[next]
     }
 }
 
