@@ -136,6 +136,12 @@ public struct Balancer: ~Copyable {
         if slot >= 0 { primary.slots[slot].countError() } else { backup.slots[-1 - slot].countError() }
     }
 
+    /// Counts a tunnel through `peer` that begins (1) or ends (-1).
+    public func countTunnel(_ peer: Int32, _ step: Int) {
+        let slot = Int(slots[Int(peer)])
+        if slot >= 0 { primary.slots[slot].countTunnel(step) } else { backup.slots[-1 - slot].countTunnel(step) }
+    }
+
     /// Ends the reservation of `peer` and accounts for its outcome.
     public mutating func release(_ peer: Int32, outcome: PeerOutcome, nowMs: Int64) {
         let slot = Int(slots[Int(peer)])

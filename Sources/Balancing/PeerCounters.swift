@@ -13,6 +13,7 @@ struct PeerRow: ~Copyable {
     let requests = Atomic<Int>(0)
     let failures = Atomic<Int>(0)
     let errors = Atomic<Int>(0)
+    let tunnels = Atomic<Int>(0)
 
     static var lineBytes: Int { 64 }
 }
@@ -69,6 +70,9 @@ struct PeerRow: ~Copyable {
 
     /// How many of the answers had a status of 500 or more: what `Balancer.countError` was told.
     public var errors: Int { unsafe row.pointee.errors.load(ordering: .relaxed) }
+
+    /// Tunnels among `active`: what `Balancer.countTunnel` was told.
+    public var tunnels: Int { unsafe row.pointee.tunnels.load(ordering: .relaxed) }
 
     /// Until when failures keep the peer out under these settings, that millisecond included; nil when they don't.
     ///

@@ -155,6 +155,8 @@ enum Place: UInt8, BitwiseCopyable {
     /// Counts an answer with a status of 500 or more.
     func countError() { unsafe row.pointee.errors.wrappingAdd(1, ordering: .relaxed) }
 
+    func countTunnel(_ step: Int) { unsafe row.pointee.tunnels.wrappingAdd(step, ordering: .relaxed) }
+
     /// Recovers from where `old`, the same peer before a change, stands.
     mutating func keepEffectiveWeight(of old: PeerSlot) {
         if old.effectiveWeight == old.weight { return }

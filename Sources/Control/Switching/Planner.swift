@@ -27,10 +27,13 @@ struct Planner {
                     isNew ? "upstream \(name): no server of it has served a request yet" : "upstream \(name): no server of it would take new requests")
             }
         }
-        for (name, upstream) in from.upstreams {
+        for name in from.upstreams.keys {
             let staying = Set((to.upstreams[name]?.servers ?? []).filter { !$0.down && !$0.drain && $0.weight > 0 }.map(\.server))
-            let leaving = StatusReport.servers(upstream, definitions[name], nowMs: nowMs).filter { !staying.contains($0.server) }
-            plan.inFlightOnLeaving += leaving.reduce(0) { $0 + $1.inFlight }
+            guard let definition = definitions[name] else { continue }
+            for (i, peer) in definition.peers.enumerated() where !staying.contains(definition.settings.peers[i].name.string) {
+                plan.inFlightOnLeaving += peer.counters.active
+                plan.longLivedOnLeaving += peer.counters.tunnels
+            }
         }
         for (name, split) in to.splits where from.splits[name] != split { warn(of: split, name, &plan) }
         return plan

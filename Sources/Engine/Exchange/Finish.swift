@@ -9,6 +9,7 @@ extension Worker {
     func finish(_ x: Ref<Exchange>, _ outcome: Outcome) {
         if x.phase == .finished { return }
         let wasTunnel = x.phase == .tunnel
+        if wasTunnel, let pool = x.proxyTarget.pool { pool.balancer.pointee.countTunnel(x.proxyTarget.peer, -1) }
         if x.phase == .held { unlinkHeld(x) }
         x.phase = .finished
         let c = x.client

@@ -20,6 +20,7 @@ extension Worker {
         x.keepsAlive = false
         counts.tunnels += 1
         x.pinned.account.add(.tunnels)
+        if let pool = x.proxyTarget.pool { pool.balancer.pointee.countTunnel(x.proxyTarget.peer, 1) }
         x.isWebSocket = requestField(.upgrade, x)?.equalsIgnoringCase(ByteView("websocket")) ?? false
         guard emit(x, out.view) else { return }
         if !rest.isEmpty {

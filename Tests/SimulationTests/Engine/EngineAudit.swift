@@ -31,6 +31,7 @@ extension EngineRun {
         for row in proxy.rows where row.counters.active != 0 {
             problems.append("\(row.name) counts \(row.counters.active) active")
         }
+        for row in proxy.rows where row.counters.tunnels != 0 { problems.append("\(row.name) counts \(row.counters.tunnels) tunnels") }
         return problems
     }
 
