@@ -15,8 +15,16 @@ package final class Listeners {
 
     package var sockets: [ListeningSocket] { Array(open.values) }
 
+    /// The sockets of a configuration, open already: those that stay, and new ones. Dropped, the new ones close again.
+    package struct Opening {
+        fileprivate let sockets: [ListenAddress: ListeningSocket]
+    }
+
     /// Opens what is new and lets go what is not wanted any more; on a failure everything stays as it was.
-    package func adjust(to wanted: [ListenAddress: ListenOptions]) throws(ListenFailure) {
+    package func adjust(to wanted: [ListenAddress: ListenOptions]) throws(ListenFailure) { take(try opening(for: wanted)) }
+
+    /// Opens what is new. Nothing is let go before `take`: what else belongs to the configuration may still be refused.
+    package func opening(for wanted: [ListenAddress: ListenOptions]) throws(ListenFailure) -> Opening {
         var next: [ListenAddress: ListeningSocket] = [:]
         for (address, options) in wanted {
             if let kept = open[address] {
@@ -27,8 +35,13 @@ package final class Listeners {
             let overlaps = wanted.keys.contains { $0 != address && $0.port == address.port && !$0.isUnix && ($0.isWildcard || address.isWildcard) }
             next[address] = try listen(address, options, overlaps: overlaps && !address.isUnix)
         }
-        for (address, _) in open where next[address] == nil && address.isUnix { _ = clinux_unlink(address.unixPath) }
-        open = next
+        return Opening(sockets: next)
+    }
+
+    /// Lets go what is not wanted any more.
+    package func take(_ opening: Opening) {
+        for (address, _) in open where opening.sockets[address] == nil && address.isUnix { _ = clinux_unlink(address.unixPath) }
+        open = opening.sockets
     }
 
     /// Lets all sockets go, and removes the paths of unix sockets.

@@ -140,6 +140,12 @@ package final class Supervisor: @unchecked Sendable {
         controller.attach(publisher, workers.map { WorkerLink(mailbox: $0.mailbox, counters: $0.counters) })
         for worker in workers { try worker.start() }
         try control.start()
+        tellWarnings()
+    }
+
+    /// What the controller has to tell the operator: conflicts of a merge, a journal that could not be compacted.
+    func tellWarnings() {
+        for warning in controller?.events.takeWarnings() ?? [] { say(.warn, warning) }
     }
 
     /// Without admin.sock the proxy serves all the same, and says so.
@@ -185,7 +191,16 @@ package final class Supervisor: @unchecked Sendable {
     package func reload(
         _ source: ServerOptions.Source? = nil, by author: Author = Author(who: "signal", reason: "HUP"), preferringFile: Bool = false
     ) throws(StartFailure) {
-        _ = try reloaded(source, by: author, preferringFile: preferringFile)
+        var entry = AuditLog.Entry(atMs: ControlClock.system.realtimeMs(), who: author.who, method: "reload", path: options.path ?? "")
+        entry.reason = author.reason
+        do throws(StartFailure) {
+            entry.revision = try reloaded(source, by: author, preferringFile: preferringFile).revision
+            audit?.write(entry)
+        } catch {
+            entry.problem = Problem(.badConfiguration, error.description)
+            audit?.write(entry)
+            throw error
+        }
     }
 
     /// As above, with what the controller says of it.
@@ -210,15 +225,17 @@ package final class Supervisor: @unchecked Sendable {
         var options = options
         if let source { options.source = source }
         let built = try build(try parse(options), runtimeNames: controller.runtimeNames)
-        do throws(ListenFailure) { try listeners.adjust(to: built.listens) } catch { throw .listening(error) }
+        let opening: Listeners.Opening
+        do throws(ListenFailure) { opening = try listeners.opening(for: built.listens) } catch { throw .listening(error) }
         let accepted: Accepted
         do throws(Problem) { accepted = try controller.reload(built, by: author, preferringFile: preferringFile) } catch {
             throw Self.failure(error, built)
         }
+        listeners.take(opening)
         let sockets = listeners.sockets
         for worker in workers { worker.mailbox.post(.listen(sockets)) }
         say(built.warnings)
-        for warning in controller.events.takeWarnings() { say(.warn, warning) }
+        tellWarnings()
         return accepted
     }
 

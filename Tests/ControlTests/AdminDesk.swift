@@ -182,6 +182,8 @@ struct Asked {
 
 /// The supervisor's part.
 final class PlayedOwner: AdminOwner, @unchecked Sendable {
+    func tellWarnings() {}
+
     var controller: Controller?
     /// What the configuration says at the next reload; nil: it is broken.
     var pools: String? = AdminDesk.pools

@@ -9,6 +9,8 @@ import Engine
 protocol AdminOwner: AnyObject, Sendable {
     /// Reads the configuration anew.
     func reloadConfiguration(by author: Author, preferringFile: Bool, ifMatch: UInt64?) throws(Problem) -> Accepted
+    /// Writes what the controller has to tell the operator to the error log.
+    func tellWarnings()
     /// What that would do.
     func planReload(preferringFile: Bool, ifMatch: UInt64?) throws(Problem) -> Plan
 }
@@ -39,9 +41,11 @@ final class AdminServer: WorkerDuty {
     func turn(nowMs: Int64) -> Int64? {
         live.nowMs = nowMs
         for reply in inbox.takeGone() { live.forget(reply) }
-        for request in inbox.takeAll() {
+        let requests = inbox.takeAll()
+        for request in requests {
             if let answer = answer(request) { request.reply.answer(answer) }
         }
+        if !requests.isEmpty { owner.tellWarnings() }
         return live.turn(controller, inbox)
     }
 

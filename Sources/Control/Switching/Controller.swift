@@ -206,7 +206,6 @@ package final class Controller: @unchecked Sendable {
         let acceptedNs = clock.monotonicNs()
         let before = current
         let number = journal.nextNumber
-        for name in holds.keys where next.splits[name] == nil { holds[name] = nil }
         let snapshot = try pools.build(next, over: routes, publication(number, isNew: true))
         // Where nothing is to be kept, nothing stands between the change and the workers.
         if journal.isOff { show(snapshot) }
@@ -218,6 +217,7 @@ package final class Controller: @unchecked Sendable {
         if !journal.isOff { show(snapshot) }
         enter(snapshot, acceptedNs: acceptedNs, revision)
         state = next
+        for name in holds.keys where next.splits[name] == nil { holds[name] = nil }
         if let fileState { self.fileState = fileState }
         events.emit(.revision, revision: number, subject: "", text: said)
         return Accepted(revision: number, previous: before, changed: true, summary: said, reason: author.reason)
