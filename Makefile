@@ -4,7 +4,7 @@
 
 JOBS ?= 2
 # What building needs, and what tests and benchmarks run beside proxyd.
-PACKAGES = build-essential pkg-config libpcre2-dev zlib1g-dev
+PACKAGES = build-essential pkg-config libnghttp2-dev libpcre2-dev libssl-dev zlib1g-dev
 TEST_PACKAGES = $(PACKAGES) nginx-light haproxy curl wrk nghttp2-client valgrind strace python3 procps util-linux
 
 CHECKED = -j $(JOBS) --explicit-target-dependency-import-check error

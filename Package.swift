@@ -18,6 +18,8 @@ let package = Package(
     targets: [
         // Floor 0: the kernel and C libraries.
         .target(name: "CLinux"),
+        .systemLibrary(name: "CNghttp2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
+        .target(name: "COpenSSL", linkerSettings: [.linkedLibrary("ssl"), .linkedLibrary("crypto")]),
         .systemLibrary(name: "CPCRE2", pkgConfig: "libpcre2-8", providers: [.apt(["libpcre2-dev"])]),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
 
@@ -29,7 +31,7 @@ let package = Package(
         .target(name: "AdminAPI", swiftSettings: pure),
 
         // Floor 2: the data path.
-        .target(name: "Engine", dependencies: ["CLinux", "CPCRE2", "CZlib", "Bytes", "HTTPMessage", "Balancing"]),
+        .target(name: "Engine", dependencies: ["CLinux", "CNghttp2", "COpenSSL", "CPCRE2", "CZlib", "Bytes", "HTTPMessage", "Balancing"]),
 
         // Floor 3: what the operator touches.
         .target(name: "Control", dependencies: ["AdminAPI", "CLinux", "Bytes", "HTTPMessage", "ConfigurationFile", "Balancing", "Engine"]),

@@ -130,6 +130,7 @@ extension SnapshotBuilder {
     private func freezeListens() throws(Diagnostic) -> [ListenAddress: ListenOptions] {
         var order: [ListenAddress] = []
         var options: [ListenAddress: ListenOptions] = [:]
+        var flags: [ListenAddress: ListenFlags] = [:]
         var members: [ListenAddress: [(server: Int32, isDefault: Bool, position: Position)]] = [:]
         for (i, server) in servers.enumerated() {
             for listen in server.listens {
@@ -139,6 +140,7 @@ extension SnapshotBuilder {
                 } else if listen.options != ListenOptions() {
                     options[listen.address] = listen.options
                 }
+                flags[listen.address, default: ListenFlags()].formUnion(listen.flags)
                 if listen.isDefault, let other = members[listen.address]?.first(where: \.isDefault) {
                     throw Diagnostic(
                         at: listen.position, directive: "listen", "a duplicate default server for \(listen.address.text)",
@@ -153,7 +155,12 @@ extension SnapshotBuilder {
             let fallback = list.first(where: \.isDefault) ?? list[0]
             let socket = SocketAddress(bytes: arena.freeze(bytes: address.bytes), text: arena.freeze(address.text))
             let names = try serverNames(list.map(\.server), at: address)
-            listens.append(ListenSettings(address: socket, names: names, defaultServer: fallback.server))
+            var listen = ListenSettings(address: socket, names: names, defaultServer: fallback.server)
+            let spoken = flags[address] ?? ListenFlags()
+            listen.isTLS = spoken.isTLS
+            listen.speaksHTTP2 = spoken.speaksHTTP2
+            listen.acceptsProxyProtocol = spoken.acceptsProxyProtocol
+            listens.append(listen)
         }
         root.listens = arena.freeze(listens)
         return options

@@ -57,7 +57,21 @@ struct ListenDraft {
     var address: ListenAddress
     var isDefault = false
     var options = ListenOptions()
+    var flags = ListenFlags()
     var position: Position
+}
+
+/// What is spoken on an address: said by one server, it holds for all servers of the address.
+struct ListenFlags {
+    var isTLS = false
+    var speaksHTTP2 = false
+    var acceptsProxyProtocol = false
+
+    mutating func formUnion(_ other: ListenFlags) {
+        isTLS = isTLS || other.isTLS
+        speaksHTTP2 = speaksHTTP2 || other.speaksHTTP2
+        acceptsProxyProtocol = acceptsProxyProtocol || other.acceptsProxyProtocol
+    }
 }
 
 /// The socket options of `listen`.

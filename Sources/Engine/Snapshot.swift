@@ -22,6 +22,8 @@ package struct ServerSettings: BitwiseCopyable {
     package var underscoresInHeaders = false
     package var mergeSlashes = true
     package var maxHeaders = Limits.headerFieldsMax
+    /// `http2 on`.
+    package var speaksHTTP2 = false
 
     package init(settings: Ref<LocationSettings>, locations: LocationTree, namedLocations: NameTable) {
         self.settings = settings
@@ -35,6 +37,10 @@ package struct ListenSettings: BitwiseCopyable {
     package var address: SocketAddress
     package var names: ServerNames
     package var defaultServer: Int32
+    package var isTLS = false
+    package var acceptsProxyProtocol = false
+    /// `listen ... http2`: for every server of the address, whatever `http2` says.
+    package var speaksHTTP2 = false
     package init(address: SocketAddress, names: ServerNames, defaultServer: Int32) {
         self.address = address
         self.names = names

@@ -82,19 +82,39 @@ enum CoreDirectives {
         for word in d.arguments.dropFirst() {
             switch word.text {
             case "default_server", "default": isDefault = true
-            case "bind", "deferred", "http2", "quic", "ssl", "proxy_protocol": try flag(word, &options)
+            case "ssl", "http2", "proxy_protocol": continue
+            case "bind", "deferred", "quic": try flag(word, &options)
             case "reuseport": options.isReusePort = true
             default: try option(word, &options)
             }
         }
+        let flags = try listenFlags(d)
         for address in addresses {
             if scope.server.listens.contains(where: { $0.address == address }) {
                 throw Diagnostic(
                     at: d.position, directive: "listen", "a duplicate listen \(address.text)", found: d.arguments[0].shown,
                     expected: "each address once in a server")
             }
-            scope.server.listens.append(ListenDraft(address: address, isDefault: isDefault, options: options, position: d.position))
+            scope.server.listens.append(
+                ListenDraft(address: address, isDefault: isDefault, options: options, flags: flags, position: d.position))
         }
+    }
+
+    /// What the address speaks.
+    private static func listenFlags(_ d: Directive) throws(Diagnostic) -> ListenFlags {
+        var flags = ListenFlags()
+        for word in d.arguments.dropFirst() {
+            switch word.text {
+            case "ssl": flags.isTLS = true
+            case "http2": flags.speaksHTTP2 = true
+            case "proxy_protocol": flags.acceptsProxyProtocol = true
+            default: continue
+            }
+            throw Diagnostic(
+                at: word.position, directive: "listen", "the \"\(word.text)\" parameter of \"listen\" is not supported yet",
+                found: word.text, expected: "a listener for HTTP/1 without TLS")
+        }
+        return flags
     }
 
     private static func flag(_ word: Word, _ options: inout ListenOptions) throws(Diagnostic) {
@@ -104,7 +124,7 @@ enum CoreDirectives {
         default:
             throw Diagnostic(
                 at: word.position, directive: "listen", "the \"\(word.text)\" parameter of \"listen\" is not supported yet",
-                found: word.text, expected: "a listener for HTTP/1 without TLS")
+                found: word.text, expected: "a listener on TCP")
         }
     }
 

@@ -4,6 +4,12 @@
 import Bytes
 
 package enum ClientPhase: UInt8, BitwiseCopyable {
+    /// The header of the PROXY protocol comes first.
+    case proxyHeader
+    /// TLS is being agreed on.
+    case handshake
+    /// An HTTP/2 connection: its streams are client connections of their own.
+    case http2
     /// Between requests: no byte of the next one has come.
     case idle
     /// A part of a request head is there.

@@ -16,10 +16,17 @@ extension Worker {
         }
         if c.stream.isBroken { return closeClient(c) }
         if c.stream.hasPending { flushBetweenExchanges(c) }
+        goOn(c)
+    }
+
+    private func goOn(_ c: Ref<ClientConnection>) {
         switch c.phase {
         case .idle, .readingHead: readRequests(c)
         case .discarding: discardBody(c)
         case .lingering: linger(c)
+        case .proxyHeader: readProxyHeader(c)
+        case .handshake: handshake(c)
+        case .http2: http2Event(c)
         case .exchange, .closed: break
         }
     }
@@ -177,14 +184,7 @@ extension Worker {
     }
 
     /// Goes on with a connection that was put off to this turn.
-    func resume(_ c: Ref<ClientConnection>) {
-        switch c.phase {
-        case .idle, .readingHead: readRequests(c)
-        case .discarding: discardBody(c)
-        case .lingering: linger(c)
-        case .exchange, .closed: break
-        }
-    }
+    func resume(_ c: Ref<ClientConnection>) { goOn(c) }
 
     // MARK: After an answer
 
@@ -302,7 +302,8 @@ extension Worker {
             logClient(.info, "client timed out while reading client request", c)
             refuseHead(c, .timeout)
         case .exchange: if let x = c.exchange { exchangeTimedOut(x) }
-        case .idle, .discarding, .lingering: closeClient(c)
+        case .http2: http2TimedOut(c)
+        case .proxyHeader, .handshake, .idle, .discarding, .lingering: closeClient(c)
         case .closed: break
         }
     }

@@ -4,9 +4,20 @@
 import Bytes
 import CLinux
 
+/// What carries a stream's bytes.
+package enum StreamCarrier: UInt8, BitwiseCopyable {
+    /// A socket, as they are.
+    case socket
+    /// A socket, in the records of TLS: what is pending is encrypted already.
+    case tls
+    /// A stream of an HTTP/2 connection, which has the socket.
+    case http2
+}
+
 /// Registered once, edge-triggered; so readiness is remembered here until a short read or write shows that it is used up.
 package struct ByteStream: BitwiseCopyable {
     var fd: Int32 = -1
+    var carrier = StreamCarrier.socket
     /// An edge came and no short read has emptied the socket since.
     var isReadable = false
     /// No short write has filled the socket since the last edge.
@@ -86,6 +97,7 @@ extension Worker {
     /// Reads at most `count` bytes. A short read empties the socket, so no second read is made to hear that it would block.
     @inline(__always)
     func read(_ s: inout ByteStream, into buffer: UnsafeMutablePointer<UInt8>, _ count: Int) -> ReadResult {
+        if s.carrier != .socket { return readCarried(&s, into: buffer, count) }
         while true {
             let n = kernel.receive(s.fd, buffer, count, flags: 0)
             if n > 0 {
@@ -110,6 +122,7 @@ extension Worker {
     @inline(__always)
     func write(_ s: inout ByteStream, _ bytes: ByteView) -> WriteResult {
         if s.isBroken { return .failed(ECONNRESET) }
+        if s.carrier != .socket { return writeCarried(&s, bytes) }
         if s.hasPending || !s.isWritable {
             return s.queue(bytes, pool: &buffers) ? .queued : .failed(ENOBUFS)
         }
@@ -154,6 +167,7 @@ extension Worker {
     }
 
     func closeStream(_ s: inout ByteStream) {
+        if s.carrier != .socket { closeCarried(&s) }
         s.dropAllPending(pool: &buffers)
         if s.fd >= 0 { kernel.close(s.fd) }
         s.fd = -1
