@@ -22,6 +22,8 @@ package struct ServerSettings: BitwiseCopyable {
     package var underscoresInHeaders = false
     package var mergeSlashes = true
     package var maxHeaders = Limits.headerFieldsMax
+    /// It has nothing but the admin API: what is refused before it has a location is refused in its words.
+    package var isAdmin = false
 
     package init(settings: Ref<LocationSettings>, locations: LocationTree, namedLocations: NameTable) {
         self.settings = settings
