@@ -102,6 +102,7 @@ extension SnapshotBuilder {
             let name = draft.names.first?.text ?? ""
             server.name = arena.freeze(name.hasPrefix(".") ? String(name.dropFirst()) : name)
             server.locations = tree(draft.locations)
+            server.isAdmin = !draft.locations.isEmpty && draft.locations.allSatisfy { locations[Int($0.index)].settings.handler == .admin }
             server.namedLocations = NameTable(
                 draft.locations.compactMap { if case .named = $0.kind { (String(decoding: $0.name, as: UTF8.self), $0.index) } else { nil } },
                 arena: arena)
@@ -129,6 +130,7 @@ extension SnapshotBuilder {
 
     private func freezeListens() throws(Diagnostic) -> [ListenAddress: ListenOptions] {
         var order: [ListenAddress] = []
+        var admins: Set<ListenAddress> = []
         var options: [ListenAddress: ListenOptions] = [:]
         var flags: [ListenAddress: ListenFlags] = [:]
         var members: [ListenAddress: [(server: Int32, isDefault: Bool, position: Position)]] = [:]
@@ -146,9 +148,12 @@ extension SnapshotBuilder {
                         at: listen.position, directive: "listen", "a duplicate default server for \(listen.address.text)",
                         found: "default_server", expected: "one default server for each address", hint: "the first is at \(other.position)")
                 }
+                if server.hasAdmin { admins.insert(listen.address) }
                 members[listen.address, default: []].append((Int32(i), listen.isDefault, listen.position))
             }
         }
+        // As admin.sock: whoever may open it may change everything.
+        for address in admins where address.isUnix && options[address]?.unixMode == nil { options[address]?.unixMode = 0o600 }
         var listens: [ListenSettings] = []
         for address in order {
             let list = members[address] ?? []
