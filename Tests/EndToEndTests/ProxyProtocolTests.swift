@@ -9,8 +9,10 @@ struct ProxyProtocolTests {
     static let tcp4 = Array("PROXY TCP4 192.0.2.1 192.0.2.2 123 5678\r\n".utf8)
     static let signature = Array("\r\n\r\n\0\r\nQUIT\n".utf8)
     /// As `tcp4`, in version 2, with a value of type 0xEE.
-    static let binary =
-        signature + [0x21, 0x11, 0, 20, 192, 0, 2, 1, 192, 0, 2, 2, 0, 123, 22, 46, 0xEE, 0, 5] + Array("hello".utf8)
+    static let binary: [UInt8] = {
+        let fixed: [UInt8] = [0x21, 0x11, 0, 20, 192, 0, 2, 1, 192, 0, 2, 2, 0, 123, 22, 46, 0xEE, 0, 5]
+        return signature + fixed + Array("hello".utf8)
+    }()
     static let seen = "$proxy_protocol_addr $proxy_protocol_port $proxy_protocol_server_addr $proxy_protocol_server_port $remote_addr"
 
     private func proxy(_ server: String, http: String = "", main: String = "") throws -> Proxy {

@@ -88,7 +88,7 @@ struct RealAddressTests {
         let client = try proxy.client()
         var answers: Set<String> = []
         for n in 0..<12 {
-            let texts = try (0..<2).map { _ in try client.request("GET", "/", ["X-Real-IP: 10.\(n).\(n * 7).1"]).text }
+            let texts = try (0..<2).map { _ in try client.request("GET", "/", ["X-Real-IP: 10.0.\(n).1"]).text }
             #expect(texts[0] == texts[1])
             answers.insert(texts[0])
         }

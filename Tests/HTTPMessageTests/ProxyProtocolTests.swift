@@ -9,12 +9,23 @@ import Testing
     /// A header of version 2 around its addresses and values.
     static func version2(_ command: UInt8, _ family: UInt8, _ rest: [UInt8], length: Int? = nil) -> [UInt8] {
         let length = length ?? rest.count
-        return signature + [command, family, UInt8(length >> 8), UInt8(length & 255)] + rest
+        let fixed: [UInt8] = [command, family, UInt8(length >> 8), UInt8(length & 255)]
+        return signature + fixed + rest
     }
 
     static let four: [UInt8] = [192, 0, 2, 1, 192, 0, 2, 2, 0, 123, 22, 46]
-    static let six: [UInt8] = [0x20, 1, 0xD, 0xB8] + [UInt8](repeating: 0, count: 11) + [1, 0x20, 1, 0xD, 0xB8]
-        + [UInt8](repeating: 0, count: 11) + [2, 0, 123, 22, 46]
+    static let six: [UInt8] = [
+        0x20, 1, 0xD, 0xB8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0x20, 1, 0xD, 0xB8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 123, 22, 46,
+    ]
+
+    static func text(_ e: IPEndpoint) -> String {
+        func byte(_ i: Int) -> UInt8 {
+            let half = i < 8 ? e.address.high : e.address.low
+            return UInt8(truncatingIfNeeded: half >> UInt64(8 * (i % 8)))
+        }
+        if e.address.isIPv6 { return "\(byte(0)).\(byte(1))..\(byte(15)) \(e.port)" }
+        return "\(byte(0)).\(byte(1)).\(byte(2)).\(byte(3)) \(e.port)"
+    }
 
     static func parse(_ bytes: Span<UInt8>) -> ProxyHeaderResult { parseProxyHeader(bytes, bytesMax: 4096) }
 
@@ -25,12 +36,6 @@ import Testing
         case .bad(let fault): return "\(fault)"
         case .header(let header):
             guard let a = header.addresses else { return "\(header.byteCount) unknown" }
-            func text(_ e: IPEndpoint) -> String {
-                let bytes = (0..<(e.address.isIPv6 ? 16 : 4)).map { i in
-                    UInt8(truncatingIfNeeded: i < 8 ? e.address.high >> UInt64(8 * i) : e.address.low >> UInt64(8 * (i - 8)))
-                }
-                return (e.address.isIPv6 ? "\(bytes[0]).\(bytes[1])..\(bytes[15])" : bytes.map(String.init).joined(separator: ".")) + " \(e.port)"
-            }
             return "\(header.byteCount) \(text(a.source)) \(text(a.destination))" + (header.values.isEmpty ? "" : " \(header.values.length)")
         }
     }
@@ -111,10 +116,16 @@ import Testing
 
     // MARK: Values
 
-    static func value(_ type: UInt8, _ bytes: [UInt8]) -> [UInt8] { [type, UInt8(bytes.count >> 8), UInt8(bytes.count & 255)] + bytes }
-    static let tls = value(0x21, Array("TLSv1.2".utf8)) + value(0x22, Array("example.com".utf8)) + value(0x25, Array("RSA512".utf8))
-    static let values = value(0x01, Array("h2".utf8)) + value(0x02, Array("localhost".utf8)) + value(0x20, [1, 0, 0, 1, 255] + tls)
-        + value(0x04, []) + value(0xAE, Array("12345".utf8)) + value(0xAE, Array("again".utf8))
+    static func value(_ type: UInt8, _ bytes: [UInt8]) -> [UInt8] {
+        let fixed: [UInt8] = [type, UInt8(bytes.count >> 8), UInt8(bytes.count & 255)]
+        return fixed + bytes
+    }
+    static func value(_ type: UInt8, _ text: String) -> [UInt8] { value(type, Array(text.utf8)) }
+    static let tls: [[UInt8]] = [value(0x21, "TLSv1.2"), value(0x22, "example.com"), value(0x25, "RSA512")]
+    static let values: [UInt8] = [
+        value(0x01, "h2"), value(0x02, "localhost"), value(0x20, [1, 0, 0, 1, 255] + Array(tls.joined())), value(0x04, ""), value(0xAE, "12345"),
+        value(0xAE, "again"),
+    ].flatMap(\.self)
 
     static func find(_ name: String, in values: [UInt8] = values) -> String {
         let name = Array(name.utf8)
