@@ -19,6 +19,9 @@ extension SnapshotBuilder {
             draft.settings.root = Template(literal: arena.freeze(logs.absolute("html")), arena: arena)
         }
         draft.settings.mediaTypes = mediaTypes(draft.mediaTypes ?? DefaultTypes.types)
+        draft.settings.realIP.trusted = arena.freeze(draft.trustedProxies)
+        draft.settings.accessRules = arena.freeze(draft.accessRules)
+        draft.settings.isGated = !draft.trustedProxies.isEmpty || !draft.accessRules.isEmpty
         freezeProxy(&draft)
     }
 

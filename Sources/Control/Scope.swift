@@ -22,6 +22,8 @@ struct LocationDraft {
     var cookiePaths: [CookieRule] = []
     var cookieFlags: [CookieFlagsRule] = []
     var mediaTypes: [(fileExtension: String, type: String)]?
+    var trustedProxies: [AddressRange] = []
+    var accessRules: [AccessRule] = []
     var errorLogs: [(file: LogFile, level: LogLevel)] = []
     /// Lists that a directive of this very block has begun: the first one replaces what was inherited.
     var begun: Set<String> = []

@@ -83,6 +83,8 @@ package final class Worker {
     var exchanges: Slab<Exchange>
     /// Bodies of answered requests that are still to be read past.
     var discards: Slab<BodyReader>
+    /// What headers of the PROXY protocol said about connections that are open.
+    var proxied: Slab<ProxiedConnection>
     var timers: TimerWheel
     var buffers = BufferPool(keepBytesMax: Limits.keptBufferBytes)
     var matcher = Matcher()
@@ -145,6 +147,7 @@ package final class Worker {
         upstreams = Slab(limit: parameters.connectionsMax)
         exchanges = Slab(limit: parameters.connectionsMax)
         discards = Slab(limit: parameters.connectionsMax)
+        proxied = Slab(limit: parameters.connectionsMax)
         timers = TimerWheel(nowMs: Int64(kernel.monotonicNs() / 1_000_000))
         var memory: [UnsafeMutableRawPointer] = []
         func writer(_ capacity: Int) -> Ref<ByteWriter> {
@@ -321,7 +324,8 @@ package final class Worker {
         if let timeout = parameters.shutdownTimeoutMs { timers.set(timers.make(owner: TimerOwner.shutdown), at: nowMs + timeout) }
         for handle in clients.handles {
             // What has been read already, or announced, is still answered.
-            if let c = clients.find(handle), c.phase == .idle, c.input.isEmpty, !c.stream.isReadable { closeClient(c) }
+            guard let c = clients.find(handle), c.phase == .idle || c.phase == .proxyHeader else { continue }
+            if c.input.isEmpty, !c.stream.isReadable { closeClient(c) }
         }
     }
 

@@ -108,7 +108,9 @@ enum CoreDirectives {
             switch word.text {
             case "ssl": flags.isTLS = true
             case "http2": flags.speaksHTTP2 = true
-            case "proxy_protocol": flags.acceptsProxyProtocol = true
+            case "proxy_protocol":
+                flags.acceptsProxyProtocol = true
+                continue
             default: continue
             }
             throw Diagnostic(

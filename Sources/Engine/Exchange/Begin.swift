@@ -62,6 +62,7 @@ extension Worker {
             return answerError(x, 400)
         }
         decideKeepAlive(x)
+        if x.server.settings.isGated { takeRealAddress(x, x.server.settings) }
         runServerRewrite(x)
     }
 
@@ -84,6 +85,7 @@ extension Worker {
         chooseServer(x)
         guard setPath(x) else { return answerError(x, 400) }
         decideKeepAlive(x)
+        if x.server.settings.isGated { takeRealAddress(x, x.server.settings) }
         runServerRewrite(x)
     }
 

@@ -15,6 +15,8 @@ package enum VariableKind: UInt8, BitwiseCopyable {
     // The connection and the process
     case binaryRemoteAddr, remoteAddr, remotePort, connection, connectionRequests, connectionTime, pipe, pid, nginxVersion, msec
     case timeLocal, timeISO8601
+    case realIPRemoteAddr, realIPRemotePort, proxyProtocolAddr, proxyProtocolPort, proxyProtocolServerAddr, proxyProtocolServerPort
+    case proxyProtocolValue
     // The response
     case status, bodyBytesSent, bytesSent, sentHTTPName, sentTrailerName
     case sentHTTPContentType, sentHTTPContentLength, sentHTTPConnection, sentHTTPLocation, sentHTTPTransferEncoding
@@ -46,6 +48,7 @@ package struct Variable: BitwiseCopyable {
     private static let prefixes: [(String, VariableKind)] = [
         ("http_", .httpName), ("sent_http_", .sentHTTPName), ("sent_trailer_", .sentTrailerName), ("upstream_http_", .upstreamHTTPName),
         ("upstream_trailer_", .upstreamTrailerName), ("upstream_cookie_", .upstreamCookieName), ("arg_", .argument), ("cookie_", .cookie),
+        ("proxy_protocol_tlv_", .proxyProtocolValue),
     ]
 
     /// Every built-in name. The manual's table of variables is held against it by a test.
@@ -68,7 +71,9 @@ package struct Variable: BitwiseCopyable {
         "upstream_bytes_received": .upstreamBytesReceived, "upstream_bytes_sent": .upstreamBytesSent,
         "upstream_cache_status": .upstreamCacheStatus, "proxy_host": .proxyHost, "proxy_port": .proxyPort,
         "proxy_add_x_forwarded_for": .proxyAddXForwardedFor, "proxy_internal_body_length": .proxyInternalBodyLength,
-        "upstream_name": .upstreamName, "split": .split, "variant": .variant, "revision": .revision,
+        "realip_remote_addr": .realIPRemoteAddr, "realip_remote_port": .realIPRemotePort, "proxy_protocol_addr": .proxyProtocolAddr,
+        "proxy_protocol_port": .proxyProtocolPort, "proxy_protocol_server_addr": .proxyProtocolServerAddr,
+        "proxy_protocol_server_port": .proxyProtocolServerPort, "upstream_name": .upstreamName, "split": .split, "variant": .variant, "revision": .revision,
     ]
 
     /// The built-in variable called `name` (without `$`), or nil when there is none. Names are frozen into `arena`.
