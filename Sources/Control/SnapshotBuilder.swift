@@ -193,6 +193,7 @@ package final class SnapshotBuilder {
         // A server without a name is called "": it answers requests that name no host.
         if scope.server.names.isEmpty { scope.server.names.append((Word("", position: d.position), "")) }
         for child in scope.children { try checkAdmin(child, scope.server.listens) }
+        scope.server.settings.tls = try buildTLS(scope.server.tls)
         scope.server.locations = scope.children
         scope.server.settings.rewrite = arena.freeze(scope.location.steps)
         scope.location.settings.name = .empty

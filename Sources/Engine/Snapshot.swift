@@ -24,6 +24,7 @@ package struct ServerSettings: BitwiseCopyable {
     package var maxHeaders = Limits.headerFieldsMax
     /// `http2 on`.
     package var speaksHTTP2 = false
+    package var tls = TLSServerSettings()
 
     package init(settings: Ref<LocationSettings>, locations: LocationTree, namedLocations: NameTable) {
         self.settings = settings

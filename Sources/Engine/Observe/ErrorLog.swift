@@ -15,11 +15,17 @@ extension Worker {
         writeErrorLine(target, level)
     }
 
-    /// About a client's connection between exchanges.
-    func logClient(_ level: LogLevel, _ words: StaticString, _ c: Ref<ClientConnection>) {
+    /// About a client's connection between exchanges. ssl: what libssl says of it.
+    func logClient(_ level: LogLevel, _ words: StaticString, _ c: Ref<ClientConnection>, ssl: ByteView = .empty) {
         guard let server = c.defaultServer(in: self), wants(server.settings.errorLog, level) else { return }
         beginLine(level, connection: c.number)
         appendWords(words, .empty, 0)
+        if !ssl.isEmpty {
+            errorText.value.append(" (SSL: ")
+            errorText.value.append(ssl)
+            errorText.value.append(")")
+        }
+        if c.phase == .handshake { errorText.value.append(" while SSL handshaking") }
         appendClient(c)
         appendPart(", server: ", server.name)
         writeErrorLine(server.settings.errorLog, level)
