@@ -165,6 +165,7 @@ extension SnapshotBuilder {
             let names = try serverNames(list.map(\.server), at: address)
             var listen = ListenSettings(address: socket, names: names, defaultServer: fallback.server)
             let spoken = flags[address] ?? ListenFlags()
+            if spoken.isTLS { try checkTLS(list, fallback) }
             listen.isTLS = spoken.isTLS
             listen.speaksHTTP2 = spoken.speaksHTTP2
             listen.acceptsProxyProtocol = spoken.acceptsProxyProtocol
@@ -172,6 +173,21 @@ extension SnapshotBuilder {
         }
         root.listens = arena.freeze(listens)
         return options
+    }
+
+    /// A default server without certificate can only refuse, and then the others need theirs.
+    private func checkTLS(
+        _ members: [(server: Int32, isDefault: Bool, position: Position)], _ fallback: (server: Int32, isDefault: Bool, position: Position)
+    ) throws(Diagnostic) {
+        let first = servers[Int(fallback.server)]
+        if !first.tls.certificates.isEmpty { return }
+        let wanting = first.settings.tls.rejectsHandshake
+            ? members.first { servers[Int($0.server)].tls.certificates.isEmpty && !servers[Int($0.server)].settings.tls.rejectsHandshake }
+            : fallback
+        guard let wanting else { return }
+        throw Diagnostic(
+            at: wanting.position, directive: "listen", "no \"ssl_certificate\" is defined for the \"listen ... ssl\" directive", found: "ssl",
+            expected: "ssl_certificate and ssl_certificate_key, or ssl_reject_handshake")
     }
 
     private func serverNames(_ members: [Int32], at address: ListenAddress) throws(Diagnostic) -> ServerNames {

@@ -45,6 +45,7 @@ struct ServerDraft {
     var hasAdmin = false
     /// Where its own settings are among the snapshot's locations.
     var settingsIndex: Int32 = 0
+    var tls = TLSDraft()
 }
 
 /// One location with what is nested in it.

@@ -194,6 +194,7 @@ package final class SnapshotBuilder {
         if scope.server.names.isEmpty { scope.server.names.append((Word("", position: d.position), "")) }
         scope.server.hasAdmin = false
         for child in scope.children { if try checkAdmin(child, scope.server.listens) { scope.server.hasAdmin = true } }
+        scope.server.settings.tls = try buildTLS(scope.server.tls)
         scope.server.locations = scope.children
         scope.server.settings.rewrite = arena.freeze(scope.location.steps)
         scope.location.settings.name = .empty

@@ -45,7 +45,7 @@ package final class Supervisor: @unchecked Sendable {
     package init(options: ServerOptions, system: any SystemFiles = LinuxSystemFiles()) {
         self.options = options
         self.system = system
-        logs = LogFiles(system: system, prefix: options.prefix, defaultErrorLog: options.errorLog)
+        logs = LogFiles(system: system, prefix: options.prefix, defaultErrorLog: options.errorLog, configurationFolder: options.folder)
     }
 
     /// Reads and builds the configuration without touching what runs (`-t`).

@@ -26,6 +26,7 @@ package struct ServerSettings: BitwiseCopyable {
     package var speaksHTTP2 = false
     /// It has nothing but the admin API: what is refused before it has a location is refused in its words.
     package var isAdmin = false
+    package var tls = TLSServerSettings()
 
     package init(settings: Ref<LocationSettings>, locations: LocationTree, namedLocations: NameTable) {
         self.settings = settings

@@ -85,6 +85,7 @@ package final class Worker {
     var discards: Slab<BodyReader>
     /// What headers of the PROXY protocol said about connections that are open.
     var proxied: Slab<ProxiedConnection>
+    var tlsConnections: Slab<TLSConnection>
     var timers: TimerWheel
     var buffers = BufferPool(keepBytesMax: Limits.keptBufferBytes)
     var matcher = Matcher()
@@ -98,6 +99,7 @@ package final class Worker {
     var dates = DateCache()
 
     let scratch = ReadScratch()
+    let tls = TLSMemory()
     let out: Ref<ByteWriter>
     let scratchText: Ref<ByteWriter>
     let valueText: Ref<ByteWriter>
@@ -148,6 +150,7 @@ package final class Worker {
         exchanges = Slab(limit: parameters.connectionsMax)
         discards = Slab(limit: parameters.connectionsMax)
         proxied = Slab(limit: parameters.connectionsMax)
+        tlsConnections = Slab(limit: parameters.connectionsMax)
         timers = TimerWheel(nowMs: Int64(kernel.monotonicNs() / 1_000_000))
         var memory: [UnsafeMutableRawPointer] = []
         func writer(_ capacity: Int) -> Ref<ByteWriter> {

@@ -102,7 +102,9 @@ enum AnswerDirectives {
             let status = try code.integer(in: 300...599, of: "error_page")
             if status == 499 { throw .invalidValue(code, of: "error_page", expected: "a code from 300 to 599 but 499") }
             if scope.location.errorPages.contains(where: { $0.status == UInt16(status) }) { continue }
-            scope.location.errorPages.append(ErrorPage(status: UInt16(status), answerStatus: answer, uri: uri))
+            // Codes that are nginx's own are not for clients.
+            let isOwn = (494...497).contains(status)
+            scope.location.errorPages.append(ErrorPage(status: UInt16(status), answerStatus: answer < 0 && isOwn ? 400 : answer, uri: uri))
         }
     }
 }

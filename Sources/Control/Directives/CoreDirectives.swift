@@ -106,7 +106,9 @@ enum CoreDirectives {
         var flags = ListenFlags()
         for word in d.arguments.dropFirst() {
             switch word.text {
-            case "ssl": flags.isTLS = true
+            case "ssl":
+                flags.isTLS = true
+                continue
             case "http2": flags.speaksHTTP2 = true
             case "proxy_protocol":
                 flags.acceptsProxyProtocol = true
@@ -115,7 +117,7 @@ enum CoreDirectives {
             }
             throw Diagnostic(
                 at: word.position, directive: "listen", "the \"\(word.text)\" parameter of \"listen\" is not supported yet",
-                found: word.text, expected: "a listener for HTTP/1 without TLS")
+                found: word.text, expected: "a listener for HTTP/1")
         }
         return flags
     }

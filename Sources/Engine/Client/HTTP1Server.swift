@@ -213,7 +213,7 @@ extension Worker {
             c.discardLimitMs = nowMs + location.lingeringTimeMs
             dropInputBuffer(c)
             timers.set(c.timer, at: nowMs + (c.stream.hasPending ? location.sendTimeoutMs : location.lingeringTimeoutMs))
-            if !c.stream.hasPending { _ = kernel.shutdownWrite(c.stream.fd) }
+            if !c.stream.hasPending { endStream(&c.value.stream) }
             return linger(c)
         }
         closeClient(c)
@@ -278,7 +278,7 @@ extension Worker {
             case .failed: return closeClient(c)
             case .queued: return
             case .sent:
-                _ = kernel.shutdownWrite(c.stream.fd)
+                endStream(&c.value.stream)
                 timers.set(c.timer, at: nowMs + c.lingeringTimeoutMs)
             }
         }

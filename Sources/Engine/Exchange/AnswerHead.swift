@@ -119,7 +119,8 @@ extension Worker {
     private func appendLocation(_ w: Ref<ByteWriter>, _ location: ByteView, _ x: Ref<Exchange>) {
         w.value.append("Location: ")
         if location[0] == 0x2F, x.location.absoluteRedirect {
-            w.value.append("http://")
+            w.value.append(scheme(x))
+            w.value.append("://")
             if x.location.serverNameInRedirect {
                 w.value.append(x.server.name)
             } else if x.host.isEmpty {
@@ -127,7 +128,7 @@ extension Worker {
             } else {
                 w.value.append(x.host)
             }
-            if x.location.portInRedirect, let port = value(of: Variable(.serverPort), for: x), port.count > 0, !(port == ByteView("80")) {
+            if x.location.portInRedirect, let port = value(of: Variable(.serverPort), for: x), port.count > 0, !isDefaultPort(port, x) {
                 w.value.append(0x3A)
                 w.value.append(port)
             }
@@ -135,6 +136,11 @@ extension Worker {
         w.value.append(location)
         w.value.append("\r\n")
     }
+
+    /// `$scheme`: how the client came.
+    func scheme(_ x: Ref<Exchange>) -> ByteView { x.client.stream.tls == nil ? ByteView("http") : ByteView("https") }
+
+    func isDefaultPort(_ port: ByteView, _ x: Ref<Exchange>) -> Bool { port == (x.client.stream.tls == nil ? ByteView("80") : ByteView("443")) }
 
     @inline(__always)
     private func appendConnection(_ w: Ref<ByteWriter>, _ x: Ref<Exchange>) {

@@ -63,6 +63,7 @@ extension Worker {
         }
         decideKeepAlive(x)
         if x.server.settings.isGated { takeRealAddress(x, x.server.settings) }
+        if c.expectsTLS, !isAllowedByTLS(x) { return }
         runServerRewrite(x)
     }
 
@@ -193,7 +194,9 @@ extension Worker {
     func chooseServer(_ x: Ref<Exchange>) {
         guard let listen = listeners[Int(x.client.listener)].settings else { return }
         var chosen = listen.defaultServer
-        if let found = listen.names.find(x.host) {
+        if !x.hasHost, x.client.expectsTLS, let found = serverOfHandshake(x.client, listen) {
+            chosen = found
+        } else if let found = listen.names.find(x.host) {
             chosen = found
         } else if !x.host.isEmpty {
             for i in 0..<listen.names.regexes.count {

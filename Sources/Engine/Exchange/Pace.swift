@@ -74,7 +74,7 @@ extension Worker {
         let allowance = c.stream.hasPending ? 0 : max(0, min(paceAllowance(x) + Int64(bytes.count), Int64(bytes.count)))
         if allowance > 0, case .failed(let errno) = write(&c.value.stream, bytes.slice(0, Int(allowance))) { return .failed(errno) }
         let rest = bytes.slice(Int(allowance))
-        if !rest.isEmpty, !c.value.stream.queue(rest, pool: &buffers) { return .failed(ENOBUFS) }
+        if !rest.isEmpty, !queue(&c.value.stream, rest) { return .failed(ENOBUFS) }
         return c.stream.hasPending ? .queued : .sent
     }
 

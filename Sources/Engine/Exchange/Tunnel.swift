@@ -62,7 +62,7 @@ extension Worker {
         if u.stream.sawEnd, !c.stream.hasPending { return finish(x, .completed) }
         if c.stream.sawEnd, !u.stream.hasPending, !x.clientHalfClosed {
             x.clientHalfClosed = true
-            _ = kernel.shutdownWrite(u.stream.fd)
+            endStream(&u.value.stream)
         }
         timers.set(u.timer, at: nowMs + x.location.proxy.readTimeoutMs)
     }
@@ -77,7 +77,7 @@ extension Worker {
     /// A reset of one end is a reset for the other: it must not look like an orderly end.
     func tunnelBroke(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>) {
         if x.client.stream.isBroken {
-            kernel.resetOnClose(u.stream.fd)
+            cutStream(&u.value.stream)
             return finish(x, .abortedByClient(.clientReset))
         }
         finish(x, .failed(.upstreamReset))

@@ -150,9 +150,10 @@ extension Worker {
     }
 
     private func appendOwnAuthority(_ w: Ref<ByteWriter>, _ x: Ref<Exchange>) {
-        w.value.append("http://")
+        w.value.append(scheme(x))
+        w.value.append("://")
         w.value.append(x.location.serverNameInRedirect ? x.server.name : x.host)
-        if x.location.portInRedirect, let port = value(of: Variable(.serverPort), for: x), !port.isEmpty, !(port == ByteView("80")) {
+        if x.location.portInRedirect, let port = value(of: Variable(.serverPort), for: x), !port.isEmpty, !isDefaultPort(port, x) {
             w.value.append(0x3A)
             w.value.append(port)
         }

@@ -42,8 +42,8 @@ extension Worker {
         case .requestURI: return x.target
         case .request: return x.requestLine
         case .requestMethod: return x.headBytes.isEmpty ? nil : x.bytes(x.head.methodRange)
-        case .scheme: return ByteView("http")
-        case .https: return ByteView.empty
+        case .scheme: return scheme(x)
+        case .https: return x.client.stream.tls == nil ? ByteView.empty : ByteView("on")
         case .serverName: return x.server.name
         case .serverProtocol: return x.head.versionMinor == 0 ? ByteView("HTTP/1.0") : ByteView("HTTP/1.1")
         case .contentLength: return requestField(.contentLength, x)
@@ -77,6 +77,8 @@ extension Worker {
         case .requestBody, .requestBodyFile, .requestFilename, .documentRoot, .realpathRoot, .requestID, .requestLength, .requestTime,
             .requestCompletion, .remoteUser, .limitRate:
             return requestValue(v, x)
+        case .sslProtocol, .sslCipher, .sslCiphers, .sslCurve, .sslCurves, .sslServerName, .sslSessionID, .sslSessionReused, .sslALPNProtocol:
+            return tlsValue(v, x)
         default: return answerValue(v, x)
         }
     }
