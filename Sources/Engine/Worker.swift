@@ -93,7 +93,7 @@ package final class Worker {
     package private(set) var nowMs: Int64 = 0
     var nowNs: UInt64 = 0
     var realtimeNs: Int64 = 0
-    /// How far the wall clock is ahead of the monotonic one, and when to look again: they part only when somebody sets the former.
+    /// How far the wall clock is ahead of the monotonic one, and when to look again: they part only when somebody sets it.
     private var realtimeAheadNs: Int64 = 0
     private var realtimeDueNs: UInt64 = 0
     var dates = DateCache()

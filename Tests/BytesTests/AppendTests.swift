@@ -52,7 +52,8 @@ import Testing
             let whole = "ab" + String(decoding: text, as: UTF8.self)
             #expect(appended(capacity: 128) { $0.append(packed: words.0, words.1, count: text.count) } == whole)
             #expect(appended(capacity: 2 + text.count) { $0.append(packed: words.0, words.1, count: text.count) } == whole)
-            if !text.isEmpty { #expect(appended(capacity: 1 + text.count) { $0.append(packed: words.0, words.1, count: text.count) } == nil) }
+            if text.isEmpty { continue }
+            #expect(appended(capacity: 1 + text.count) { $0.append(packed: words.0, words.1, count: text.count) } == nil)
         }
     }
 

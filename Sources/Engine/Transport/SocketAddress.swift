@@ -11,8 +11,8 @@ package struct ClientAddress: BitwiseCopyable, Equatable {
     package private(set) var port: UInt16 = 0
     /// Of IPv4: the address in network order.
     private var short: UInt32 = 0
-    /// Of IPv6: the address in network order. Of IPv4: its text, which nearly every log line and head asks for, with its count in the
-    /// last byte.
+    /// Of IPv6: the address in network order. Of IPv4: its text, which nearly every log line and head asks for, with its count in
+    /// the last byte.
     private var first: UInt64 = 0
     private var second: UInt64 = 0
 

@@ -92,7 +92,8 @@ package struct Template: BitwiseCopyable {
 
     /// A template of one literal.
     package init(literal: ByteView, arena: Arena) {
-        parts = literal.isEmpty ? .empty : arena.freeze([TemplatePart(literal: arena.freezePadded(literal.buffer), variable: Variable(.none))])
+        let part = TemplatePart(literal: arena.freezePadded(literal.buffer), variable: Variable(.none))
+        parts = literal.isEmpty ? .empty : arena.freeze([part])
     }
 
     package var isEmpty: Bool { parts.isEmpty }
