@@ -54,13 +54,15 @@ extension SnapshotBuilder {
         }
         // What nginx sends unless the configuration says otherwise; hop-by-hop fields are never copied in any case.
         if known & (1 << UInt64(HeaderName.host.rawValue)) == 0 {
-            lines.insert(HeaderTemplate(name: ByteView("Host"), value: proxyHostTemplate), at: 0)
+            lines.insert(HeaderTemplate(name: ByteView("Host"), value: proxyHostTemplate, arena: arena), at: 0)
             known |= 1 << UInt64(HeaderName.host.rawValue)
         }
         if draft.settings.proxy.httpMinor == 0, known & (1 << UInt64(HeaderName.connection.rawValue)) == 0 {
-            lines.insert(HeaderTemplate(name: ByteView("Connection"), value: Template(literal: ByteView("close"), arena: arena)), at: 1)
+            let close = Template(literal: ByteView("close"), arena: arena)
+            lines.insert(HeaderTemplate(name: ByteView("Connection"), value: close, arena: arena), at: 1)
         }
-        draft.settings.proxy.requestHeaders = arena.freeze(lines)
+        // A line without a value says only that the client's own is not passed on.
+        draft.settings.proxy.requestHeaders = arena.freeze(lines.filter { !$0.value.isEmpty })
         draft.settings.proxy.replacedKnown = known
         draft.settings.proxy.replacedOther = NameSet(other, arena: arena)
         freezeHidden(&draft, bit)

@@ -96,6 +96,9 @@ package final class Worker {
     package private(set) var nowMs: Int64 = 0
     var nowNs: UInt64 = 0
     var realtimeNs: Int64 = 0
+    /// How far the wall clock is ahead of the monotonic one, and when to look again: they part only when somebody sets it.
+    private var realtimeAheadNs: Int64 = 0
+    private var realtimeDueNs: UInt64 = 0
     var dates = DateCache()
 
     let scratch = ReadScratch()
@@ -218,7 +221,7 @@ package final class Worker {
             for i in 0..<Int(n) { dispatch(events[i]) }
         }
         while let owner = timers.nextDue(nowMs: nowMs) { timerFired(owner) }
-        runPosted()
+        if !posted.isEmpty { runPosted() }
         endOfTurn()
     }
 
@@ -293,10 +296,18 @@ package final class Worker {
         if isStopping, clients.count == 0, exchanges.count == 0 { stopNow() }
     }
 
+    @inline(__always)
     private func updateClock() {
         nowNs = kernel.monotonicNs()
         nowMs = Int64(nowNs / 1_000_000)
-        realtimeNs = kernel.realtimeNs()
+        if nowNs >= realtimeDueNs { lookAtWallClock() }
+        realtimeNs = Int64(truncatingIfNeeded: nowNs) &+ realtimeAheadNs
+    }
+
+    @inline(never)
+    private func lookAtWallClock() {
+        realtimeDueNs = nowNs + Limits.realtimeAgeNsMax
+        realtimeAheadNs = kernel.realtimeNs() - Int64(nowNs)
     }
 
     private func readMailbox() {

@@ -52,8 +52,9 @@ enum AnswerDirectives {
             always = true
         }
         let name = try headerName(d.arguments[0], of: d.name.text)
-        return HeaderTemplate(
-            name: scope.builder.arena.freeze(bytes: name), value: try scope.builder.template(d.arguments[1], of: d.name.text), always: always)
+        let value = try scope.builder.template(d.arguments[1], of: d.name.text)
+        let arena = scope.builder.arena
+        return HeaderTemplate(name: arena.freeze(bytes: name), value: value, always: always, arena: arena)
     }
 
     /// A name that cannot break out of its line.

@@ -100,11 +100,6 @@ extension Worker {
         switch result {
         case .bytes:
             c.needsMoreInput = false
-            if c.phase == .idle {
-                c.phase = .readingHead
-                let server = c.defaultServer(in: self)
-                timers.set(c.timer, at: nowMs + (server?.clientHeaderTimeoutMs ?? 60_000))
-            }
             return true
         case .wouldBlock: return true
         case .end:
@@ -170,6 +165,11 @@ extension Worker {
         let result = parseRequestHead(c.input.buffer.span, seen: c.seenInput, fields: &fields, head: &head.value)
         switch result {
         case .needMore(let lineComplete):
+            if c.phase == .idle {
+                // The first of it has come, alone or behind the request before: the rest has its time.
+                c.phase = .readingHead
+                timers.set(c.timer, at: nowMs + (c.defaultServer(in: self)?.clientHeaderTimeoutMs ?? 60_000))
+            }
             c.needsMoreInput = true
             c.seenInput = c.input.count
             if c.input.count >= headBytesMax(c) { refuseHead(c, lineComplete ? .fieldsTooLarge : .lineTooLarge) } else { ownInput(c) }

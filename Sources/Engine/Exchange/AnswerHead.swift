@@ -38,7 +38,7 @@ extension Worker {
         let w = out
         w.value.reset()
         appendStatusLine(w, status, isReplaced ? .empty : answer.reason)
-        if !answer.hasServer { w.value.append(serverLine(x)) }
+        if !answer.hasServer { appendServer(w, x) }
         if !answer.hasDate { w.value.append(dates.httpLine(realtimeNs)) }
         if !answer.contentType.isEmpty, status != 204 { appendField(w, "Content-Type: ", answer.contentType) }
         if x.contentLength >= 0 {
@@ -56,7 +56,7 @@ extension Worker {
             appendUpstreamFields(w, x, upstream)
             if let pool = x.proxyTarget.pool, pool.settings.isSticky { appendStickyCookie(w, x, pool) }
         }
-        appendExpires(w, x)
+        if !x.location.expires.isOff { appendExpires(w, x) }
         if !x.keptLines.isEmpty { w.value.append(x.keptLines) }
         if x.assignedBy != nil { appendAssignedCookie(w, x) }
         appendAddedHeaders(w, x)
@@ -99,8 +99,14 @@ extension Worker {
         w.value.append("\r\n")
     }
 
-    private func serverLine(_ x: Ref<Exchange>) -> StaticString {
-        x.location.serverTokens == .off ? Product.serverLineWithoutVersion : Product.serverLine
+    /// One literal or the other, not one of them: so that the compiler knows their counts.
+    @inline(__always)
+    private func appendServer(_ w: Ref<ByteWriter>, _ x: Ref<Exchange>) {
+        if x.location.serverTokens == .off {
+            w.value.append(Product.serverLineWithoutVersion)
+        } else {
+            w.value.append(Product.serverLine)
+        }
     }
 
     func appendField(_ w: Ref<ByteWriter>, _ name: StaticString, _ value: ByteView) {
@@ -169,8 +175,7 @@ extension Worker {
     func appendTemplateField(_ w: Ref<ByteWriter>, _ line: Ref<HeaderTemplate>, _ x: Ref<Exchange>) {
         if line.value.value.isEmpty { return }
         let mark = w.count
-        w.value.append(line.name)
-        w.value.append(": ")
+        w.value.append(line.beginning)
         let empty = w.count
         append(line.value.value, for: x, to: w)
         if w.count == empty { w.value.truncate(to: mark) } else { w.value.append("\r\n") }
@@ -185,7 +190,6 @@ extension Worker {
 
     /// `expires`: Expires and Cache-Control.
     private func appendExpires(_ w: Ref<ByteWriter>, _ x: Ref<Exchange>) {
-        if case .off = x.location.expires { return }
         switch effectiveExpires(x) {
         case .off, .template: return
         case .epoch: w.value.append("Expires: Thu, 01 Jan 1970 00:00:01 GMT\r\nCache-Control: no-cache\r\n")

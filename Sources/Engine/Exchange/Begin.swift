@@ -135,11 +135,13 @@ extension Worker {
     /// The head and its field table move into memory of the exchange: retries, variables and the log need them to the end.
     @inline(__always)
     private func keepHead(_ x: Ref<Exchange>, _ bytes: ByteView, fieldCount: Int) -> Bool {
-        guard let copy = x.value.region.copy(bytes, from: &buffers, limit: Limits.regionBytesMax) else { return false }
-        x.headBytes = copy
-        let size = fieldCount * MemoryLayout<HeaderField>.stride
-        guard let memory = x.value.region.allocate(size, from: &buffers, limit: Limits.regionBytesMax) else { return false }
+        let tableBytes = fieldCount &* MemoryLayout<HeaderField>.stride
+        guard let memory = x.value.region.allocate(tableBytes &+ bytes.count, from: &buffers, limit: Limits.regionBytesMax)
+        else { return false }
         x.fields = Frozen(copying: fieldScratch, count: fieldCount, into: memory)
+        let text = memory + tableBytes
+        UnsafeMutableRawPointer(text).copyMemory(from: bytes.start, byteCount: bytes.count)
+        x.headBytes = ByteView(text, bytes.count)
         return true
     }
 

@@ -17,7 +17,7 @@ extension Worker {
             x.upstream = nil
             endTry(x, .neither)
             closeUpstream(u)
-        } else {
+        } else if x.tryIsOpen || x.holdsPeer {
             endTry(x, .neither)
         }
         var keepsAlive = x.keepsAlive && !wasTunnel

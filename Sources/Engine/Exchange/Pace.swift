@@ -16,7 +16,14 @@ package enum ByteCount: BitwiseCopyable {
 
 extension Worker {
     /// Fixes the rate of an answer whose head is composed: from here on its location stays.
+    @inline(__always)
     func beginPacing(_ x: Ref<Exchange>) {
+        // The blank exchange has no rate.
+        if x.hasOwnRate || x.paceRate != 0 || !x.location.limitRate.isZero { beginRatedPacing(x) }
+    }
+
+    @inline(never)
+    private func beginRatedPacing(_ x: Ref<Exchange>) {
         if x.status == 101 {
             x.paceRate = 0
         } else if !x.hasOwnRate {

@@ -21,10 +21,15 @@ extension Worker {
     func append(_ template: Template, for x: Ref<Exchange>, to w: Ref<ByteWriter>) {
         for i in 0..<template.parts.count {
             let part = template.parts[i]
-            if part.variable.kind == .none {
-                w.value.append(part.literal)
-            } else if let value = value(of: part.variable, for: x) {
-                w.value.append(value)
+            w.value.append(part.literal)
+            switch part.variable.kind {
+            case .none: continue
+            // What most requests to upstreams carry is written in place.
+            case .host: w.value.append(x.host)
+            case .remoteAddr: x.client.address.append(to: w)
+            case .proxyAddXForwardedFor where x.head.fields.presentNames & HeaderName.xForwardedFor.bit == 0:
+                x.client.address.append(to: w)
+            default: if let value = value(of: part.variable, for: x) { w.value.append(value) }
             }
         }
     }

@@ -102,20 +102,21 @@ package struct Template: BitwiseCopyable {
 
     /// A template of one literal.
     package init(literal: ByteView, arena: Arena) {
-        parts = literal.isEmpty ? .empty : arena.freeze([TemplatePart(literal: literal, variable: Variable(.none))])
+        let part = TemplatePart(literal: arena.freezePadded(literal.buffer), variable: Variable(.none))
+        parts = literal.isEmpty ? .empty : arena.freeze([part])
     }
 
     package var isEmpty: Bool { parts.isEmpty }
     package var isLiteral: Bool { parts.isEmpty || (parts.count == 1 && parts[0].variable.kind == .none) }
     /// The text of a template without variables.
-    package var literal: ByteView { parts.isEmpty ? .empty : parts[0].literal }
+    package var literal: ByteView { parts.isEmpty ? .empty : parts[0].literal.view }
 }
 
-/// A literal, or a variable when its kind is not `.none`.
+/// A literal, possibly empty, and behind it a variable, when its kind is not `.none`.
 package struct TemplatePart: BitwiseCopyable {
-    package var literal: ByteView
+    package var literal: PaddedBytes
     package var variable: Variable
-    package init(literal: ByteView, variable: Variable) {
+    package init(literal: PaddedBytes, variable: Variable) {
         self.literal = literal
         self.variable = variable
     }
