@@ -19,6 +19,9 @@ extension SnapshotBuilder {
             draft.settings.root = Template(literal: arena.freeze(logs.absolute("html")), arena: arena)
         }
         draft.settings.mediaTypes = mediaTypes(draft.mediaTypes ?? DefaultTypes.types)
+        draft.settings.realIP.trusted = arena.freeze(draft.trustedProxies)
+        draft.settings.accessRules = arena.freeze(draft.accessRules)
+        draft.settings.isGated = !draft.trustedProxies.isEmpty || !draft.accessRules.isEmpty
         freezeProxy(&draft)
     }
 
@@ -102,6 +105,7 @@ extension SnapshotBuilder {
             let name = draft.names.first?.text ?? ""
             server.name = arena.freeze(name.hasPrefix(".") ? String(name.dropFirst()) : name)
             server.locations = tree(draft.locations)
+            server.isAdmin = !draft.locations.isEmpty && draft.locations.allSatisfy { locations[Int($0.index)].settings.handler == .admin }
             server.namedLocations = NameTable(
                 draft.locations.compactMap { if case .named = $0.kind { (String(decoding: $0.name, as: UTF8.self), $0.index) } else { nil } },
                 arena: arena)
@@ -129,6 +133,7 @@ extension SnapshotBuilder {
 
     private func freezeListens() throws(Diagnostic) -> [ListenAddress: ListenOptions] {
         var order: [ListenAddress] = []
+        var admins: Set<ListenAddress> = []
         var options: [ListenAddress: ListenOptions] = [:]
         var flags: [ListenAddress: ListenFlags] = [:]
         var members: [ListenAddress: [(server: Int32, isDefault: Bool, position: Position)]] = [:]
@@ -146,9 +151,12 @@ extension SnapshotBuilder {
                         at: listen.position, directive: "listen", "a duplicate default server for \(listen.address.text)",
                         found: "default_server", expected: "one default server for each address", hint: "the first is at \(other.position)")
                 }
+                if server.hasAdmin { admins.insert(listen.address) }
                 members[listen.address, default: []].append((Int32(i), listen.isDefault, listen.position))
             }
         }
+        // As admin.sock: whoever may open it may change everything.
+        for address in admins where address.isUnix && options[address]?.unixMode == nil { options[address]?.unixMode = 0o600 }
         var listens: [ListenSettings] = []
         for address in order {
             let list = members[address] ?? []

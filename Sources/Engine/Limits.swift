@@ -30,6 +30,8 @@ package enum Limits {
     static let responseHeadBytesMax = 64 << 10
     /// Trailer section of a chunked body.
     static let trailerBytesMax = 16 << 10
+    /// The largest header of the PROXY protocol, version 2, with its values.
+    package static let proxyHeaderBytesMax = 4096
 
     // MARK: Memory
     /// What one read takes at most; a scratch of this size belongs to the worker, not to the connection.

@@ -25,6 +25,8 @@ package struct ServerSettings: BitwiseCopyable {
     /// `http2 on`.
     package var speaksHTTP2 = false
     package var tls = TLSServerSettings()
+    /// It has nothing but the admin API: what is refused before it has a location is refused in its words.
+    package var isAdmin = false
 
     package init(settings: Ref<LocationSettings>, locations: LocationTree, namedLocations: NameTable) {
         self.settings = settings

@@ -84,6 +84,8 @@ package final class Worker {
     /// Bodies of answered requests that are still to be read past.
     var discards: Slab<BodyReader>
     var tlsConnections: Slab<TLSConnection>
+    /// What headers of the PROXY protocol said about connections that are open.
+    var proxied: Slab<ProxiedConnection>
     var timers: TimerWheel
     var buffers = BufferPool(keepBytesMax: Limits.keptBufferBytes)
     var matcher = Matcher()
@@ -148,6 +150,7 @@ package final class Worker {
         exchanges = Slab(limit: parameters.connectionsMax)
         discards = Slab(limit: parameters.connectionsMax)
         tlsConnections = Slab(limit: parameters.connectionsMax)
+        proxied = Slab(limit: parameters.connectionsMax)
         timers = TimerWheel(nowMs: Int64(kernel.monotonicNs() / 1_000_000))
         var memory: [UnsafeMutableRawPointer] = []
         func writer(_ capacity: Int) -> Ref<ByteWriter> {
@@ -324,7 +327,8 @@ package final class Worker {
         if let timeout = parameters.shutdownTimeoutMs { timers.set(timers.make(owner: TimerOwner.shutdown), at: nowMs + timeout) }
         for handle in clients.handles {
             // What has been read already, or announced, is still answered.
-            if let c = clients.find(handle), c.phase == .idle, c.input.isEmpty, !c.stream.isReadable { closeClient(c) }
+            guard let c = clients.find(handle), c.phase == .idle || c.phase == .proxyHeader else { continue }
+            if c.input.isEmpty, !c.stream.isReadable { closeClient(c) }
         }
     }
 

@@ -41,7 +41,10 @@ package struct ClientConnection: BitwiseCopyable {
     /// `$connection`, and `*N` in the error log.
     var number: UInt64 = 0
     var acceptedMs: Int64 = 0
+    /// Of the other end; while an exchange is under way, what trusted proxies say of it (Routing/RealIP.swift).
     var address = ClientAddress()
+    /// What the header of the PROXY protocol said, in `Worker.proxied`.
+    var proxied = Handle.none
     /// Bytes read and not used yet: the rest of a read that held a head, part of a head, or pipelined requests.
     var input = ByteView.empty
     /// How much of the input was parsed when the head was found to be incomplete.

@@ -303,7 +303,9 @@ extension Worker {
             refuseHead(c, .timeout)
         case .exchange: if let x = c.exchange { exchangeTimedOut(x) }
         case .http2: http2TimedOut(c)
-        case .proxyHeader, .handshake, .idle, .discarding, .lingering: closeClient(c)
+        case .proxyHeader: proxyHeaderTimedOut(c)
+        case .handshake: handshakeTimedOut(c)
+        case .idle, .discarding, .lingering: closeClient(c)
         case .closed: break
         }
     }
@@ -315,6 +317,7 @@ extension Worker {
         timers.free(c.timer)
         discards.remove(c.discard)
         dropInputBuffer(c)
+        if c.proxied != .none { dropProxied(c) }
         closeStream(&c.value.stream)
         clients.remove(c.handle)
         counts.closedConnections += 1

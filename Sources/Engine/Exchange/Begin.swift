@@ -63,6 +63,7 @@ extension Worker {
         }
         decideKeepAlive(x)
         if c.expectsTLS, !isAllowedByTLS(x) { return }
+        if x.server.settings.isGated { takeRealAddress(x, x.server.settings) }
         runServerRewrite(x)
     }
 
@@ -85,6 +86,7 @@ extension Worker {
         chooseServer(x)
         guard setPath(x) else { return answerError(x, 400) }
         decideKeepAlive(x)
+        if x.server.settings.isGated { takeRealAddress(x, x.server.settings) }
         runServerRewrite(x)
     }
 

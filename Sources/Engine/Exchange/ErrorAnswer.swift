@@ -55,12 +55,11 @@ extension Worker {
         let detail = detail(of: head.status)
         if detail != nil { head.status = 400 }
         x.errorStatus = 0
-        if x.location.handler == .admin, let problem = adminProblem(head.status) {
-            head.contentType = ByteView("application/problem+json")
-            return answer(x, head, text: ByteView(problem))
-        }
+        let isAdmin = x.location.handler == .admin || x.server.isAdmin
         let reason = reasonPhrase(head.status)
-        if reason.utf8CodeUnitCount > 0, head.status >= 300 {
+        if isAdmin, appendAdminProblem(w, head.status) {
+            head.contentType = ByteView("application/problem+json")
+        } else if reason.utf8CodeUnitCount > 0, head.status >= 300 {
             let status = head.status
             let title = pageTitle(status, reason)
             w.value.append("<html>\r\n<head><title>")

@@ -87,6 +87,9 @@ package struct Exchange: BitwiseCopyable {
     var isPipelined = false
     var startedMs: Int64 = 0
     var requestID: (UInt64, UInt64) = (0, 0)
+    /// The connection's own address, while another one stands in its place for this exchange.
+    var ownAddress = ClientAddress()
+    var hasRealAddress = false
     /// Values of `set` and of maps: a slot each, in the region.
     var values = Frozen<VariableSlot>.empty
     var variableDepth = 0

@@ -40,6 +40,7 @@ extension Worker {
         let pinned = x.pinned
         let body = x.body
         let wasCut: Bool = if case .completed = outcome { false } else { true }
+        if x.hasRealAddress { c.address = x.ownAddress }
         exchanges.remove(x.handle)
         c.exchange = nil
         if wasCut, x.framing == .untilClose || wasTunnel, x.answerBegun, x.head.headBytes > 0 {

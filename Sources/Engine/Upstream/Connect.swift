@@ -97,7 +97,8 @@ extension Worker {
         }
         let address = x.proxyTarget.address
         beginTry(x, address.text)
-        if let pool, !x.retriesSamePeer, let idle = takeIdleConnection(x, pool) {
+        let isShared = x.location.proxy.sendsProxyHeader == .none
+        if let pool, isShared, !x.retriesSamePeer, let idle = takeIdleConnection(x, pool) {
             x.reusedConnection = true
             attach(idle, to: x)
             x.currentTry?.connectMs = 0
@@ -244,6 +245,7 @@ extension Worker {
         u.phase = .busy
         u.stream.isWritable = true
         x.currentTry?.connectMs = nowMs - x.tryStartedMs
+        if x.location.proxy.sendsProxyHeader != .none, !sendProxyHeader(x, u) { return }
         sendRequest(x, u)
     }
 

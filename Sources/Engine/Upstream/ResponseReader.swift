@@ -310,6 +310,7 @@ extension Worker {
         else { return closeUpstream(u) }
         // A read that came back full may have left bytes that nobody asked for.
         if u.stream.isReadable, !isStillOpen(u) { return closeUpstream(u) }
+        if x.location.proxy.sendsProxyHeader != .none { return closeUpstream(u) }
         let settings = pool.settings
         if settings.keepalive == 0 || u.requests >= settings.keepaliveRequests || nowMs - u.openedMs > settings.keepaliveTimeMs {
             return closeUpstream(u)

@@ -71,6 +71,9 @@ extension Worker {
         case .remoteAddr, .remotePort, .binaryRemoteAddr, .connection, .connectionRequests, .connectionTime, .serverAddr,
             .serverPort, .requestPort, .pipe, .pid, .nginxVersion, .hostname, .msec, .timeLocal, .timeISO8601, .proxyAddXForwardedFor:
             return connectionValue(v, x)
+        case .realIPRemoteAddr, .realIPRemotePort, .proxyProtocolAddr, .proxyProtocolPort, .proxyProtocolServerAddr,
+            .proxyProtocolServerPort, .proxyProtocolValue:
+            return addressValue(v, x)
         case .requestBody, .requestBodyFile, .requestFilename, .documentRoot, .realpathRoot, .requestID, .requestLength, .requestTime,
             .requestCompletion, .remoteUser, .limitRate:
             return requestValue(v, x)
@@ -88,7 +91,7 @@ extension Worker {
         let c = x.client
         switch v.kind {
         case .remoteAddr: c.address.append(to: w)
-        case .remotePort: w.value.append(decimal: Int(c.address.port))
+        case .remotePort: if c.address.port > 0 { w.value.append(decimal: Int(c.address.port)) }
         case .binaryRemoteAddr: for i in 0..<c.address.byteCount { w.value.append(c.address.byte(i)) }
         case .connection: w.value.append(decimal: c.number)
         case .connectionRequests: w.value.append(decimal: UInt64(c.requests))
@@ -121,14 +124,18 @@ extension Worker {
     }
 
     /// The address the client connected to: asked of the kernel, since a listener may be a wildcard.
-    private func localAddress(_ x: Ref<Exchange>, port: Bool) -> ByteView? {
-        let w = valueText
+    func ownAddress(_ c: Ref<ClientConnection>) -> ClientAddress {
         var storage = sockaddr_storage()
         var length = UInt32(MemoryLayout<sockaddr_storage>.size)
-        let address = withUnsafeMutableBytes(of: &storage) { raw -> ClientAddress in
-            guard let base = raw.baseAddress, kernel.socketName(x.client.stream.fd, base, &length) >= 0 else { return ClientAddress() }
+        return withUnsafeMutableBytes(of: &storage) { raw -> ClientAddress in
+            guard let base = raw.baseAddress, kernel.socketName(c.stream.fd, base, &length) >= 0 else { return ClientAddress() }
             return ClientAddress(sockaddr: base, length: length)
         }
+    }
+
+    private func localAddress(_ x: Ref<Exchange>, port: Bool) -> ByteView? {
+        let w = valueText
+        let address = ownAddress(x.client)
         w.value.reset()
         if address.family == .unix {
             if port { return ByteView.empty }

@@ -17,6 +17,8 @@ package enum VariableKind: UInt8, BitwiseCopyable {
     case timeLocal, timeISO8601
     // TLS towards the client
     case sslProtocol, sslCipher, sslCiphers, sslCurve, sslCurves, sslServerName, sslSessionID, sslSessionReused, sslALPNProtocol
+    case realIPRemoteAddr, realIPRemotePort, proxyProtocolAddr, proxyProtocolPort, proxyProtocolServerAddr, proxyProtocolServerPort
+    case proxyProtocolValue
     // The response
     case status, bodyBytesSent, bytesSent, sentHTTPName, sentTrailerName
     case sentHTTPContentType, sentHTTPContentLength, sentHTTPConnection, sentHTTPLocation, sentHTTPTransferEncoding
@@ -48,6 +50,7 @@ package struct Variable: BitwiseCopyable {
     private static let prefixes: [(String, VariableKind)] = [
         ("http_", .httpName), ("sent_http_", .sentHTTPName), ("sent_trailer_", .sentTrailerName), ("upstream_http_", .upstreamHTTPName),
         ("upstream_trailer_", .upstreamTrailerName), ("upstream_cookie_", .upstreamCookieName), ("arg_", .argument), ("cookie_", .cookie),
+        ("proxy_protocol_tlv_", .proxyProtocolValue),
     ]
 
     /// Every built-in name. The manual's table of variables is held against it by a test.
@@ -72,7 +75,10 @@ package struct Variable: BitwiseCopyable {
         "proxy_add_x_forwarded_for": .proxyAddXForwardedFor, "proxy_internal_body_length": .proxyInternalBodyLength,
         "ssl_protocol": .sslProtocol, "ssl_cipher": .sslCipher, "ssl_ciphers": .sslCiphers, "ssl_curve": .sslCurve, "ssl_curves": .sslCurves,
         "ssl_server_name": .sslServerName, "ssl_session_id": .sslSessionID, "ssl_session_reused": .sslSessionReused,
-        "ssl_alpn_protocol": .sslALPNProtocol, "upstream_name": .upstreamName, "split": .split, "variant": .variant, "revision": .revision,
+        "ssl_alpn_protocol": .sslALPNProtocol,
+        "realip_remote_addr": .realIPRemoteAddr, "realip_remote_port": .realIPRemotePort, "proxy_protocol_addr": .proxyProtocolAddr,
+        "proxy_protocol_port": .proxyProtocolPort, "proxy_protocol_server_addr": .proxyProtocolServerAddr,
+        "proxy_protocol_server_port": .proxyProtocolServerPort, "upstream_name": .upstreamName, "split": .split, "variant": .variant, "revision": .revision,
     ]
 
     /// The built-in variable called `name` (without `$`), or nil when there is none. Names are frozen into `arena`.
