@@ -88,11 +88,18 @@ private struct SummaryLine {
         let subject = "split " + name
         for variant in changedNames(old, new) {
             switch (old[variant], new[variant]) {
-            case (let before?, let after?): append(Phrase(subject: subject, text: variant + " " + String(before) + " -> " + String(after)))
-            case (_, let after?): append(Phrase(subject: subject, text: "+" + variant + " " + String(after)))
+            case (let before?, let after?): append(Phrase(subject: subject, text: Self.joined([variant, " ", String(before), " -> ", String(after)])))
+            case (_, let after?): append(Phrase(subject: subject, text: Self.joined(["+", variant, " ", String(after)])))
             default: append(Phrase(subject: subject, text: "-" + variant))
             }
         }
+    }
+
+    private static func joined(_ parts: [String]) -> String {
+        var text = ""
+        text.reserveCapacity(parts.reduce(0) { $0 + $1.utf8.count })
+        for part in parts { text += part }
+        return text
     }
 
     /// Its fields, servers that changed, those that came, those that went.
