@@ -28,6 +28,8 @@ package struct WorkerParameters {
 package protocol WorkerDuty: AnyObject {
     /// `nowMs`: of the monotonic clock. Returns when to be called again at the latest; nil: when something wakes the loop.
     func turn(nowMs: Int64) -> Int64?
+    /// Called when the answers of a turn have been sent.
+    func afterTurn()
 }
 
 /// A listening socket that all workers share. It closes when its last owner lets it go.
@@ -291,6 +293,7 @@ package final class Worker {
             if let at = duty.turn(nowMs: nowMs) { timers.set(dutyTimer, at: at) }
             // Its answers to requests of this very thread.
             obey()
+            duty.afterTurn()
         }
         if hasUnusedSnapshot { dropUnusedSnapshots() }
         if isStopping, clients.count == 0, exchanges.count == 0 { stopNow() }
