@@ -86,6 +86,9 @@ package final class TLSContext: @unchecked Sendable {
         try check(SSL_CTX_set_session_id_context(pointer, id, UInt32(min(id.count, 32))))
     }
 
+    /// Sessions are taken up again only where the same certificates are shown.
+    package func bindSessions() { tls_bind_sessions(pointer) }
+
     /// Whether the value of this configuration command is the name of a file.
     package func commandTakesFile(_ name: String) -> Bool { tls_command_kind(pointer, name) == 2 }
 
