@@ -95,7 +95,7 @@ extension OpenAPISchemas {
         "ServerList": object("The servers of an upstream.", ["revision": count(), "servers": list(reference("Server"))]),
         "Revision": object("One accepted change.", revision, required: revisionAlways),
         "RevisionWithState": object(
-            "One accepted change with the state it made.", revision, 
+            "One accepted change with the state it made.", revision,
             and: ["upstreams": upstreams, "splits": splits, "certificates": map(reference("ReplacedCertificate"), "Left out: the files' alone.")],
             required: revisionAlways + ["upstreams", "splits"]),
         "RevisionList": object("Newest first.", ["revision": count("The current one."), "revisions": list(reference("Revision"))]),

@@ -116,7 +116,7 @@ package final class Controller: @unchecked Sendable {
     }
 
     package func planUndo(ifMatch: UInt64? = nil) throws(Problem) -> Plan {
-        try exclusively(ifMatch) { () throws(Problem) in 
+        try exclusively(ifMatch) { () throws(Problem) in
             try planned(try withLivingCertificates(try undoGoal().state).numbered(after: state), over: routes)
         }
     }
