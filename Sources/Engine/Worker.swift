@@ -83,6 +83,7 @@ package final class Worker {
     var exchanges: Slab<Exchange>
     /// Bodies of answered requests that are still to be read past.
     var discards: Slab<BodyReader>
+    let sessions: UpstreamSessions
     var timers: TimerWheel
     var buffers = BufferPool(keepBytesMax: Limits.keptBufferBytes)
     var matcher = Matcher()
@@ -145,6 +146,7 @@ package final class Worker {
         upstreams = Slab(limit: parameters.connectionsMax)
         exchanges = Slab(limit: parameters.connectionsMax)
         discards = Slab(limit: parameters.connectionsMax)
+        sessions = UpstreamSessions(limit: parameters.connectionsMax)
         timers = TimerWheel(nowMs: Int64(kernel.monotonicNs() / 1_000_000))
         var memory: [UnsafeMutableRawPointer] = []
         func writer(_ capacity: Int) -> Ref<ByteWriter> {
@@ -205,7 +207,7 @@ package final class Worker {
 
     /// One turn: wait, serve what is ready, fire timers, go on with what was put off, write the logs.
     package func turn() {
-        let sleep = posted.isEmpty ? timers.sleepMs(nowMs: nowMs) : 0
+        let sleep = posted.isEmpty && sessions.dirty.isEmpty ? timers.sleepMs(nowMs: nowMs) : 0
         let n = kernel.epollWait(epoll, into: events, timeoutMs: sleep)
         updateClock()
         if n > 0 {
@@ -259,6 +261,7 @@ package final class Worker {
                 guard let c = clients.find(handle) else { continue }
                 c.isPosted = false
                 resume(c)
+            case .upstream: if let u = upstreams.find(handle) { resumeSession(u) }
             default: continue
             }
         }
@@ -277,6 +280,7 @@ package final class Worker {
     }
 
     private func endOfTurn() {
+        if !sessions.dirty.isEmpty || !sessions.news.isEmpty { sendSessions() }
         if let due = flushTurnLogs() { timers.set(logFlush, at: due) }
         if let duty = parameters.duty {
             if let at = duty.turn(nowMs: nowMs) { timers.set(dutyTimer, at: at) }
