@@ -11,6 +11,8 @@ package enum Limits {
     static let bytesPerTurn = 1 << 20
     /// Steps of reading requests of one connection (a read or a request each) before the others get their turn.
     static let requestsPerTurn = 64
+    /// How long a step of the wall clock may go unnoticed.
+    static let realtimeAgeNsMax: UInt64 = 100_000_000
     /// How long accepting rests when the process has no file descriptors left.
     static let acceptRestMs: Int64 = 500
 
@@ -30,6 +32,8 @@ package enum Limits {
     static let responseHeadBytesMax = 64 << 10
     /// Trailer section of a chunked body.
     static let trailerBytesMax = 16 << 10
+    /// The largest header of the PROXY protocol, version 2, with its values.
+    package static let proxyHeaderBytesMax = 4096
 
     // MARK: HTTP/2 to upstreams
     /// Bytes of one stream's response that wait for a slow client before the upstream has to stop: the window of the stream.

@@ -28,6 +28,8 @@ package struct WorkerParameters {
 package protocol WorkerDuty: AnyObject {
     /// `nowMs`: of the monotonic clock. Returns when to be called again at the latest; nil: when something wakes the loop.
     func turn(nowMs: Int64) -> Int64?
+    /// Called when the answers of a turn have been sent.
+    func afterTurn()
 }
 
 /// A listening socket that all workers share. It closes when its last owner lets it go.
@@ -83,6 +85,9 @@ package final class Worker {
     var exchanges: Slab<Exchange>
     /// Bodies of answered requests that are still to be read past.
     var discards: Slab<BodyReader>
+    var tlsConnections: Slab<TLSConnection>
+    /// What headers of the PROXY protocol said about connections that are open.
+    var proxied: Slab<ProxiedConnection>
     let sessions: UpstreamSessions
     var timers: TimerWheel
     var buffers = BufferPool(keepBytesMax: Limits.keptBufferBytes)
@@ -94,9 +99,13 @@ package final class Worker {
     package private(set) var nowMs: Int64 = 0
     var nowNs: UInt64 = 0
     var realtimeNs: Int64 = 0
+    /// How far the wall clock is ahead of the monotonic one, and when to look again: they part only when somebody sets it.
+    private var realtimeAheadNs: Int64 = 0
+    private var realtimeDueNs: UInt64 = 0
     var dates = DateCache()
 
     let scratch = ReadScratch()
+    let tls = TLSMemory()
     let out: Ref<ByteWriter>
     let scratchText: Ref<ByteWriter>
     let valueText: Ref<ByteWriter>
@@ -146,6 +155,8 @@ package final class Worker {
         upstreams = Slab(limit: parameters.connectionsMax)
         exchanges = Slab(limit: parameters.connectionsMax)
         discards = Slab(limit: parameters.connectionsMax)
+        tlsConnections = Slab(limit: parameters.connectionsMax)
+        proxied = Slab(limit: parameters.connectionsMax)
         sessions = UpstreamSessions(limit: parameters.connectionsMax)
         timers = TimerWheel(nowMs: Int64(kernel.monotonicNs() / 1_000_000))
         var memory: [UnsafeMutableRawPointer] = []
@@ -214,7 +225,7 @@ package final class Worker {
             for i in 0..<Int(n) { dispatch(events[i]) }
         }
         while let owner = timers.nextDue(nowMs: nowMs) { timerFired(owner) }
-        runPosted()
+        if !posted.isEmpty { runPosted() }
         endOfTurn()
     }
 
@@ -286,15 +297,24 @@ package final class Worker {
             if let at = duty.turn(nowMs: nowMs) { timers.set(dutyTimer, at: at) }
             // Its answers to requests of this very thread.
             obey()
+            duty.afterTurn()
         }
         if hasUnusedSnapshot { dropUnusedSnapshots() }
         if isStopping, clients.count == 0, exchanges.count == 0 { stopNow() }
     }
 
+    @inline(__always)
     private func updateClock() {
         nowNs = kernel.monotonicNs()
         nowMs = Int64(nowNs / 1_000_000)
-        realtimeNs = kernel.realtimeNs()
+        if nowNs >= realtimeDueNs { lookAtWallClock() }
+        realtimeNs = Int64(truncatingIfNeeded: nowNs) &+ realtimeAheadNs
+    }
+
+    @inline(never)
+    private func lookAtWallClock() {
+        realtimeDueNs = nowNs + Limits.realtimeAgeNsMax
+        realtimeAheadNs = kernel.realtimeNs() - Int64(nowNs)
     }
 
     private func readMailbox() {
@@ -325,7 +345,8 @@ package final class Worker {
         if let timeout = parameters.shutdownTimeoutMs { timers.set(timers.make(owner: TimerOwner.shutdown), at: nowMs + timeout) }
         for handle in clients.handles {
             // What has been read already, or announced, is still answered.
-            if let c = clients.find(handle), c.phase == .idle, c.input.isEmpty, !c.stream.isReadable { closeClient(c) }
+            guard let c = clients.find(handle), c.phase == .idle || c.phase == .proxyHeader else { continue }
+            if c.input.isEmpty, !c.stream.isReadable { closeClient(c) }
         }
     }
 
@@ -354,36 +375,4 @@ struct ReadScratch: ~Copyable {
     deinit { memory.deallocate() }
     /// Where reads begin.
     var data: UnsafeMutablePointer<UInt8> { memory + Self.headroom }
-}
-
-/// Whom to go on with later in this turn or in the next: a ring of event words that grows when it must.
-struct PostedQueue: ~Copyable {
-    private var memory = UnsafeMutablePointer<UInt64>.allocate(capacity: 64)
-    private var capacity = 64
-    private var first = 0
-    private(set) var count = 0
-    deinit { memory.deallocate() }
-
-    var isEmpty: Bool { count == 0 }
-
-    mutating func push(_ word: UInt64) {
-        if count == capacity {
-            let larger = UnsafeMutablePointer<UInt64>.allocate(capacity: capacity * 2)
-            for i in 0..<count { larger[i] = memory[(first + i) & (capacity - 1)] }
-            memory.deallocate()
-            memory = larger
-            first = 0
-            capacity *= 2
-        }
-        memory[(first + count) & (capacity - 1)] = word
-        count += 1
-    }
-
-    mutating func pop() -> UInt64? {
-        if count == 0 { return nil }
-        let word = memory[first]
-        first = (first + 1) & (capacity - 1)
-        count -= 1
-        return word
-    }
 }

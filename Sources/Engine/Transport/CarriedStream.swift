@@ -1,4 +1,4 @@
-// What reading, writing and closing mean for a stream that is not a bare socket: TLS records, or a stream of an HTTP/2 connection.
+// What reading, writing and ending mean for a stream that is not a bare socket: TLS records, or a stream of an HTTP/2 connection.
 // Called by ByteStream.swift alone; the carriers' own rules are in TLSStream.swift, Client/HTTP2 and Upstream/HTTP2.
 
 import Bytes
@@ -7,28 +7,54 @@ import CLinux
 extension Worker {
     func readCarried(_ s: inout ByteStream, into buffer: UnsafeMutablePointer<UInt8>, _ count: Int) -> ReadResult {
         switch s.carrier {
-        case .http2:
-            if let stream = s.upstreamStream { return readStream(&s, stream, into: buffer, count) }
-            return .failed(ENOTSUP)
-        case .socket, .tls: return .failed(ENOTSUP)
+        case .tls: readTLS(&s, into: buffer, count)
+        case .http2: s.upstreamStream.map { readStream(&s, $0, into: buffer, count) } ?? .failed(ENOTSUP)
+        case .socket: .failed(ENOTSUP)
         }
     }
 
     func writeCarried(_ s: inout ByteStream, _ bytes: ByteView) -> WriteResult {
         switch s.carrier {
-        case .http2:
-            if let stream = s.upstreamStream { return writeStream(&s, stream, bytes) }
-            return .failed(ENOTSUP)
-        case .socket, .tls: return .failed(ENOTSUP)
+        case .tls: writeTLS(&s, bytes)
+        case .http2: s.upstreamStream.map { writeStream(&s, $0, bytes) } ?? .failed(ENOTSUP)
+        case .socket: .failed(ENOTSUP)
+        }
+    }
+
+    func queueCarried(_ s: inout ByteStream, _ bytes: ByteView) -> Bool {
+        switch s.carrier {
+        case .tls: queueTLS(&s, bytes)
+        case .socket, .http2: false
+        }
+    }
+
+    func endCarried(_ s: inout ByteStream) {
+        switch s.carrier {
+        case .tls:
+            endTLS(&s)
+            // The alert may have to wait; who flushes it ends the stream again.
+            if !s.hasPending { _ = kernel.shutdownWrite(s.fd) }
+        case .http2: if let stream = s.upstreamStream { endOutput(stream) }
+        case .socket: return
+        }
+    }
+
+    func cutCarried(_ s: inout ByteStream) {
+        switch s.carrier {
+        case .tls:
+            s.tls?.isCut = true
+            kernel.resetOnClose(s.fd)
+        case .socket, .http2: return
         }
     }
 
     func closeCarried(_ s: inout ByteStream) {
         switch s.carrier {
+        case .tls: closeTLS(&s)
         case .http2:
             if let stream = s.upstreamStream { closeUpstreamStream(stream) }
             s.upstreamStream = nil
-        case .socket, .tls: return
+        case .socket: return
         }
     }
 }

@@ -16,12 +16,15 @@ extension Worker {
     @inline(__always)
     private func resolveTarget(_ x: Ref<Exchange>) -> Bool {
         let proxy = x.location.proxy
-        x.proxyTarget = ProxyTargetState()
+        if x.firstTryMs >= 0 {
+            // Not the exchange's first target.
+            x.proxyTarget = ProxyTargetState()
+            x.tried = TriedPeers()
+        }
         x.proxyTarget.uri = proxy.uri
         x.proxyTarget.hasURI = proxy.hasURI
         x.proxyTarget.hostText = proxy.hostText
         x.proxyTarget.portText = proxy.portText
-        x.tried = blankExchange.tried
         x.firstTryMs = nowMs
         switch proxy.target {
         case .none:
@@ -97,8 +100,9 @@ extension Worker {
         }
         let address = x.proxyTarget.address
         beginTry(x, address.text)
-        if x.location.proxy.speaksHTTP2 { return connectOverHTTP2(x, pool) }
-        if let pool, !x.retriesSamePeer, let idle = takeIdleConnection(x, pool) {
+        let isShared = x.location.proxy.sendsProxyHeader == .none
+        if x.location.proxy.speaksHTTP2 { return connectOverHTTP2(x, isShared ? pool : nil) }
+        if let pool, isShared, !x.retriesSamePeer, let idle = takeIdleConnection(x, pool) {
             x.reusedConnection = true
             attach(idle, to: x)
             x.currentTry?.connectMs = 0
@@ -157,6 +161,7 @@ extension Worker {
     }
 
     /// Asks the kernel: an open idle connection has nothing to read.
+    @inline(never)
     func isStillOpen(_ u: Ref<UpstreamConnection>) -> Bool {
         // Not into the scratch: the client's input may still lie there.
         var byte: UInt8 = 0
@@ -261,6 +266,7 @@ extension Worker {
         u.phase = .busy
         u.stream.isWritable = true
         x.currentTry?.connectMs = nowMs - x.tryStartedMs
+        if x.location.proxy.sendsProxyHeader != .none, !sendProxyHeader(x, u) { return }
         sendRequest(x, u)
     }
 

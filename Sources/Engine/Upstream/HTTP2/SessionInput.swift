@@ -214,6 +214,8 @@ extension Worker {
             if stream.fault != .none { return streamCut(x, stream) }
             u.phase = .busy
             x.currentTry?.connectMs = nowMs - x.tryStartedMs
+            // In front of everything, on a connection that is this exchange's own.
+            if x.location.proxy.sendsProxyHeader != .none, let session = stream.session, !sendProxyHeader(x, session.connection) { return }
             return sendRequest(x, u)
         }
         let hasDrained = stream.hasDrained && !u.stream.hasPending
