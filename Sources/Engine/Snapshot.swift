@@ -24,6 +24,9 @@ package struct ServerSettings: BitwiseCopyable {
     package var maxHeaders = Limits.headerFieldsMax
     /// `http2 on`.
     package var speaksHTTP2 = false
+    /// Streams one client may have open, and what it may send of a body before anyone reads it.
+    package var http2StreamsMax = 128
+    package var http2PrereadBytes = 65_536
 
     package init(settings: Ref<LocationSettings>, locations: LocationTree, namedLocations: NameTable) {
         self.settings = settings

@@ -83,6 +83,12 @@ package final class Worker {
     var exchanges: Slab<Exchange>
     /// Bodies of answered requests that are still to be read past.
     var discards: Slab<BodyReader>
+    var sessions: Slab<ClientSession>
+    var streams: Slab<ClientStream>
+    /// How many of `clients` are streams of others.
+    var clientStreams = 0
+    /// What HTTP/2 sessions share; nil before the first.
+    var hub: SessionHub?
     var timers: TimerWheel
     var buffers = BufferPool(keepBytesMax: Limits.keptBufferBytes)
     var matcher = Matcher()
@@ -141,10 +147,12 @@ package final class Worker {
         self.mailbox = mailbox
         self.counters = counters
         counts = counters.values
-        clients = Slab(limit: parameters.connectionsMax)
+        clients = Slab(limit: parameters.connectionsMax + Limits.http2StreamsMax)
         upstreams = Slab(limit: parameters.connectionsMax)
-        exchanges = Slab(limit: parameters.connectionsMax)
+        exchanges = Slab(limit: parameters.connectionsMax + Limits.http2StreamsMax)
         discards = Slab(limit: parameters.connectionsMax)
+        sessions = Slab(limit: parameters.connectionsMax)
+        streams = Slab(limit: Limits.http2StreamsMax)
         timers = TimerWheel(nowMs: Int64(kernel.monotonicNs() / 1_000_000))
         var memory: [UnsafeMutableRawPointer] = []
         func writer(_ capacity: Int) -> Ref<ByteWriter> {
@@ -205,7 +213,7 @@ package final class Worker {
 
     /// One turn: wait, serve what is ready, fire timers, go on with what was put off, write the logs.
     package func turn() {
-        let sleep = posted.isEmpty ? timers.sleepMs(nowMs: nowMs) : 0
+        let sleep = posted.isEmpty && hub?.hasDirty != true ? timers.sleepMs(nowMs: nowMs) : 0
         let n = kernel.epollWait(epoll, into: events, timeoutMs: sleep)
         updateClock()
         if n > 0 {
@@ -213,6 +221,7 @@ package final class Worker {
         }
         while let owner = timers.nextDue(nowMs: nowMs) { timerFired(owner) }
         runPosted()
+        if hub?.hasDirty == true { sendSessions() }
         endOfTurn()
     }
 
@@ -321,7 +330,9 @@ package final class Worker {
         if let timeout = parameters.shutdownTimeoutMs { timers.set(timers.make(owner: TimerOwner.shutdown), at: nowMs + timeout) }
         for handle in clients.handles {
             // What has been read already, or announced, is still answered.
-            if let c = clients.find(handle), c.phase == .idle, c.input.isEmpty, !c.stream.isReadable { closeClient(c) }
+            guard let c = clients.find(handle) else { continue }
+            if let session = c.session { leaveSession(session) }
+            if c.phase == .idle, c.input.isEmpty, !c.stream.isReadable { closeClient(c) }
         }
     }
 
@@ -330,6 +341,7 @@ package final class Worker {
         for handle in exchanges.handles {
             if let x = exchanges.find(handle) { fail(x, .shutdown) }
         }
+        for handle in sessions.handles { if let s = sessions.find(handle) { stopSession(s) } }
         for handle in clients.handles { if let c = clients.find(handle) { closeClient(c) } }
         for handle in upstreams.handles {
             if let u = upstreams.find(handle) {

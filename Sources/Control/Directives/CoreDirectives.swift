@@ -41,6 +41,7 @@ enum CoreDirectives {
         DirectiveRule("internal", [.location], 0...0) { (scope, _) throws(Diagnostic) in scope.location.settings.isInternal = true },
         .flag("log_not_found", .httpLevels, \.logNotFound),
         .serverFlag("merge_slashes", \.mergeSlashes),
+        .serverFlag("http2", \.speaksHTTP2),
         .accepted("server_names_hash_bucket_size", [.http], 1...1, why: "tables are sized to fit"),
         .accepted("server_names_hash_max_size", [.http], 1...1, why: "tables are sized to fit"),
         .accepted("types_hash_bucket_size", .httpLevels, 1...1, why: "tables are sized to fit"),
@@ -106,7 +107,9 @@ enum CoreDirectives {
         for word in d.arguments.dropFirst() {
             switch word.text {
             case "ssl": flags.isTLS = true
-            case "http2": flags.speaksHTTP2 = true
+            case "http2":
+                flags.speaksHTTP2 = true
+                continue
             case "proxy_protocol": flags.acceptsProxyProtocol = true
             default: continue
             }

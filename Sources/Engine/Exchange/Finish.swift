@@ -42,7 +42,9 @@ extension Worker {
         let wasCut: Bool = if case .completed = outcome { false } else { true }
         exchanges.remove(x.handle)
         c.exchange = nil
-        if wasCut, x.framing == .untilClose || wasTunnel, x.answerBegun, x.head.headBytes > 0 {
+        if c.stream.carrier == .http2 {
+            endStream(c, outcome)
+        } else if wasCut, x.framing == .untilClose || wasTunnel, x.answerBegun, x.head.headBytes > 0 {
             // An orderly end would tell this client that it has all of it.
             kernel.resetOnClose(c.stream.fd)
             closeClient(c)

@@ -125,7 +125,7 @@ extension Worker {
         while x.fileOffset < x.fileEnd {
             if c.stream.hasPending || !c.stream.isWritable { return waitForClient(x) }
             if budget <= 0 { return post(x) }
-            if x.framing != .length {
+            if x.framing != .length || c.stream.carrier != .socket {
                 guard pumpChunkOfFile(x) else { return }
                 budget -= Limits.readBytesWhileSlow
                 continue

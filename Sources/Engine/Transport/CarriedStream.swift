@@ -7,19 +7,22 @@ import CLinux
 extension Worker {
     func readCarried(_ s: inout ByteStream, into buffer: UnsafeMutablePointer<UInt8>, _ count: Int) -> ReadResult {
         switch s.carrier {
-        case .socket, .tls, .http2: .failed(ENOTSUP)
+        case .socket, .tls: .failed(ENOTSUP)
+        case .http2: readStream(&s, into: buffer, count)
         }
     }
 
     func writeCarried(_ s: inout ByteStream, _ bytes: ByteView) -> WriteResult {
         switch s.carrier {
-        case .socket, .tls, .http2: .failed(ENOTSUP)
+        case .socket, .tls: .failed(ENOTSUP)
+        case .http2: writeStream(&s, bytes)
         }
     }
 
     func closeCarried(_ s: inout ByteStream) {
         switch s.carrier {
-        case .socket, .tls, .http2: return
+        case .socket, .tls: return
+        case .http2: closeClientStream(&s)
         }
     }
 }
