@@ -51,7 +51,7 @@ let package = Package(
         .testTarget(name: "BytesTests", dependencies: ["Bytes"]),
         .testTarget(name: "ConfigurationFileTests", dependencies: ["ConfigurationFile"]),
         .testTarget(
-            name: "ControlTests", dependencies: ["AdminAPI", "Balancing", "Bytes", "CLinux", "ConfigurationFile", "Control", "Engine"]),
+            name: "ControlTests", dependencies: ["AdminAPI", "Balancing", "Bytes", "CLinux", "ConfigurationFile", "Control", "Engine", "HTTPMessage"]),
         .testTarget(name: "EndToEndTests", dependencies: ["TestSupport"]),
         .testTarget(name: "HTTPMessageTests", dependencies: ["HTTPMessage"]),
         .testTarget(name: "ProxyctlTests", dependencies: ["AdminAPI", "CLinux", "TestSupport", "proxyctl"]),

@@ -11,6 +11,8 @@ package enum Limits {
     static let bytesPerTurn = 1 << 20
     /// Steps of reading requests of one connection (a read or a request each) before the others get their turn.
     static let requestsPerTurn = 64
+    /// How long a step of the wall clock may go unnoticed.
+    static let realtimeAgeNsMax: UInt64 = 100_000_000
     /// How long accepting rests when the process has no file descriptors left.
     static let acceptRestMs: Int64 = 500
 
@@ -30,6 +32,8 @@ package enum Limits {
     static let responseHeadBytesMax = 64 << 10
     /// Trailer section of a chunked body.
     static let trailerBytesMax = 16 << 10
+    /// The largest header of the PROXY protocol, version 2, with its values.
+    package static let proxyHeaderBytesMax = 4096
 
     // MARK: Memory
     /// What one read takes at most; a scratch of this size belongs to the worker, not to the connection.
@@ -73,7 +77,7 @@ package enum Limits {
     /// The window of a stream whose body is read as it comes, and the largest `http2_body_preread_size`.
     package static let http2WindowBytes = 1 << 20
     /// Streams of all sessions of a worker.
-    static let http2StreamsMax = 1 << 16
+    package static let http2StreamsMax = 1 << 16
     /// How often in one turn what streams have to say is sent.
     static let http2RoundsPerTurn = 16
     /// How long a client that has no streams may take to hear of the coming end of its session.

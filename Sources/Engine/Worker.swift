@@ -89,6 +89,9 @@ package final class Worker {
     var clientStreams = 0
     /// What HTTP/2 sessions share; nil before the first.
     var hub: SessionHub?
+    /// What headers of the PROXY protocol said about connections that are open.
+    var proxied: Slab<ProxiedConnection>
+    var tlsConnections: Slab<TLSConnection>
     var timers: TimerWheel
     var buffers = BufferPool(keepBytesMax: Limits.keptBufferBytes)
     var matcher = Matcher()
@@ -99,9 +102,13 @@ package final class Worker {
     package private(set) var nowMs: Int64 = 0
     var nowNs: UInt64 = 0
     var realtimeNs: Int64 = 0
+    /// How far the wall clock is ahead of the monotonic one, and when to look again: they part only when somebody sets it.
+    private var realtimeAheadNs: Int64 = 0
+    private var realtimeDueNs: UInt64 = 0
     var dates = DateCache()
 
     let scratch = ReadScratch()
+    let tls = TLSMemory()
     let out: Ref<ByteWriter>
     let scratchText: Ref<ByteWriter>
     let valueText: Ref<ByteWriter>
@@ -153,6 +160,8 @@ package final class Worker {
         discards = Slab(limit: parameters.connectionsMax)
         sessions = Slab(limit: parameters.connectionsMax)
         streams = Slab(limit: Limits.http2StreamsMax)
+        proxied = Slab(limit: parameters.connectionsMax)
+        tlsConnections = Slab(limit: parameters.connectionsMax)
         timers = TimerWheel(nowMs: Int64(kernel.monotonicNs() / 1_000_000))
         var memory: [UnsafeMutableRawPointer] = []
         func writer(_ capacity: Int) -> Ref<ByteWriter> {
@@ -220,7 +229,7 @@ package final class Worker {
             for i in 0..<Int(n) { dispatch(events[i]) }
         }
         while let owner = timers.nextDue(nowMs: nowMs) { timerFired(owner) }
-        runPosted()
+        if !posted.isEmpty { runPosted() }
         if hub?.hasDirty == true { sendSessions() }
         endOfTurn()
     }
@@ -296,10 +305,18 @@ package final class Worker {
         if isStopping, clients.count == 0, exchanges.count == 0 { stopNow() }
     }
 
+    @inline(__always)
     private func updateClock() {
         nowNs = kernel.monotonicNs()
         nowMs = Int64(nowNs / 1_000_000)
-        realtimeNs = kernel.realtimeNs()
+        if nowNs >= realtimeDueNs { lookAtWallClock() }
+        realtimeNs = Int64(truncatingIfNeeded: nowNs) &+ realtimeAheadNs
+    }
+
+    @inline(never)
+    private func lookAtWallClock() {
+        realtimeDueNs = nowNs + Limits.realtimeAgeNsMax
+        realtimeAheadNs = kernel.realtimeNs() - Int64(nowNs)
     }
 
     private func readMailbox() {
@@ -332,7 +349,7 @@ package final class Worker {
             // What has been read already, or announced, is still answered.
             guard let c = clients.find(handle) else { continue }
             if let session = c.session { leaveSession(session) }
-            if c.phase == .idle, c.input.isEmpty, !c.stream.isReadable { closeClient(c) }
+            if c.phase == .idle || c.phase == .proxyHeader, c.input.isEmpty, !c.stream.isReadable { closeClient(c) }
         }
     }
 

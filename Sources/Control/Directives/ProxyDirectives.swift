@@ -26,6 +26,12 @@ enum ProxyDirectives {
             }
             scope.location.settings.proxy.bind = try scope.builder.template(d.arguments[0], of: "proxy_bind")
         },
+        DirectiveRule("proxy_send_proxy_protocol", .httpLevels, 1...1, isOwn: true) { (scope, d) throws(Diagnostic) in
+            guard let version: ProxyHeaderVersion = ["off": ProxyHeaderVersion.none, "v1": .one, "v2": .two][d.arguments[0].text] else {
+                throw .invalidValue(d.arguments[0], of: "proxy_send_proxy_protocol", expected: "\"v1\", \"v2\" or \"off\"")
+            }
+            scope.location.settings.proxy.sendsProxyHeader = version
+        },
         .milliseconds("proxy_connect_timeout", .httpLevels, \.proxy.connectTimeoutMs),
         .milliseconds("proxy_send_timeout", .httpLevels, \.proxy.sendTimeoutMs),
         .milliseconds("proxy_read_timeout", .httpLevels, \.proxy.readTimeoutMs),

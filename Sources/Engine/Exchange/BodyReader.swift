@@ -16,7 +16,7 @@ struct BodyReader: BitwiseCopyable {
     /// A stream of HTTP/2 carries it, whose end is the body's.
     private var endsWithStream = false
     /// Its size is not known before its end.
-    var isUnsized: Bool { framing == .chunked || framing == .untilClose }
+    var isUnsized: Bool { if case .chunked = framing { true } else if case .untilClose = framing { true } else { false } }
     /// Payload bytes read.
     private(set) var received: Int64 = 0
 

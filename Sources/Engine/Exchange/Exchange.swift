@@ -87,6 +87,9 @@ package struct Exchange: BitwiseCopyable {
     var isPipelined = false
     var startedMs: Int64 = 0
     var requestID: (UInt64, UInt64) = (0, 0)
+    /// The connection's own address, while another one stands in its place for this exchange.
+    var ownAddress = ClientAddress()
+    var hasRealAddress = false
     /// Values of `set` and of maps: a slot each, in the region.
     var values = Frozen<VariableSlot>.empty
     var variableDepth = 0
@@ -113,7 +116,8 @@ package struct Exchange: BitwiseCopyable {
     var tried = TriedPeers()
     var triesLeft = 0
     var tryStartedMs: Int64 = 0
-    var firstTryMs: Int64 = 0
+    /// -1: nothing has been asked yet.
+    var firstTryMs: Int64 = -1
     var reusedConnection = false
     /// Bytes of the request reached the kernel for this try.
     var requestSent = false
@@ -236,7 +240,7 @@ package struct Exchange: BitwiseCopyable {
 extension Ref where T == Exchange {
     /// A piece of the request's head.
     @inline(__always)
-    func bytes(_ range: ByteRange) -> ByteView { self.headBytes.slice(Int(range.start), Int(range.count)) }
+    func bytes(_ range: ByteRange) -> ByteView { self.headBytes.slice(range) }
 
     var root: Ref<SnapshotRoot> { self.pinned.root }
 }

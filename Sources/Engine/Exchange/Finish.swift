@@ -17,7 +17,7 @@ extension Worker {
             x.upstream = nil
             endTry(x, .neither)
             closeUpstream(u)
-        } else {
+        } else if x.tryIsOpen || x.holdsPeer {
             endTry(x, .neither)
         }
         var keepsAlive = x.keepsAlive && !wasTunnel
@@ -40,16 +40,17 @@ extension Worker {
         let pinned = x.pinned
         let body = x.body
         let wasCut: Bool = if case .completed = outcome { false } else { true }
+        if x.hasRealAddress { c.address = x.ownAddress }
         exchanges.remove(x.handle)
         c.exchange = nil
         if c.stream.carrier == .http2 {
-            endStream(c, outcome)
+            endClientStream(c, outcome)
         } else if wasCut, x.framing == .untilClose || wasTunnel, x.answerBegun, x.head.headBytes > 0 {
             // An orderly end would tell this client that it has all of it.
-            kernel.resetOnClose(c.stream.fd)
+            cutStream(&c.value.stream)
             closeClient(c)
         } else if case .abortedByClient = outcome {
-            if location.resetTimedOut { kernel.resetOnClose(c.stream.fd) }
+            if location.resetTimedOut { cutStream(&c.value.stream) }
             closeClient(c)
         } else {
             settle(c, keepAlive: keepsAlive, body: body, location: location, mayHaveMore: wasTunnel)

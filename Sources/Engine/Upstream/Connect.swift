@@ -16,12 +16,15 @@ extension Worker {
     @inline(__always)
     private func resolveTarget(_ x: Ref<Exchange>) -> Bool {
         let proxy = x.location.proxy
-        x.proxyTarget = ProxyTargetState()
+        if x.firstTryMs >= 0 {
+            // Not the exchange's first target.
+            x.proxyTarget = ProxyTargetState()
+            x.tried = TriedPeers()
+        }
         x.proxyTarget.uri = proxy.uri
         x.proxyTarget.hasURI = proxy.hasURI
         x.proxyTarget.hostText = proxy.hostText
         x.proxyTarget.portText = proxy.portText
-        x.tried = blankExchange.tried
         x.firstTryMs = nowMs
         switch proxy.target {
         case .none:
@@ -97,7 +100,8 @@ extension Worker {
         }
         let address = x.proxyTarget.address
         beginTry(x, address.text)
-        if let pool, !x.retriesSamePeer, let idle = takeIdleConnection(x, pool) {
+        let isShared = x.location.proxy.sendsProxyHeader == .none
+        if let pool, isShared, !x.retriesSamePeer, let idle = takeIdleConnection(x, pool) {
             x.reusedConnection = true
             attach(idle, to: x)
             x.currentTry?.connectMs = 0
@@ -156,6 +160,7 @@ extension Worker {
     }
 
     /// Asks the kernel: an open idle connection has nothing to read.
+    @inline(never)
     func isStillOpen(_ u: Ref<UpstreamConnection>) -> Bool {
         // Not into the scratch: the client's input may still lie there.
         var byte: UInt8 = 0
@@ -244,6 +249,7 @@ extension Worker {
         u.phase = .busy
         u.stream.isWritable = true
         x.currentTry?.connectMs = nowMs - x.tryStartedMs
+        if x.location.proxy.sendsProxyHeader != .none, !sendProxyHeader(x, u) { return }
         sendRequest(x, u)
     }
 

@@ -95,6 +95,9 @@ struct ClientStream: BitwiseCopyable {
     var inboundFrom = 0
     var inboundTo = 0
     var isWindowWide = false
+    /// Bytes of the body that have come, and how many there are to be; -1: nobody said.
+    var bodyBytes: Int64 = 0
+    var bodyBytesSaid: Int64 = -1
 
     // MARK: The answer
     /// How many of the first bytes emitted are a head.

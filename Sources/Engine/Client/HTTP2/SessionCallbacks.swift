@@ -178,6 +178,7 @@ extension Worker {
             stream.inboundFrom = 0
             stream.inboundTo = count
         }
+        stream.bodyBytes += Int64(bytes.count)
         (stream.inbound.start + stream.inboundTo).update(from: bytes.start, count: bytes.count)
         stream.inboundTo += bytes.count
         Worker.touch(stream.session, stream)

@@ -49,6 +49,9 @@ extension Worker {
         c.number = parent.number
         c.acceptedMs = parent.acceptedMs
         c.address = parent.address
+        c.proxied = parent.proxied
+        c.expectsTLS = parent.expectsTLS
+        c.stream.tls = parent.stream.tls
         c.requests = parent.requests - 1
         c.timer = timers.make(owner: EventOwner.word(.client, handle))
         stream.client = c
@@ -82,6 +85,7 @@ extension Worker {
             x.body = BodyReader(framing)
             return framing
         }
+        if case .length(let n) = framing { stream.bodyBytesSaid = n }
         switch framing {
         case .length, .none: x.body = BodyReader(framing == .none ? .untilClose : framing, untilEnd: true)
         case .chunked, .untilClose, .bad: break
@@ -107,7 +111,9 @@ extension Worker {
             return .failed(ECONNRESET)
         }
         let n = min(count, stream.inboundCount)
-        if n > 0 {
+        // The last piece of a body that is not as long as was said goes nowhere.
+        let isCut = stream.hasEnded && stream.bodyBytesSaid >= 0 && stream.bodyBytes != stream.bodyBytesSaid
+        if n > 0, !isCut {
             buffer.update(from: stream.inbound.start + stream.inboundFrom, count: n)
             stream.inboundFrom += n
             if stream.inboundCount == 0 {
@@ -206,7 +212,7 @@ extension Worker {
     }
 
     /// The exchange of a stream is over: so is the stream.
-    func endStream(_ c: Ref<ClientConnection>, _ outcome: Outcome) {
+    func endClientStream(_ c: Ref<ClientConnection>, _ outcome: Outcome) {
         if let stream = c.stream.clientStream {
             switch outcome {
             case .abortedByClient(.clientTimeout), .abortedByClient(.sendTimeout): stream.resetCode = NGHTTP2_PROTOCOL_ERROR

@@ -1,0 +1,23 @@
+// What a request passes between its location and the content, where the configuration asks for it: the real address, then allow and deny.
+// Called by the router for locations with `isGated` alone. Whoever does not let the request pass has answered it.
+
+import Bytes
+
+extension Worker {
+    /// False when the request has been answered.
+    func passGates(_ x: Ref<Exchange>) -> Bool {
+        takeRealAddress(x, x.location)
+        return checkAccess(x)
+    }
+
+    private func checkAccess(_ x: Ref<Exchange>) -> Bool {
+        let rules = x.location.accessRules
+        for i in 0..<rules.count where rules[i].range.contains(x.client.address) {
+            if !rules[i].denies { return true }
+            logExchange(.error, "access forbidden by rule", x)
+            answerError(x, 403)
+            return false
+        }
+        return true
+    }
+}
