@@ -76,6 +76,25 @@ package enum Limits {
     /// Interim (1xx) responses taken from an upstream for one request.
     static let interimResponsesMax = 32
 
+    // MARK: HTTP/2
+    /// One read of a session, which is then looked at before the next. A scratch of this size belongs to the worker.
+    static let http2ReadBytes = 64 << 10
+    /// What one send of a session takes at most, and the room kept in it for one more frame.
+    static let http2SendBytes = 256 << 10
+    static let http2FrameBytes = 32 << 10
+    /// Body that waits in a stream for the end of the turn; more is framed at once.
+    static let http2PushBytes = 16 << 10
+    /// The window of a stream whose body is read as it comes, and the largest `http2_body_preread_size`.
+    package static let http2WindowBytes = 1 << 20
+    /// Streams of all sessions of a worker.
+    package static let http2StreamsMax = 1 << 16
+    /// How often in one turn what streams have to say is sent.
+    static let http2RoundsPerTurn = 16
+    /// How long a client that has no streams may take to hear of the coming end of its session.
+    static let http2NoticeMs: Int64 = 1000
+    /// Fields of one answer that are passed on.
+    static let answerFieldsMax = 1200
+
     // MARK: Expressions
     /// PCRE2 match and depth limits: an expression that needs more does not match, and that is logged.
     static let matchLimit: UInt32 = 1_000_000

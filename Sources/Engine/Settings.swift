@@ -95,6 +95,8 @@ package struct LocationSettings: BitwiseCopyable {
     package var mediaTypes = MediaTypes.empty
     package var defaultType = ByteView("text/plain")
     package var chunksAnswers = true
+    /// The largest frame of a body (HTTP/2).
+    package var http2ChunkBytes = 8192
     package var sendsETag = true
     package var ifModifiedSince = IfModifiedSince.exact
     package var addHeaders = Frozen<HeaderTemplate>.empty

@@ -25,6 +25,9 @@ package struct ServerSettings: BitwiseCopyable {
     /// `http2 on`.
     package var speaksHTTP2 = false
     package var tls = TLSServerSettings()
+    /// Streams one client may have open, and what it may send of a body before anyone reads it.
+    package var http2StreamsMax = 128
+    package var http2PrereadBytes = 65_536
     /// It has nothing but the admin API: what is refused before it has a location is refused in its words.
     package var isAdmin = false
 

@@ -43,7 +43,9 @@ extension Worker {
         if x.hasRealAddress { c.address = x.ownAddress }
         exchanges.remove(x.handle)
         c.exchange = nil
-        if wasCut, x.framing == .untilClose || wasTunnel, x.answerBegun, x.head.headBytes > 0 {
+        if c.stream.carrier == .http2 {
+            endClientStream(c, outcome)
+        } else if wasCut, x.framing == .untilClose || wasTunnel, x.answerBegun, x.head.headBytes > 0 {
             // An orderly end would tell this client that it has all of it.
             cutStream(&c.value.stream)
             closeClient(c)

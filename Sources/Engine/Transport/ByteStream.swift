@@ -28,6 +28,8 @@ package struct ByteStream: BitwiseCopyable {
     var sawEnd = false
     /// Reset or another error: nothing more comes or goes.
     var isBroken = false
+    /// The stream that carries it, when that is of HTTP/2 and a client's.
+    var clientStream: Ref<ClientStream>?
     /// The state of the TLS connection that these bytes come by: this stream's own, or that of the connection it is a stream of.
     var tls: Ref<TLSConnection>?
     /// What an upstream's stream of HTTP/2 reads from and writes to.
@@ -78,6 +80,12 @@ package struct ByteStream: BitwiseCopyable {
             to = 0
         }
     }
+
+    /// `n` of the pending bytes have been taken by whoever carries them; the buffer is kept until `dropTaken`.
+    mutating func takePending(_ n: Int) { from += UInt32(n) }
+
+    /// Lets the buffer go if all that was in it has been taken.
+    mutating func dropTaken(pool: inout BufferPool) { dropPending(0, pool: &pool) }
 
     mutating func dropAllPending(pool: inout BufferPool) { dropPending(pendingCount, pool: &pool) }
 }

@@ -230,7 +230,7 @@ extension Worker {
             w.value.append("\r\n")
         } else if !proxy.passRequestBody {
             return
-        } else if x.streamsBody, x.body.isChunked {
+        } else if x.streamsBody, x.body.isUnsized {
             w.value.append("Transfer-Encoding: chunked\r\n")
         } else if case .none = x.body.framing {
             return

@@ -9,7 +9,7 @@ package enum VariableKind: UInt8, BitwiseCopyable {
     case args, isArgs, contentLength, contentType, documentURI, uri, host, hostname, httpHost, httpUserAgent, httpReferer, httpVia
     case httpXForwardedFor, httpCookie
     case request, requestBody, requestBodyFile, requestFilename, requestID, requestLength, requestMethod, requestTime, requestURI
-    case requestCompletion, requestPort, isRequestPort
+    case requestCompletion, requestPort, isRequestPort, http2
     case scheme, https, serverAddr, serverName, serverPort, serverProtocol, remoteUser, documentRoot, realpathRoot, limitRate
     case httpName, argument, cookie
     // The connection and the process
@@ -61,7 +61,7 @@ package struct Variable: BitwiseCopyable {
         "request_body": .requestBody, "request_body_file": .requestBodyFile, "request_filename": .requestFilename,
         "request_id": .requestID, "request_length": .requestLength, "request_method": .requestMethod, "request_time": .requestTime,
         "request_uri": .requestURI, "request_completion": .requestCompletion, "request_port": .requestPort,
-        "is_request_port": .isRequestPort, "scheme": .scheme,
+        "is_request_port": .isRequestPort, "scheme": .scheme, "http2": .http2,
         "https": .https, "server_addr": .serverAddr, "server_name": .serverName, "server_port": .serverPort,
         "server_protocol": .serverProtocol, "remote_user": .remoteUser, "document_root": .documentRoot, "realpath_root": .realpathRoot,
         "limit_rate": .limitRate, "binary_remote_addr": .binaryRemoteAddr, "remote_addr": .remoteAddr, "remote_port": .remotePort,
