@@ -16,7 +16,7 @@ package enum VariableKind: UInt8, BitwiseCopyable {
     case binaryRemoteAddr, remoteAddr, remotePort, connection, connectionRequests, connectionTime, pipe, pid, nginxVersion, msec
     case timeLocal, timeISO8601
     case realIPRemoteAddr, realIPRemotePort, proxyProtocolAddr, proxyProtocolPort, proxyProtocolServerAddr, proxyProtocolServerPort
-    case proxyProtocolValue
+    case proxyProtocolValue, limitReqStatus, limitConnStatus
     // The response
     case status, bodyBytesSent, bytesSent, sentHTTPName, sentTrailerName
     case sentHTTPContentType, sentHTTPContentLength, sentHTTPConnection, sentHTTPLocation, sentHTTPTransferEncoding
@@ -71,7 +71,7 @@ package struct Variable: BitwiseCopyable {
         "upstream_bytes_received": .upstreamBytesReceived, "upstream_bytes_sent": .upstreamBytesSent,
         "upstream_cache_status": .upstreamCacheStatus, "proxy_host": .proxyHost, "proxy_port": .proxyPort,
         "proxy_add_x_forwarded_for": .proxyAddXForwardedFor, "proxy_internal_body_length": .proxyInternalBodyLength,
-        "realip_remote_addr": .realIPRemoteAddr, "realip_remote_port": .realIPRemotePort, "proxy_protocol_addr": .proxyProtocolAddr,
+        "limit_req_status": .limitReqStatus, "limit_conn_status": .limitConnStatus, "realip_remote_addr": .realIPRemoteAddr, "realip_remote_port": .realIPRemotePort, "proxy_protocol_addr": .proxyProtocolAddr,
         "proxy_protocol_port": .proxyProtocolPort, "proxy_protocol_server_addr": .proxyProtocolServerAddr,
         "proxy_protocol_server_port": .proxyProtocolServerPort, "upstream_name": .upstreamName, "split": .split, "variant": .variant, "revision": .revision,
     ]
