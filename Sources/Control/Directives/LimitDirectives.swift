@@ -11,7 +11,7 @@ struct LimitZoneDraft {
         var key: Template
         var keyText: String
         var bytes: Int
-        /// Thousandths of a request a second.
+        /// Thousandths of a request a second; 0 for connections.
         var ratePerSecond: Int64
         var position: Position
     }
@@ -73,7 +73,7 @@ enum LimitDirectives {
         let name = d.name.text
         let key = try scope.builder.template(d.arguments[0], of: name)
         var zone: (name: String, bytes: Int, word: Word)?
-        var rate: Int64 = 1000
+        var rate: Int64 = isOfConnections ? 0 : 1000
         for word in d.arguments.dropFirst() {
             switch word.parameter {
             case ("zone", let value)?: zone = try nameAndSize(value, word, of: name)

@@ -25,6 +25,9 @@ package final class LimitZone: Sendable {
     /// How many states there may be.
     package var capacity: Int { parts.reduce(0) { $0 + $1.table.withLock { $0.capacity } } }
 
+    /// How many there are now.
+    package var count: Int { parts.reduce(0) { $0 + $1.table.withLock { $0.count } } }
+
     @inline(__always)
     fileprivate func withTable<R: Sendable>(of key: UInt64, _ body: (inout LimitTable) -> sending R) -> R {
         // The table itself goes by the lower bits.
@@ -36,6 +39,8 @@ package final class LimitZone: Sendable {
 package struct LimitZoneView: BitwiseCopyable {
     private let zone: Unmanaged<LimitZone>
     init(_ zone: LimitZone) { self.zone = .passUnretained(zone) }
+
+    var count: Int { zone._withUnsafeGuaranteedRef { $0.count } }
 
     func judgeRequest(_ key: UInt64, nowMs: Int64, _ rate: RequestRate, counts: Bool) -> LimitTable.RequestVerdict {
         zone._withUnsafeGuaranteedRef { $0.withTable(of: key) { $0.judgeRequest(key, nowMs: nowMs, rate, counts: counts) } }
@@ -57,14 +62,18 @@ package struct LimitZoneSettings: BitwiseCopyable {
     var zone: LimitZoneView
     /// Whom a request or connection counts for; empty: it does not count.
     package var key: Template
-    /// Thousandths of a request a second.
+    /// Thousandths of a request a second; 0: the zone is one of connections.
     package var ratePerSecond: Int64
+    package var isOfConnections: Bool { ratePerSecond == 0 }
     package init(name: ByteView, zone: LimitZone, key: Template, ratePerSecond: Int64) {
         self.name = name
         self.zone = LimitZoneView(zone)
         self.key = key
         self.ratePerSecond = ratePerSecond
     }
+
+    /// Keys that have a state now.
+    package var keyCount: Int { zone.count }
 }
 
 /// One `limit_req`. Burst and what is not delayed in thousandths of a request.
