@@ -8,13 +8,16 @@ import HTTPMessage
 /// A `name: value` line to add to a request or response.
 package struct HeaderTemplate: BitwiseCopyable {
     package var name: ByteView
+    /// The name, a colon and a blank.
+    package var beginning: PaddedBytes
     package var value: Template
     /// `add_header ... always`: for every status, not only for the successful ones.
     package var always = false
     /// The name is "Connection".
     package var isConnection: Bool
-    package init(name: ByteView, value: Template, always: Bool = false) {
+    package init(name: ByteView, value: Template, always: Bool = false, arena: Arena) {
         self.name = name
+        beginning = arena.freezePadded(Array(name.buffer) + [0x3A, 0x20])
         isConnection = name.equalsIgnoringCase(ByteView("Connection"))
         self.value = value
         self.always = always
@@ -136,6 +139,8 @@ package enum Expires: BitwiseCopyable {
     case after(Int64)
     /// A variable that holds one of the above.
     case template(Template)
+
+    var isOff: Bool { if case .off = self { true } else { false } }
 }
 
 /// Conditions of `proxy_next_upstream`, as bits.

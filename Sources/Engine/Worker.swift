@@ -85,6 +85,7 @@ package final class Worker {
     var discards: Slab<BodyReader>
     /// What headers of the PROXY protocol said about connections that are open.
     var proxied: Slab<ProxiedConnection>
+    var tlsConnections: Slab<TLSConnection>
     var timers: TimerWheel
     var buffers = BufferPool(keepBytesMax: Limits.keptBufferBytes)
     var matcher = Matcher()
@@ -95,9 +96,13 @@ package final class Worker {
     package private(set) var nowMs: Int64 = 0
     var nowNs: UInt64 = 0
     var realtimeNs: Int64 = 0
+    /// How far the wall clock is ahead of the monotonic one, and when to look again: they part only when somebody sets it.
+    private var realtimeAheadNs: Int64 = 0
+    private var realtimeDueNs: UInt64 = 0
     var dates = DateCache()
 
     let scratch = ReadScratch()
+    let tls = TLSMemory()
     let out: Ref<ByteWriter>
     let scratchText: Ref<ByteWriter>
     let valueText: Ref<ByteWriter>
@@ -148,6 +153,7 @@ package final class Worker {
         exchanges = Slab(limit: parameters.connectionsMax)
         discards = Slab(limit: parameters.connectionsMax)
         proxied = Slab(limit: parameters.connectionsMax)
+        tlsConnections = Slab(limit: parameters.connectionsMax)
         timers = TimerWheel(nowMs: Int64(kernel.monotonicNs() / 1_000_000))
         var memory: [UnsafeMutableRawPointer] = []
         func writer(_ capacity: Int) -> Ref<ByteWriter> {
@@ -215,7 +221,7 @@ package final class Worker {
             for i in 0..<Int(n) { dispatch(events[i]) }
         }
         while let owner = timers.nextDue(nowMs: nowMs) { timerFired(owner) }
-        runPosted()
+        if !posted.isEmpty { runPosted() }
         endOfTurn()
     }
 
@@ -290,10 +296,18 @@ package final class Worker {
         if isStopping, clients.count == 0, exchanges.count == 0 { stopNow() }
     }
 
+    @inline(__always)
     private func updateClock() {
         nowNs = kernel.monotonicNs()
         nowMs = Int64(nowNs / 1_000_000)
-        realtimeNs = kernel.realtimeNs()
+        if nowNs >= realtimeDueNs { lookAtWallClock() }
+        realtimeNs = Int64(truncatingIfNeeded: nowNs) &+ realtimeAheadNs
+    }
+
+    @inline(never)
+    private func lookAtWallClock() {
+        realtimeDueNs = nowNs + Limits.realtimeAgeNsMax
+        realtimeAheadNs = kernel.realtimeNs() - Int64(nowNs)
     }
 
     private func readMailbox() {

@@ -132,6 +132,10 @@ private func parseVersion(_ bytes: Span<UInt8>, _ start: Int, lineStart: Int, _ 
     if w == packed("HTTP/1.1") {
         head.versionMinor = 1
         i = start &+ 8
+        if word(bytes, i) & 0xFFFF == packed("\r\n") {
+            head.lineRange = ByteRange(lineStart, i)
+            return .at(i &+ 2)
+        }
     } else if w == packed("HTTP/1.0") {
         i = start &+ 8
     } else {

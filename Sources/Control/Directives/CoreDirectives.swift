@@ -87,6 +87,7 @@ enum CoreDirectives {
             case "reuseport": options.isReusePort = true
             default: try option(word, &options)
             }
+            if word.text.hasPrefix("mode="), !addresses.allSatisfy(\.isUnix) { throw invalid(word) }
         }
         let flags = try listenFlags(d)
         for address in addresses {
@@ -105,7 +106,9 @@ enum CoreDirectives {
         var flags = ListenFlags()
         for word in d.arguments.dropFirst() {
             switch word.text {
-            case "ssl": flags.isTLS = true
+            case "ssl":
+                flags.isTLS = true
+                continue
             case "http2": flags.speaksHTTP2 = true
             case "proxy_protocol":
                 flags.acceptsProxyProtocol = true
@@ -114,7 +117,7 @@ enum CoreDirectives {
             }
             throw Diagnostic(
                 at: word.position, directive: "listen", "the \"\(word.text)\" parameter of \"listen\" is not supported yet",
-                found: word.text, expected: "a listener for HTTP/1 without TLS")
+                found: word.text, expected: "a listener for HTTP/1")
         }
         return flags
     }
@@ -140,6 +143,9 @@ enum CoreDirectives {
         case "sndbuf": options.sendBufferBytes = Int32(clamping: try value.sizeBytes(of: "listen"))
         case "fastopen": options.fastOpen = Int32(try value.integer(in: 1...Int(Int32.max), of: "listen"))
         case "ipv6only": options.ipv6Only = try value.flag(of: "listen")
+        case "mode":
+            guard let mode = UInt32(value.text, radix: 8), mode <= 0o777, value.text.utf8.first != UInt8(ascii: "+") else { throw invalid(word) }
+            options.unixMode = mode
         case "so_keepalive": options.keepalive = value.text != "off"
         default: throw invalid(word)
         }

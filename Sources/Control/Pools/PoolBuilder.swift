@@ -13,7 +13,7 @@ package final class PoolBuilder {
     private let counters: PeerCounterRegistry
     private var upstreams: [String: (state: UpstreamState, routes: ObjectIdentifier, definition: UpstreamDefinition)] = [:]
     private var splits: [String: (state: SplitState, routes: ObjectIdentifier, definition: SplitDefinition)] = [:]
-    private var turns: [String: SplitTurns] = [:]
+    private var memories: [String: SplitMemory] = [:]
     private var names: NameIndex?
     /// Addresses of host names, as they were when the name was first met: a change elsewhere asks no resolver.
     private var resolved: [String: [ResolvedAddress]] = [:]
@@ -49,6 +49,9 @@ package final class PoolBuilder {
         }
     }
 
+    /// Requests that wait for the split now, on all workers.
+    func holding(_ split: String) -> Int { memories[split]?.holding ?? 0 }
+
     /// Host names are asked for anew: at a reload.
     package func forgetAddresses() { resolved = [:] }
 
@@ -57,16 +60,16 @@ package final class PoolBuilder {
 
     /// Whether the state can run. What is kept for reuse stays that of the state that does run.
     package func tryBuild(_ state: ProxyState, over routes: Routes) throws(Problem) {
-        let kept = (upstreams, splits, turns, names, resolved)
-        defer { (upstreams, splits, turns, names, resolved) = kept }
+        let kept = (upstreams, splits, memories, names, resolved)
+        defer { (upstreams, splits, memories, names, resolved) = kept }
         _ = try buildNew(state, over: routes, Publication(revision: 0, serial: 0))
     }
 
     /// - Throws: a problem with a pointer into the state; nothing has changed then.
     package func build(_ state: ProxyState, over routes: Routes, _ publication: Publication) throws(Problem) -> Snapshot {
-        let kept = (upstreams, splits, turns, names)
+        let kept = (upstreams, splits, memories, names)
         do { return try buildNew(state, over: routes, publication) } catch {
-            (upstreams, splits, turns, names) = kept
+            (upstreams, splits, memories, names) = kept
             throw error
         }
     }
@@ -126,7 +129,7 @@ package final class PoolBuilder {
     private func forget(keeping state: ProxyState) {
         if upstreams.count > state.upstreams.count { upstreams = upstreams.filter { state.upstreams[$0.key] != nil } }
         if splits.count > state.splits.count { splits = splits.filter { state.splits[$0.key] != nil } }
-        if turns.count > state.splits.count { turns = turns.filter { state.splits[$0.key] != nil } }
+        if memories.count > state.splits.count { memories = memories.filter { state.splits[$0.key] != nil } }
         if resolved.count > ControlLimits.resolvedNamesMax { resolved = [:] }
     }
 
@@ -239,8 +242,8 @@ package final class PoolBuilder {
         let arena = Arena(blockBytes: 1024)
         let compiler = TemplateCompiler(variables: routes.variables, arena: arena)
         let variants = state.weights.keys.sorted()
-        let turn = turns[name] ?? SplitTurns()
-        turns[name] = turn
+        let memory = memories[name] ?? SplitMemory()
+        memories[name] = memory
         var settings = SplitSettings(name: arena.freeze(name), variants: arena.freeze(variants.map { arena.freeze($0) }))
         var keys: [Template] = []
         for (i, text) in state.key.enumerated() { keys.append(try template(text, compiler, "key", "\(pointer)/key/\(i)")) }
@@ -251,7 +254,7 @@ package final class PoolBuilder {
             settings.cookieMaxAgeSeconds = assign.maxAgeSeconds
         }
         let choice = SplitChoice(name: Array(name.utf8), variants: variants.map { (Array($0.utf8), state.weights[$0] ?? 0) })
-        let made = SplitDefinition(settings, variants: variants, choice: choice, turns: turn, arena: arena)
+        let made = SplitDefinition(settings, variants: variants, choice: choice, memory: memory, arena: arena)
         splits[name] = (state, ObjectIdentifier(routes), made)
         return made
     }

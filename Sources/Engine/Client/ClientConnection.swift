@@ -32,6 +32,8 @@ package struct ClientConnection: BitwiseCopyable {
     var closesAfterAnswer = false
     /// The stored input has been parsed as far as it goes.
     var needsMoreInput = false
+    /// Its address is one for TLS, whether or not the client knows.
+    var expectsTLS = false
     /// Place in `Worker.listeners`.
     var listener: Int32 = 0
     var timer = TimerID.none

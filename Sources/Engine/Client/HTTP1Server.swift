@@ -101,11 +101,6 @@ extension Worker {
         switch result {
         case .bytes:
             c.needsMoreInput = false
-            if c.phase == .idle {
-                c.phase = .readingHead
-                let server = c.defaultServer(in: self)
-                timers.set(c.timer, at: nowMs + (server?.clientHeaderTimeoutMs ?? 60_000))
-            }
             return true
         case .wouldBlock: return true
         case .end:
@@ -171,6 +166,11 @@ extension Worker {
         let result = parseRequestHead(c.input.buffer.span, seen: c.seenInput, fields: &fields, head: &head.value)
         switch result {
         case .needMore(let lineComplete):
+            if c.phase == .idle {
+                // The first of it has come, alone or behind the request before: the rest has its time.
+                c.phase = .readingHead
+                timers.set(c.timer, at: nowMs + (c.defaultServer(in: self)?.clientHeaderTimeoutMs ?? 60_000))
+            }
             c.needsMoreInput = true
             c.seenInput = c.input.count
             if c.input.count >= headBytesMax(c) { refuseHead(c, lineComplete ? .fieldsTooLarge : .lineTooLarge) } else { ownInput(c) }
@@ -214,7 +214,7 @@ extension Worker {
             c.discardLimitMs = nowMs + location.lingeringTimeMs
             dropInputBuffer(c)
             timers.set(c.timer, at: nowMs + (c.stream.hasPending ? location.sendTimeoutMs : location.lingeringTimeoutMs))
-            if !c.stream.hasPending { _ = kernel.shutdownWrite(c.stream.fd) }
+            if !c.stream.hasPending { endStream(&c.value.stream) }
             return linger(c)
         }
         closeClient(c)
@@ -279,7 +279,7 @@ extension Worker {
             case .failed: return closeClient(c)
             case .queued: return
             case .sent:
-                _ = kernel.shutdownWrite(c.stream.fd)
+                endStream(&c.value.stream)
                 timers.set(c.timer, at: nowMs + c.lingeringTimeoutMs)
             }
         }

@@ -4,6 +4,9 @@
 import Bytes
 
 extension Worker {
+    /// The connection speaks HTTP/2 from its next byte on.
+    func beginHTTP2(_ c: Ref<ClientConnection>) { closeClient(c) }
+
     func http2Event(_ c: Ref<ClientConnection>) { closeClient(c) }
 
     func http2TimedOut(_ c: Ref<ClientConnection>) { closeClient(c) }

@@ -63,6 +63,7 @@ extension Worker {
         }
         decideKeepAlive(x)
         if x.server.settings.isGated { takeRealAddress(x, x.server.settings) }
+        if c.expectsTLS, !isAllowedByTLS(x) { return }
         runServerRewrite(x)
     }
 
@@ -134,11 +135,13 @@ extension Worker {
     /// The head and its field table move into memory of the exchange: retries, variables and the log need them to the end.
     @inline(__always)
     private func keepHead(_ x: Ref<Exchange>, _ bytes: ByteView, fieldCount: Int) -> Bool {
-        guard let copy = x.value.region.copy(bytes, from: &buffers, limit: Limits.regionBytesMax) else { return false }
-        x.headBytes = copy
-        let size = fieldCount * MemoryLayout<HeaderField>.stride
-        guard let memory = x.value.region.allocate(size, from: &buffers, limit: Limits.regionBytesMax) else { return false }
+        let tableBytes = fieldCount &* MemoryLayout<HeaderField>.stride
+        guard let memory = x.value.region.allocate(tableBytes &+ bytes.count, from: &buffers, limit: Limits.regionBytesMax)
+        else { return false }
         x.fields = Frozen(copying: fieldScratch, count: fieldCount, into: memory)
+        let text = memory + tableBytes
+        UnsafeMutableRawPointer(text).copyMemory(from: bytes.start, byteCount: bytes.count)
+        x.headBytes = ByteView(text, bytes.count)
         return true
     }
 
@@ -193,7 +196,9 @@ extension Worker {
     func chooseServer(_ x: Ref<Exchange>) {
         guard let listen = listeners[Int(x.client.listener)].settings else { return }
         var chosen = listen.defaultServer
-        if let found = listen.names.find(x.host) {
+        if !x.hasHost, x.client.expectsTLS, let found = serverOfHandshake(x.client, listen) {
+            chosen = found
+        } else if let found = listen.names.find(x.host) {
             chosen = found
         } else if !x.host.isEmpty {
             for i in 0..<listen.names.regexes.count {

@@ -13,7 +13,7 @@ struct BodyReader: BitwiseCopyable {
     private var trailerLine = 0
     private var trailerBytes = 0
     private(set) var isComplete = true
-    var isChunked: Bool { framing == .chunked }
+    var isChunked: Bool { if case .chunked = framing { true } else { false } }
     /// Payload bytes read.
     private(set) var received: Int64 = 0
 

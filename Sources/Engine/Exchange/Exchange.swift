@@ -123,7 +123,8 @@ package struct Exchange: BitwiseCopyable {
     var tried = TriedPeers()
     var triesLeft = 0
     var tryStartedMs: Int64 = 0
-    var firstTryMs: Int64 = 0
+    /// -1: nothing has been asked yet.
+    var firstTryMs: Int64 = -1
     var reusedConnection = false
     /// Bytes of the request reached the kernel for this try.
     var requestSent = false
@@ -247,7 +248,7 @@ package struct Exchange: BitwiseCopyable {
 extension Ref where T == Exchange {
     /// A piece of the request's head.
     @inline(__always)
-    func bytes(_ range: ByteRange) -> ByteView { self.headBytes.slice(Int(range.start), Int(range.count)) }
+    func bytes(_ range: ByteRange) -> ByteView { self.headBytes.slice(range) }
 
     var root: Ref<SnapshotRoot> { self.pinned.root }
 }

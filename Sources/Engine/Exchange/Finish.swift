@@ -17,7 +17,7 @@ extension Worker {
             x.upstream = nil
             endTry(x, .neither)
             closeUpstream(u)
-        } else {
+        } else if x.tryIsOpen || x.holdsPeer {
             endTry(x, .neither)
         }
         var keepsAlive = x.keepsAlive && !wasTunnel
@@ -46,10 +46,10 @@ extension Worker {
         c.exchange = nil
         if wasCut, x.framing == .untilClose || wasTunnel, x.answerBegun, x.head.headBytes > 0 {
             // An orderly end would tell this client that it has all of it.
-            kernel.resetOnClose(c.stream.fd)
+            cutStream(&c.value.stream)
             closeClient(c)
         } else if case .abortedByClient = outcome {
-            if location.resetTimedOut { kernel.resetOnClose(c.stream.fd) }
+            if location.resetTimedOut { cutStream(&c.value.stream) }
             closeClient(c)
         } else {
             settle(c, keepAlive: keepsAlive, body: body, location: location, mayHaveMore: wasTunnel)

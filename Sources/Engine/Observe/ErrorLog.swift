@@ -17,13 +17,20 @@ extension Worker {
 
     /// About a client's connection between exchanges.
     ///
-    /// action: what the connection was at, such as " while reading PROXY protocol".
+    /// ssl: what libssl says of it. action: what the connection was at, such as " while reading PROXY protocol".
     func logClient(
-        _ level: LogLevel, _ words: StaticString, _ c: Ref<ClientConnection>, detail: ByteView = .empty, action: StaticString = "", errno: Int32 = 0
+        _ level: LogLevel, _ words: StaticString, _ c: Ref<ClientConnection>, detail: ByteView = .empty, ssl: ByteView = .empty,
+        action: StaticString = "", errno: Int32 = 0
     ) {
         guard let server = c.defaultServer(in: self), wants(server.settings.errorLog, level) else { return }
         beginLine(level, connection: c.number)
         appendWords(words, detail, errno)
+        if !ssl.isEmpty {
+            errorText.value.append(" (SSL: ")
+            errorText.value.append(ssl)
+            errorText.value.append(")")
+        }
+        if c.phase == .handshake { errorText.value.append(" while SSL handshaking") }
         errorText.value.append(action)
         appendClient(c)
         appendPart(", server: ", server.name)

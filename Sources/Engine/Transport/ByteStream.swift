@@ -1,5 +1,5 @@
 // One socket as a stream of bytes with its readiness and what a short write left behind.
-// Embedded in client and upstream connections; the worker reads and writes through it. TLS will hide behind the same calls.
+// Embedded in client and upstream connections; the worker reads and writes through it. TLS hides behind the same calls.
 
 import Bytes
 import CLinux
@@ -28,6 +28,8 @@ package struct ByteStream: BitwiseCopyable {
     var sawEnd = false
     /// Reset or another error: nothing more comes or goes.
     var isBroken = false
+    /// The state of the TLS connection that these bytes come by: this stream's own, or that of the connection it is a stream of.
+    var tls: Ref<TLSConnection>?
     private(set) var pending = Buffer.none
     private var from: UInt32 = 0
     private var to: UInt32 = 0
@@ -98,6 +100,12 @@ extension Worker {
     @inline(__always)
     func read(_ s: inout ByteStream, into buffer: UnsafeMutablePointer<UInt8>, _ count: Int) -> ReadResult {
         if s.carrier != .socket { return readCarried(&s, into: buffer, count) }
+        return readSocket(&s, into: buffer, count)
+    }
+
+    /// As above, whatever is carried.
+    @inline(__always)
+    func readSocket(_ s: inout ByteStream, into buffer: UnsafeMutablePointer<UInt8>, _ count: Int) -> ReadResult {
         while true {
             let n = kernel.receive(s.fd, buffer, count, flags: 0)
             if n > 0 {
@@ -123,6 +131,12 @@ extension Worker {
     func write(_ s: inout ByteStream, _ bytes: ByteView) -> WriteResult {
         if s.isBroken { return .failed(ECONNRESET) }
         if s.carrier != .socket { return writeCarried(&s, bytes) }
+        return writeSocket(&s, bytes)
+    }
+
+    /// As above, whatever is carried.
+    @inline(__always)
+    func writeSocket(_ s: inout ByteStream, _ bytes: ByteView) -> WriteResult {
         if s.hasPending || !s.isWritable {
             return s.queue(bytes, pool: &buffers) ? .queued : .failed(ENOBUFS)
         }
@@ -164,6 +178,21 @@ extension Worker {
             }
         }
         return .sent
+    }
+
+    /// Adds bytes to what waits, to be sent by `flush`. False, and the stream is broken, when they are too many.
+    func queue(_ s: inout ByteStream, _ bytes: ByteView) -> Bool {
+        s.carrier == .socket ? s.queue(bytes, pool: &buffers) : queueCarried(&s, bytes)
+    }
+
+    /// No more will be written; the peer is told, and may go on sending.
+    func endStream(_ s: inout ByteStream) {
+        if s.carrier == .socket { _ = kernel.shutdownWrite(s.fd) } else { endCarried(&s) }
+    }
+
+    /// The coming `closeStream` breaks the stream instead of ending it: the peer must not take what it has for all there is.
+    func cutStream(_ s: inout ByteStream) {
+        if s.carrier == .socket { kernel.resetOnClose(s.fd) } else { cutCarried(&s) }
     }
 
     func closeStream(_ s: inout ByteStream) {

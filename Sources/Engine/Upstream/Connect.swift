@@ -16,12 +16,15 @@ extension Worker {
     @inline(__always)
     private func resolveTarget(_ x: Ref<Exchange>) -> Bool {
         let proxy = x.location.proxy
-        x.proxyTarget = ProxyTargetState()
+        if x.firstTryMs >= 0 {
+            // Not the exchange's first target.
+            x.proxyTarget = ProxyTargetState()
+            x.tried = TriedPeers()
+        }
         x.proxyTarget.uri = proxy.uri
         x.proxyTarget.hasURI = proxy.hasURI
         x.proxyTarget.hostText = proxy.hostText
         x.proxyTarget.portText = proxy.portText
-        x.tried = blankExchange.tried
         x.firstTryMs = nowMs
         switch proxy.target {
         case .none:
@@ -157,6 +160,7 @@ extension Worker {
     }
 
     /// Asks the kernel: an open idle connection has nothing to read.
+    @inline(never)
     func isStillOpen(_ u: Ref<UpstreamConnection>) -> Bool {
         // Not into the scratch: the client's input may still lie there.
         var byte: UInt8 = 0

@@ -148,6 +148,8 @@ extension Worker {
             append(proxy.method, for: x, to: w)
         } else if x.methodReplaced {
             w.value.append(x.method == .head ? "HEAD" : "GET")
+        } else if x.head.method == .get {
+            w.value.append("GET")
         } else {
             w.value.append(x.bytes(x.head.methodRange))
         }
@@ -220,8 +222,9 @@ extension Worker {
     @inline(__always)
     private func appendClientFields(_ x: Ref<Exchange>, _ w: Ref<ByteWriter>) {
         let proxy = x.location.proxy
-        let replaced = proxy.replacedKnown | Self.ownRequestFields
-        let listed = connectionList(x.head.fields.connectionIndex, x)
+        let dropped = proxy.replacedKnown | Self.ownRequestFields | HeaderName.hopByHopBits
+        // The names that a Connection field lists: those fields are hop-by-hop too (RFC 9110 7.6.1).
+        let listed: ByteView? = x.head.fields.listsNames ? x.bytes(x.fields[x.head.fields.connectionIndex].value.value) : nil
         let bytes = x.headBytes
         let fields = x.fields
         var run = LineRun()
@@ -231,7 +234,7 @@ extension Worker {
                 if !f.flags.isEmpty, isDropped(f.value, x) { continue }
                 if !proxy.replacedOther.isEmpty, proxy.replacedOther.contains(x.bytes(f.name)) { continue }
                 if let listed, isListed(x.bytes(f.name), in: listed) { continue }
-            } else if f.known.isHopByHop || replaced & f.known.bit != 0 {
+            } else if dropped & f.known.bit != 0 {
                 continue
             }
             run.append(f.value, of: bytes, to: w)
@@ -241,19 +244,6 @@ extension Worker {
 
     /// Fields of the request that are the proxy's to write.
     private static var ownRequestFields: UInt64 { HeaderName.contentLength.bit | HeaderName.expect.bit }
-
-    /// The names a Connection field lists besides the usual ones: those fields are hop-by-hop too (RFC 9110 7.6.1).
-    @inline(__always)
-    private func connectionList(_ index: Int, _ x: Ref<Exchange>) -> ByteView? {
-        if index < 0 { return nil }
-        let value = x.bytes(x.fields[index].value.value)
-        if value.equalsIgnoringCase(ByteView("close")) || value.equalsIgnoringCase(ByteView("keep-alive"))
-            || value.equalsIgnoringCase(ByteView("upgrade"))
-        {
-            return nil
-        }
-        return value
-    }
 }
 
 /// Whether a comma-separated list names `name`.
@@ -280,25 +270,30 @@ struct LineRun {
         // A head ends in an empty line: there are bytes behind every value.
         if field.value.first == field.name.end &+ 2, bytes[field.name.end &+ 1] == 0x20, bytes[stop] == 0x0D, bytes[stop &+ 1] == 0x0A {
             if first != end {
-                flush(bytes, w)
+                if end > start { flush(bytes, w) }
                 start = first
             }
             end = stop &+ 2
-            return
+        } else {
+            appendApart(field, bytes, w)
         }
-        flush(bytes, w)
+    }
+
+    @inline(never)
+    private mutating func appendApart(_ field: HeaderField, _ bytes: ByteView, _ w: Ref<ByteWriter>) {
+        if end > start { flush(bytes, w) }
         start = end
-        w.value.append(bytes.slice(first, field.name.length))
+        w.value.append(bytes.slice(field.name))
         w.value.append(": ")
-        w.value.append(bytes.slice(field.value.first, field.value.length))
+        w.value.append(bytes.slice(field.value))
         w.value.append("\r\n")
     }
 
     @inline(__always)
-    func end(_ bytes: ByteView, _ w: Ref<ByteWriter>) { flush(bytes, w) }
+    func end(_ bytes: ByteView, _ w: Ref<ByteWriter>) { if end > start { flush(bytes, w) } }
 
-    @inline(__always)
+    @inline(never)
     private func flush(_ bytes: ByteView, _ w: Ref<ByteWriter>) {
-        if end > start { w.value.append(ByteView(bytes.start + start, end &- start)) }
+        w.value.append(ByteView(bytes.start + start, end &- start))
     }
 }

@@ -107,7 +107,7 @@ extension Worker {
         let status = x.upstreamHead.status
         if status >= 500, x.holdsPeer, let pool = x.proxyTarget.pool { pool.balancer.pointee.countError(x.proxyTarget.peer) }
         if status == 101 { return beginTunnel(x, u, bytes, rest: rest) }
-        if tryNextForStatus(x) { return }
+        if status >= 400, tryNextForStatus(x) { return }
         let fields = UnsafeBufferPointer(start: fieldScratch.baseAddress, count: x.upstreamHead.fields.fieldCount)
         let method: Method = x.location.proxy.method.isEmpty ? x.method : proxiedMethod(x)
         let framing = responseFraming(x.upstreamHead, fields.span, bytes.buffer.span, requestMethod: method)
@@ -118,17 +118,24 @@ extension Worker {
         x.response = BodyReader(framing)
         let saidClose = x.upstreamHead.fields.wantsClose
         x.upstreamKeepsAlive = !saidClose && (x.upstreamHead.versionMinor > 0 || x.upstreamHead.fields.wantsKeepAlive)
-        if framing == .untilClose || x.askedToClose { x.upstreamKeepsAlive = false }
+        let isOpenEnded: Bool = switch framing {
+        case .chunked, .untilClose: true
+        default: false
+        }
+        if x.askedToClose { x.upstreamKeepsAlive = false }
+        if case .untilClose = framing { x.upstreamKeepsAlive = false }
         if x.root.keepsUpstreamHead { keepUpstreamHead(x, bytes) }
         if followAccelFields(x, bytes) { return }
         if x.location.proxy.interceptErrors, status >= 300, intercept(x, bytes) { return }
         var answer = AnswerHead(status: status)
         describe(x, bytes, &answer)
         if let pool = x.proxyTarget.pool, pool.settings.hasDrained || !pool.isCurrent { endKeepAliveIfDrained(x, pool) }
-        if framing == .chunked || framing == .untilClose { x.isEventStream = isEventStream(answer.contentType) }
+        if isOpenEnded { x.isEventStream = isEventStream(answer.contentType) }
         composeHead(x, answer, upstream: bytes)
-        x.upstreamRate = byteCount(x.location.proxy.limitRate, x)
-        x.upstreamPaceStartMs = nowMs
+        if x.upstreamRate != 0 || !x.location.proxy.limitRate.isZero {
+            x.upstreamRate = byteCount(x.location.proxy.limitRate, x)
+            x.upstreamPaceStartMs = nowMs
+        }
         if out.overflowed {
             logExchange(.error, Fault.headTooLarge.words, x)
             return upstreamFailed(x, .upstreamHeadTooLarge, isLogged: true)

@@ -21,10 +21,15 @@ extension Worker {
     func append(_ template: Template, for x: Ref<Exchange>, to w: Ref<ByteWriter>) {
         for i in 0..<template.parts.count {
             let part = template.parts[i]
-            if part.variable.kind == .none {
-                w.value.append(part.literal)
-            } else if let value = value(of: part.variable, for: x) {
-                w.value.append(value)
+            w.value.append(part.literal)
+            switch part.variable.kind {
+            case .none: continue
+            // What most requests to upstreams carry is written in place.
+            case .host: w.value.append(x.host)
+            case .remoteAddr: x.client.address.append(to: w)
+            case .proxyAddXForwardedFor where x.head.fields.presentNames & HeaderName.xForwardedFor.bit == 0:
+                x.client.address.append(to: w)
+            default: if let value = value(of: part.variable, for: x) { w.value.append(value) }
             }
         }
     }
@@ -42,8 +47,8 @@ extension Worker {
         case .requestURI: return x.target
         case .request: return x.requestLine
         case .requestMethod: return x.headBytes.isEmpty ? nil : x.bytes(x.head.methodRange)
-        case .scheme: return ByteView("http")
-        case .https: return ByteView.empty
+        case .scheme: return scheme(x)
+        case .https: return x.client.stream.tls == nil ? ByteView.empty : ByteView("on")
         case .serverName: return x.server.name
         case .serverProtocol: return x.head.versionMinor == 0 ? ByteView("HTTP/1.0") : ByteView("HTTP/1.1")
         case .contentLength: return requestField(.contentLength, x)
@@ -79,6 +84,8 @@ extension Worker {
         case .requestBody, .requestBodyFile, .requestFilename, .documentRoot, .realpathRoot, .requestID, .requestLength, .requestTime,
             .requestCompletion, .remoteUser, .limitRate:
             return requestValue(v, x)
+        case .sslProtocol, .sslCipher, .sslCiphers, .sslCurve, .sslCurves, .sslServerName, .sslSessionID, .sslSessionReused, .sslALPNProtocol:
+            return tlsValue(v, x)
         default: return answerValue(v, x)
         }
     }

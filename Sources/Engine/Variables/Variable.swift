@@ -17,6 +17,8 @@ package enum VariableKind: UInt8, BitwiseCopyable {
     case timeLocal, timeISO8601
     case realIPRemoteAddr, realIPRemotePort, proxyProtocolAddr, proxyProtocolPort, proxyProtocolServerAddr, proxyProtocolServerPort
     case proxyProtocolValue, limitReqStatus, limitConnStatus
+    // TLS towards the client
+    case sslProtocol, sslCipher, sslCiphers, sslCurve, sslCurves, sslServerName, sslSessionID, sslSessionReused, sslALPNProtocol
     // The response
     case status, bodyBytesSent, bytesSent, sentHTTPName, sentTrailerName
     case sentHTTPContentType, sentHTTPContentLength, sentHTTPConnection, sentHTTPLocation, sentHTTPTransferEncoding
@@ -71,9 +73,13 @@ package struct Variable: BitwiseCopyable {
         "upstream_bytes_received": .upstreamBytesReceived, "upstream_bytes_sent": .upstreamBytesSent,
         "upstream_cache_status": .upstreamCacheStatus, "proxy_host": .proxyHost, "proxy_port": .proxyPort,
         "proxy_add_x_forwarded_for": .proxyAddXForwardedFor, "proxy_internal_body_length": .proxyInternalBodyLength,
-        "limit_req_status": .limitReqStatus, "limit_conn_status": .limitConnStatus, "realip_remote_addr": .realIPRemoteAddr, "realip_remote_port": .realIPRemotePort, "proxy_protocol_addr": .proxyProtocolAddr,
+        "limit_req_status": .limitReqStatus, "limit_conn_status": .limitConnStatus,
+        "realip_remote_addr": .realIPRemoteAddr, "realip_remote_port": .realIPRemotePort, "proxy_protocol_addr": .proxyProtocolAddr,
         "proxy_protocol_port": .proxyProtocolPort, "proxy_protocol_server_addr": .proxyProtocolServerAddr,
-        "proxy_protocol_server_port": .proxyProtocolServerPort, "upstream_name": .upstreamName, "split": .split, "variant": .variant, "revision": .revision,
+        "proxy_protocol_server_port": .proxyProtocolServerPort,
+        "ssl_protocol": .sslProtocol, "ssl_cipher": .sslCipher, "ssl_ciphers": .sslCiphers, "ssl_curve": .sslCurve, "ssl_curves": .sslCurves,
+        "ssl_server_name": .sslServerName, "ssl_session_id": .sslSessionID, "ssl_session_reused": .sslSessionReused,
+        "ssl_alpn_protocol": .sslALPNProtocol, "upstream_name": .upstreamName, "split": .split, "variant": .variant, "revision": .revision,
     ]
 
     /// The built-in variable called `name` (without `$`), or nil when there is none. Names are frozen into `arena`.
@@ -97,20 +103,21 @@ package struct Template: BitwiseCopyable {
 
     /// A template of one literal.
     package init(literal: ByteView, arena: Arena) {
-        parts = literal.isEmpty ? .empty : arena.freeze([TemplatePart(literal: literal, variable: Variable(.none))])
+        let part = TemplatePart(literal: arena.freezePadded(literal.buffer), variable: Variable(.none))
+        parts = literal.isEmpty ? .empty : arena.freeze([part])
     }
 
     package var isEmpty: Bool { parts.isEmpty }
     package var isLiteral: Bool { parts.isEmpty || (parts.count == 1 && parts[0].variable.kind == .none) }
     /// The text of a template without variables.
-    package var literal: ByteView { parts.isEmpty ? .empty : parts[0].literal }
+    package var literal: ByteView { parts.isEmpty ? .empty : parts[0].literal.view }
 }
 
-/// A literal, or a variable when its kind is not `.none`.
+/// A literal, possibly empty, and behind it a variable, when its kind is not `.none`.
 package struct TemplatePart: BitwiseCopyable {
-    package var literal: ByteView
+    package var literal: PaddedBytes
     package var variable: Variable
-    package init(literal: ByteView, variable: Variable) {
+    package init(literal: PaddedBytes, variable: Variable) {
         self.literal = literal
         self.variable = variable
     }
