@@ -24,9 +24,9 @@ package struct ServerSettings: BitwiseCopyable {
     package var maxHeaders = Limits.headerFieldsMax
     /// `http2 on`.
     package var speaksHTTP2 = false
+    package var tls = TLSServerSettings()
     /// It has nothing but the admin API: what is refused before it has a location is refused in its words.
     package var isAdmin = false
-    package var tls = TLSServerSettings()
 
     package init(settings: Ref<LocationSettings>, locations: LocationTree, namedLocations: NameTable) {
         self.settings = settings

@@ -28,6 +28,8 @@ package struct WorkerParameters {
 package protocol WorkerDuty: AnyObject {
     /// `nowMs`: of the monotonic clock. Returns when to be called again at the latest; nil: when something wakes the loop.
     func turn(nowMs: Int64) -> Int64?
+    /// Called when the answers of a turn have been sent.
+    func afterTurn()
 }
 
 /// A listening socket that all workers share. It closes when its last owner lets it go.
@@ -83,9 +85,9 @@ package final class Worker {
     var exchanges: Slab<Exchange>
     /// Bodies of answered requests that are still to be read past.
     var discards: Slab<BodyReader>
+    var tlsConnections: Slab<TLSConnection>
     /// What headers of the PROXY protocol said about connections that are open.
     var proxied: Slab<ProxiedConnection>
-    var tlsConnections: Slab<TLSConnection>
     var timers: TimerWheel
     var buffers = BufferPool(keepBytesMax: Limits.keptBufferBytes)
     var matcher = Matcher()
@@ -152,8 +154,8 @@ package final class Worker {
         upstreams = Slab(limit: parameters.connectionsMax)
         exchanges = Slab(limit: parameters.connectionsMax)
         discards = Slab(limit: parameters.connectionsMax)
-        proxied = Slab(limit: parameters.connectionsMax)
         tlsConnections = Slab(limit: parameters.connectionsMax)
+        proxied = Slab(limit: parameters.connectionsMax)
         timers = TimerWheel(nowMs: Int64(kernel.monotonicNs() / 1_000_000))
         var memory: [UnsafeMutableRawPointer] = []
         func writer(_ capacity: Int) -> Ref<ByteWriter> {
@@ -291,6 +293,7 @@ package final class Worker {
             if let at = duty.turn(nowMs: nowMs) { timers.set(dutyTimer, at: at) }
             // Its answers to requests of this very thread.
             obey()
+            duty.afterTurn()
         }
         if hasUnusedSnapshot { dropUnusedSnapshots() }
         if isStopping, clients.count == 0, exchanges.count == 0 { stopNow() }
