@@ -88,6 +88,7 @@ package final class Worker {
     var tlsConnections: Slab<TLSConnection>
     /// What headers of the PROXY protocol said about connections that are open.
     var proxied: Slab<ProxiedConnection>
+    let sessions: UpstreamSessions
     var timers: TimerWheel
     var buffers = BufferPool(keepBytesMax: Limits.keptBufferBytes)
     var matcher = Matcher()
@@ -156,6 +157,7 @@ package final class Worker {
         discards = Slab(limit: parameters.connectionsMax)
         tlsConnections = Slab(limit: parameters.connectionsMax)
         proxied = Slab(limit: parameters.connectionsMax)
+        sessions = UpstreamSessions(limit: parameters.connectionsMax)
         timers = TimerWheel(nowMs: Int64(kernel.monotonicNs() / 1_000_000))
         var memory: [UnsafeMutableRawPointer] = []
         func writer(_ capacity: Int) -> Ref<ByteWriter> {
@@ -216,7 +218,7 @@ package final class Worker {
 
     /// One turn: wait, serve what is ready, fire timers, go on with what was put off, write the logs.
     package func turn() {
-        let sleep = posted.isEmpty ? timers.sleepMs(nowMs: nowMs) : 0
+        let sleep = posted.isEmpty && sessions.dirty.isEmpty ? timers.sleepMs(nowMs: nowMs) : 0
         let n = kernel.epollWait(epoll, into: events, timeoutMs: sleep)
         updateClock()
         if n > 0 {
@@ -270,6 +272,7 @@ package final class Worker {
                 guard let c = clients.find(handle) else { continue }
                 c.isPosted = false
                 resume(c)
+            case .upstream: if let u = upstreams.find(handle) { resumeSession(u) }
             default: continue
             }
         }
@@ -288,6 +291,7 @@ package final class Worker {
     }
 
     private func endOfTurn() {
+        if !sessions.dirty.isEmpty || !sessions.news.isEmpty { sendSessions() }
         if let due = flushTurnLogs() { timers.set(logFlush, at: due) }
         if let duty = parameters.duty {
             if let at = duty.turn(nowMs: nowMs) { timers.set(dutyTimer, at: at) }
@@ -371,36 +375,4 @@ struct ReadScratch: ~Copyable {
     deinit { memory.deallocate() }
     /// Where reads begin.
     var data: UnsafeMutablePointer<UInt8> { memory + Self.headroom }
-}
-
-/// Whom to go on with later in this turn or in the next: a ring of event words that grows when it must.
-struct PostedQueue: ~Copyable {
-    private var memory = UnsafeMutablePointer<UInt64>.allocate(capacity: 64)
-    private var capacity = 64
-    private var first = 0
-    private(set) var count = 0
-    deinit { memory.deallocate() }
-
-    var isEmpty: Bool { count == 0 }
-
-    mutating func push(_ word: UInt64) {
-        if count == capacity {
-            let larger = UnsafeMutablePointer<UInt64>.allocate(capacity: capacity * 2)
-            for i in 0..<count { larger[i] = memory[(first + i) & (capacity - 1)] }
-            memory.deallocate()
-            memory = larger
-            first = 0
-            capacity *= 2
-        }
-        memory[(first + count) & (capacity - 1)] = word
-        count += 1
-    }
-
-    mutating func pop() -> UInt64? {
-        if count == 0 { return nil }
-        let word = memory[first]
-        first = (first + 1) & (capacity - 1)
-        count -= 1
-        return word
-    }
 }

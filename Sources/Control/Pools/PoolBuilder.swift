@@ -195,8 +195,7 @@ package final class PoolBuilder {
 
     static func make(
         _ name: String, _ state: UpstreamState, variables: VariableNames, counters: PeerCounterRegistry, before: UpstreamDefinition? = nil,
-        pointer: String,
-        addresses: (String, Int) throws(Problem) -> [ResolvedAddress]
+        pointer: String, isImplicit: Bool = false, addresses: (String, Int) throws(Problem) -> [ResolvedAddress]
     ) throws(Problem) -> UpstreamDefinition {
         let arena = Arena(blockBytes: min(256 << 10, 512 + state.servers.count * 256))
         var settings = UpstreamSettings(name: arena.freeze(name), peers: .empty, algorithm: .roundRobin, hashKey: .empty)
@@ -209,6 +208,7 @@ package final class PoolBuilder {
         } catch {
             throw Problem(.badBalance, error.message, hint: error.hint ?? "", pointer: pointer + "/balance")
         }
+        settings.isImplicit = isImplicit
         if let n = state.keepalive {
             settings.keepalive = n
             settings.keepaliveIsLocal = state.keepaliveIsLocal

@@ -175,7 +175,7 @@ extension Worker {
         x.requestSent = true
         var result: WriteResult
         x.currentTry?.bytesSent += Int64(piece.count)
-        if x.body.isChunked {
+        if x.body.isChunked, u.stream.carrier != .http2 {
             let w = valueText
             w.value.reset()
             w.value.append(hex: UInt64(piece.count))
@@ -195,7 +195,9 @@ extension Worker {
     }
 
     private func endStreamedBody(_ x: Ref<Exchange>) {
-        guard x.body.isChunked, let u = x.upstream else { return }
+        guard let u = x.upstream else { return }
+        if let stream = u.stream.upstreamStream { return endOutput(stream) }
+        if !x.body.isChunked { return }
         x.currentTry?.bytesSent += 5
         if case .failed = write(&u.value.stream, ByteView("0\r\n\r\n")) { _ = upstreamWriteFailed(x, u) }
     }
