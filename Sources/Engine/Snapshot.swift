@@ -67,6 +67,7 @@ package struct SnapshotRoot: BitwiseCopyable {
     package var maps = Frozen<MapSettings>.empty
     package var splitClients = Frozen<SplitClientsSettings>.empty
     package var regexes = Frozen<RegularExpression>.empty
+    package var limitZones = Frozen<LimitZoneSettings>.empty
     /// Slots for the values of `set` and of maps in each exchange.
     package var valueSlots = 0
     /// Names of the groups of expressions that are used as variables, to their slots.
