@@ -1,5 +1,5 @@
 // How JSON becomes the values of this module: the members of an object by name, each with its type and range checked.
-// Called by the `+JSON` files. A Problem's pointer is relative to the object; `JSONCodable.init(json:at:)` puts the rest in front.
+// Called by the `+JSON` files. Pointers of Problems are relative to the object; `JSONCodable.init(json:at:)` adds the rest.
 import AdminAPI
 
 /// The members of one object.
@@ -18,7 +18,8 @@ struct Fields {
         for member in object {
             if let known, !known.contains(member.name) {
                 throw Problem(
-                    .unknownField, "found \"\(member.name.prefix(64))\" in \(what), expected one of \(known.joined(separator: ", "))",
+                    .unknownField,
+                    "found \"\(member.name.prefix(64))\" in \(what), expected one of \(known.joined(separator: ", "))",
                     pointer: JSONPointer([member.name]).text)
             }
             members[member.name] = member.value
@@ -92,7 +93,9 @@ struct Fields {
     where Word.RawValue == String {
         let json = try json(name)
         let words = Word.allCases.map(\.rawValue).joined(separator: ", ")
-        guard let text = json.string, let word = Word(rawValue: text) else { throw wrong(name, json, "one of \(words)", .outOfRange) }
+        guard let text = json.string, let word = Word(rawValue: text) else {
+            throw wrong(name, json, "one of \(words)", .outOfRange)
+        }
         return word
     }
 
@@ -105,7 +108,9 @@ struct Fields {
             case .integer(let seconds) where (0...1 << 40).contains(seconds): seconds * 1000
             default: nil
             }
-        guard let ms else { throw wrong(name, json, "a time such as \"500ms\", \"30s\" or \"1h30m\", or a number of seconds", .badTime) }
+        guard let ms else {
+            throw wrong(name, json, "a time such as \"500ms\", \"30s\" or \"1h30m\", or a number of seconds", .badTime)
+        }
         return ms
     }
 

@@ -24,8 +24,16 @@ extension GuardView {
         let findings = [
             checksFinding(), dependencyFinding(), metricFinding(), errorFinding(), errorRiseFinding(), latencyFinding(),
             throughputFinding(),
-        ].compactMap(\.self)
+        ].compactMap(\.self).map { isTroubleShared && !$0.isCommon ? $0.asCommon() : $0 }
         return findings.first { !$0.isCommon } ?? findings.first
+    }
+
+    /// The old variant answers too many errors as well, and the new one not more: whatever else the new one shows has that cause.
+    private var isTroubleShared: Bool {
+        guard let limit = guards.errorRatioMax, isEnough(seen.old) else { return false }
+        let old = Errors(seen.old, policy)
+        guard old.count >= UInt64(guards.errorsMin), old.exceeds(limit, guards.deviations) else { return false }
+        return !Errors(seen.new, policy).isWorse(than: old)
     }
 
     // MARK: Looks
@@ -62,7 +70,8 @@ extension GuardView {
             let found = Self.judged(
                 run, limit.breaches,
                 Finding(
-                    .metricOverLimit, "\(limit.name) of the new variant is \(value), over the limit of \(limit.max), \(run.new) times in a row",
+                    .metricOverLimit,
+                    "\(limit.name) of the new variant is \(value), over the limit of \(limit.max), \(run.new) times in a row",
                     [Figure("new.value", value), Figure("limit", limit.max)]))
             if let found { return found }
         }
@@ -100,24 +109,26 @@ extension GuardView {
         /// More than a variant with this ratio shows by chance.
         func exceeds(_ limit: Double, _ deviations: Double) -> Bool {
             let expected = Double(requests) * limit
-            return Double(count) > expected + deviations * (expected * (1 - limit)).squareRoot()
+            return Double(count) > expected + deviations * Numerics.squareRoot(expected * (1 - limit))
         }
 
-        /// Half as much again as the other's, and by more than chance.
+        /// Half as much again as the other's, and by more than chance: five deviations, since this is looked at all the time and
+        /// few errors stray further than a normal distribution has it.
         func isWorse(than other: Errors) -> Bool {
-            ratio > 1.5 * other.ratio && ratio - other.ratio > 4 * deviation(from: other)
+            ratio > 1.5 * other.ratio && ratio - other.ratio > 5 * deviation(from: other)
         }
 
         /// The standard deviation of the difference of two ratios that are alike.
         func deviation(from other: Errors) -> Double {
             let p = Wording.ratio(count &+ other.count, of: requests &+ other.requests)
-            return (p * (1 - p) * (1 / Double(max(requests, 1)) + 1 / Double(max(other.requests, 1)))).squareRoot()
+            return Numerics.squareRoot(p * (1 - p) * (1 / Double(max(requests, 1)) + 1 / Double(max(other.requests, 1))))
         }
     }
 
     private func isEnough(_ seen: Observation) -> Bool { seen.finished >= UInt64(guards.samplesMin) }
 
-    /// The ratio by itself. With the old variant beside it, the new one must be worse than that: else the cause is common.
+    /// The ratio by itself; and the new variant must be worse than the old one. If it is not, and the old one is over the limit
+    /// as well, the cause is common. Once the old variant is idle, its past stands for it.
     private func errorFinding() -> Finding? {
         guard let limit = guards.errorRatioMax, isEnough(seen.new) else { return nil }
         let new = Errors(seen.new, policy)
@@ -125,11 +136,15 @@ extension GuardView {
         var finding = Finding(
             .errorRatio, "\(new.words) of the new variant are errors (limit \(Wording.percent(limit)))",
             new.figures("new") + [Figure("limit", limit)])
-        guard isEnough(seen.old) else { return checks.old > 0 ? finding.asCommon() : finding }
-        let old = Errors(seen.old, policy)
+        guard let reference else { return checks.old > 0 ? finding.asCommon() : finding }
+        let old = Errors(reference, policy)
         finding.figures += old.figures("old")
+        guard hasCompany else {
+            if !new.isWorse(than: old) { return nil }
+            return checks.old > 0 ? finding.asCommon() : finding
+        }
         if new.isWorse(than: old) { return finding }
-        return old.ratio > limit ? finding.asCommon() : nil
+        return old.exceeds(limit, guards.deviations) ? finding.asCommon() : nil
     }
 
     private func errorRiseFinding() -> Finding? {
@@ -161,7 +176,7 @@ extension GuardView {
     /// p95 of the two, each at the end of what chance explains that favours the new one.
     private static func slower(_ new: Observation, _ old: Observation, _ guards: GuardPolicy) -> (newUs: UInt64, oldUs: UInt64)? {
         func share(_ histogram: LatencyHistogram, _ sign: Double) -> Double {
-            0.95 + sign * guards.deviations * (0.95 * 0.05 / Double(max(histogram.total, 1))).squareRoot()
+            0.95 + sign * guards.deviations * Numerics.squareRoot(0.95 * 0.05 / Double(max(histogram.total, 1)))
         }
         let (ours, theirs) = (new.latency, old.latency)
         guard let new = ours.edgesUs(ofRank: ours.rank(share(ours, -1)))?.lower,
@@ -208,7 +223,8 @@ extension GuardView {
         let newUs = seen.new.latency.quantileUs(0.95) ?? 0
         let oldUs = old.latency.quantileUs(0.95) ?? 0
         return Finding(
-            .latencyRise, "p95 of the new variant is \(Wording.ms(us: newUs)), of the old one \(Wording.ms(us: oldUs)) (limit +\(limit))",
+            .latencyRise,
+            "p95 of the new variant is \(Wording.ms(us: newUs)), of the old one \(Wording.ms(us: oldUs)) (limit +\(limit))",
             [
                 Figure("new.p95_ms", Double(newUs) / 1000), Figure("new.answers", Double(seen.new.latency.total)),
                 Figure("old.p95_ms", Double(oldUs) / 1000), Figure("old.answers", Double(old.latency.total)),
@@ -227,7 +243,7 @@ extension GuardView {
         // Requests in flight at the window's two ends differ by chance, about as a count of twice as many does.
         let trials = Double(seen.new.started)
         let inFlight = trials * Double(reference.latency.quantileUs(0.95) ?? 0) / (1000 * Double(guards.windowMs))
-        guard old - new > limit + guards.deviations * (2 * inFlight + 1).squareRoot() / trials else { return nil }
+        guard old - new > limit + guards.deviations * Numerics.squareRoot(2 * inFlight + 1) / trials else { return nil }
         let finding = Finding(
             .throughputDrop,
             "the new variant ended \(Wording.percent(new)) of the requests it was sent, the old one \(Wording.percent(old))"

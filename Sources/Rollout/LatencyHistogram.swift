@@ -3,8 +3,8 @@
 
 /// Latencies in microseconds, log-linear as in HdrHistogram: each power of two in 16 equal parts.
 ///
-/// Values below 32 µs are exact; above, a bucket is at most 1/16 of its lower end wide, so a quantile's bounds (`quantileUs`) are at
-/// most 6.25 % apart. From 2^27 µs (134 s) on everything is one value. Merging is adding, in any order.
+/// Values below 32 µs are exact; above, a bucket is at most 1/16 of its lower end wide, and its middle, which `quantileUs`
+/// answers, off by at most 1/32. From 2^27 µs (134 s) on everything is one value. Merging is adding, in any order.
 public struct LatencyHistogram: Sendable, Equatable {
     static let partBits = 4
     static let topBits = 27

@@ -58,7 +58,8 @@ struct LatencyTest: Sendable, Equatable {
         guard let ours = QuantileBounds(of: new, share: share, alpha: alpha),
             let theirs = QuantileBounds(of: old, share: share, alpha: alpha)
         else { return "too few answers" }
-        return "\(Wording.ms(us: ours.valueUs)) (at least \(Wording.ms(us: ours.lowerUs))) against \(Wording.ms(us: theirs.valueUs))"
+        return
+            "\(Wording.ms(us: ours.valueUs)) (at least \(Wording.ms(us: ours.lowerUs))) against \(Wording.ms(us: theirs.valueUs))"
             + " (at most \(Wording.ms(us: theirs.upperUs)))"
     }
 

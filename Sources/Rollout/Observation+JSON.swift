@@ -12,9 +12,12 @@ extension LatencyHistogram: JSONCodable {
         }
         var i = 0
         while i < numbers.count {
-            guard let bucket = numbers[i].integer, let count = numbers[i + 1].integer, (0..<Int64(Self.bucketCount)).contains(bucket),
+            guard let bucket = numbers[i].integer, let count = numbers[i + 1].integer,
+                (0..<Int64(Self.bucketCount)).contains(bucket),
                 (0...1 << 48).contains(count)
-            else { throw Problem(.outOfRange, "found something else, expected \(expected)", pointer: JSONPointer([String(i)]).text) }
+            else {
+                throw Problem(.outOfRange, "found something else, expected \(expected)", pointer: JSONPointer([String(i)]).text)
+            }
             add(bucket: Int(bucket), UInt64(count))
             i += 2
         }

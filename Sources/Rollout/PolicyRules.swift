@@ -134,7 +134,8 @@ extension GuardPolicy {
             let pointer = JSONPointer(["guards", "metrics", String(i)])
             try StateRules.check(name: metric.name, at: pointer.appending("name"))
             if metrics[..<i].contains(where: { $0.name == metric.name }) {
-                throw RolloutPolicy.problem("\"\(metric.name)\" a second time", "each name once", "guards", "metrics", String(i), "name")
+                throw RolloutPolicy.problem(
+                    "\"\(metric.name)\" a second time", "each name once", "guards", "metrics", String(i), "name")
             }
             if !metric.max.isFinite {
                 throw RolloutPolicy.problem("\(metric.max)", "a finite number", "guards", "metrics", String(i), "max")

@@ -10,8 +10,8 @@ public struct QuantileBounds: Sendable, Equatable {
     /// The quantile is not above this.
     public var upperUs: UInt64
 
-    /// Bounds within which the quantile lies at all looks together, with a probability of at least 1 - `alpha`, for latencies that
-    /// are independent and alike.
+    /// Bounds within which the quantile lies at all looks together, with a probability of at least 1 - `alpha`, for latencies
+    /// that are independent and alike.
     ///
     /// The count of values below a quantile is binomial. A count is believed while its likelihood under the share is more
     /// than `alpha` times that under a beta mixture of all shares, a mixture martingale (Robbins: Statistical methods related to
@@ -24,7 +24,8 @@ public struct QuantileBounds: Sendable, Equatable {
         // As much weight as 20 values, around the share.
         let (a, b) = (20 * share, 20 * (1 - share))
         let fixed =
-            Numerics.lnGamma(a) + Numerics.lnGamma(b) - Numerics.lnGamma(a + b) + Numerics.lnGamma(n + a + b) - Numerics.ln(1 / alpha)
+            Numerics.lnGamma(a) + Numerics.lnGamma(b) - Numerics.lnGamma(a + b) + Numerics.lnGamma(n + a + b)
+            + Numerics.ln(1 / alpha)
         func isBelieved(_ k: UInt64) -> Bool {
             let k = Double(k)
             let mixture = Numerics.lnGamma(a + k) + Numerics.lnGamma(b + n - k)

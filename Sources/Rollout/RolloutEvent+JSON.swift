@@ -71,7 +71,8 @@ extension RolloutEntry: JSONCodable {
         let fields = try Fields(json, of: "an entry of a rollout's record")
         self.init(
             atMs: try fields.integer("at_ms", in: RolloutMachine.timeRange), kind: try fields.word("kind"),
-            phase: try fields.word("phase"), percent: try fields.int("percent", in: 0...100), text: try fields.string("text"), figures: [])
+            phase: try fields.word("phase"), percent: try fields.int("percent", in: 0...100), text: try fields.string("text"),
+            figures: [])
         try fields.set(&figures, "figures") { (name) throws(Problem) in
             try fields.list(name) { (json, pointer) throws(Problem) in try Figure(json: json, at: pointer) }
         }

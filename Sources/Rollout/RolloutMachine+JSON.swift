@@ -56,7 +56,8 @@ extension RolloutMachine: JSONCodable {
 
     public var json: JSON {
         .members([
-            "aborting": .bool(isAborting), "baseline": baseline.json, "baseline_at_ms": .integer(baselineAtMs), "block": block.json,
+            "aborting": .bool(isAborting), "baseline": baseline.json, "baseline_at_ms": .integer(baselineAtMs),
+            "block": block.json,
             "block_at_ms": .integer(blockAtMs), "checks": checks.json,
             "dependencies": .object(dependencies.sorted { $0.key < $1.key }.map { .init($0.key, $0.value.json) }),
             "error_test": errorTest.json, "finding": finding?.json, "last_ms": lastMs == .min ? nil : .integer(lastMs),
@@ -158,7 +159,8 @@ extension ErrorTest: JSONCodable {
 
     var json: JSON {
         .members([
-            "bets": bets.json, "new_errors": .tally(newErrors), "new_requests": .tally(newRequests), "old_errors": .tally(oldErrors),
+            "bets": bets.json, "new_errors": .tally(newErrors), "new_requests": .tally(newRequests),
+            "old_errors": .tally(oldErrors),
             "old_requests": .tally(oldRequests),
         ])
     }

@@ -97,7 +97,8 @@ extension RolloutMachine {
     mutating func endRollback(_ out: inout Actions) {
         phase = isAborting ? .aborted : .rolledBack
         say(
-            isAborting ? .aborted : .rolledBack, "\(plan.old) has everything again: \(finding?.text ?? "")", figures: finding?.figures ?? [],
+            isAborting ? .aborted : .rolledBack, "\(plan.old) has everything again: \(finding?.text ?? "")",
+            figures: finding?.figures ?? [],
             finding: finding?.kind, &out)
     }
 }

@@ -40,12 +40,15 @@ extension RolloutMachine {
             Figure("compared", Double(shadow.compared)), Figure("new.differing_ratio", differing),
             Figure("old.differing_ratio", noise), Figure("limit", gate.differsMax),
         ]
-        let words = "\(Wording.share(shadow.differing, of: shadow.compared)) answered otherwise, \(Wording.percent(noise)) of it noise"
+        let words =
+            "\(Wording.share(shadow.differing, of: shadow.compared)) answered otherwise, \(Wording.percent(noise)) of it noise"
         guard shadow.compared >= UInt64(gate.comparedMin) else {
             if out.nowMs - shadowAtMs >= gate.timeMaxMs {
                 shadowAtMs = out.nowMs
                 if policy.whenInconclusive == .goOn { return passShadow(words, figures, &out) }
-                say(.inconclusive, "too few requests were mirrored: \(shadow.compared) of \(gate.comparedMin)", figures: figures, &out)
+                say(
+                    .inconclusive, "too few requests were mirrored: \(shadow.compared) of \(gate.comparedMin)", figures: figures,
+                    &out)
             }
             return
         }

@@ -80,7 +80,7 @@ public struct RolloutMachine: Sendable, Equatable {
 
     // MARK: Driving
 
-    /// - Parameter atMs: milliseconds of any clock that goes on over restarts, such as since 1970. One that goes back stands still.
+    /// - Parameter atMs: milliseconds of a clock that goes on over restarts, as since 1970. If it goes back, time stands still.
     /// - Returns: what is to be done, in this order.
     public mutating func handle(_ event: RolloutEvent, atMs: Int64) -> [RolloutAction] {
         var out = Actions(nowMs: max(atMs, lastMs))

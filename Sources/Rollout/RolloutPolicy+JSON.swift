@@ -72,7 +72,8 @@ extension Fields {
 extension GuardPolicy: JSONCodable {
     static let fields = [
         "checks_failed_max", "dependency_fails_max", "deviations", "error_ratio_max", "error_rise_max", "errors_min",
-        "latency_rise_floor", "latency_rise_max", "latency_rise_max_ratio", "metrics", "samples_min", "throughput_drop_max", "window",
+        "latency_rise_floor", "latency_rise_max", "latency_rise_max_ratio", "metrics", "samples_min", "throughput_drop_max",
+        "window",
     ]
 
     /// `null` switches a limit off.

@@ -1,5 +1,5 @@
-// How a rollout goes: steps, times, tests, guards. A plain value; PolicyRules.swift says what it must keep to, +JSON how it is written.
-// Read from a file or a request, carried by the machine. It decides nothing.
+// How a rollout goes: steps, times, tests, guards. A plain value: PolicyRules.swift says what it must keep to, +JSON how it is
+// written. Read from a file or a request, carried by the machine. It decides nothing.
 
 /// A named policy. Every default is usable as it stands.
 public struct RolloutPolicy: Sendable, Equatable {
@@ -76,8 +76,9 @@ public struct RolloutPolicy: Sendable, Equatable {
 
 /// Raw limits over the last seconds that act at once. nil switches one off.
 ///
-/// A limit counts as exceeded when it is by more than chance explains: by `deviations` standard deviations of what a variant just at
-/// the limit would show. 0: to the letter.
+/// A limit counts as exceeded when it is by more than chance explains: by `deviations` standard deviations of what a variant
+/// just at the limit would show. 0: to the letter. Limits on errors ask moreover that the new variant be worse than the old
+/// one at the same time (half as much again, and beyond chance): else neither's release is the cause.
 public struct GuardPolicy: Sendable, Equatable {
     public var windowMs: Int64 = 15_000
     /// Fewest requests of a variant in the window.

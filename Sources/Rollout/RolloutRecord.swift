@@ -10,8 +10,6 @@ public struct RolloutRecord: Sendable, Equatable {
     }
     public let plan: RolloutPlan
     public private(set) var lines: [Line] = []
-    /// Where the last lines but entries of the machine begin to be a tick that later ones are added to.
-    private var tickIndex: Int?
 
     /// Ticks within so much are kept as one.
     public static let tickMs: Int64 = 1_000
@@ -32,16 +30,14 @@ public struct RolloutRecord: Sendable, Equatable {
         if lines.count > Self.linesMax { coarsen() }
     }
 
-    /// A line as it was written, for reading a record back.
-    mutating func append(_ line: Line) {
-        if case .event(.tick(let more), let atMs) = line, let i = tickIndex, i == lines.count - 1,
-            case .event(.tick(var seen), let fromMs) = lines[i], atMs - fromMs < Self.tickMs
+    private mutating func append(_ line: Line) {
+        if case .event(.tick(let more), let atMs) = line, case .event(.tick(var seen), let fromMs)? = lines.last,
+            atMs - fromMs < Self.tickMs
         {
             seen.add(more)
-            lines[i] = .event(.tick(seen), atMs: fromMs)
+            lines[lines.count - 1] = .event(.tick(seen), atMs: fromMs)
             return
         }
-        if case .event(.tick, _) = line { tickIndex = lines.count }
         lines.append(line)
     }
 
@@ -60,7 +56,6 @@ public struct RolloutRecord: Sendable, Equatable {
             isPair = false
         }
         lines = kept
-        tickIndex = nil
     }
 }
 

@@ -72,6 +72,7 @@ extension RolloutRecord {
         let seen = "\(Wording.share(result.newErrors, of: result.newRequests)) of the new variant were errors until then"
         let reason = result.finding.map { ": " + $0.text } ?? ""
         if let endedAtMs = result.endedAtMs { return "\(result.phase.rawValue) \(after(endedAtMs))\(reason); \(seen)" }
-        return "the record ends \(after(lastMs)) with the rollout \(result.phase.rawValue) at \(result.percent) %\(reason); \(seen)"
+        return
+            "the record ends \(after(lastMs)) with the rollout \(result.phase.rawValue) at \(result.percent) %\(reason); \(seen)"
     }
 }

@@ -1,4 +1,4 @@
-// A service of two variants under load, simulated: users, requests, errors, latencies, health checks; and what is wrong with a release.
+// A service of two variants under load, simulated: users, requests, errors, latencies, health checks, faults of a release.
 // Asked tick by tick by `SimulatedRollout`. It knows nothing of verdicts.
 import Rollout
 
@@ -17,6 +17,8 @@ public struct SimulatedFault: Sendable {
     public var commonErrors = 0.0
     public var commonAfterMs = 0.0
     public var commonMs = 90_000.0
+    /// Of both versions, without any fault.
+    public var baseErrors = 0.002
 
     public init(_ name: String) { self.name = name }
 
@@ -34,8 +36,6 @@ public struct SimulatedFault: Sendable {
 struct SimulatedService {
     var requestsPerSecond = 200.0
     var users: UInt64 = 4_000
-    /// Without any fault.
-    var errorRatio = 0.002
     /// Of latency without any fault: log-normal.
     var medianMs = 60.0
     var spread = 0.5
@@ -88,7 +88,7 @@ struct SimulatedService {
     private mutating func answer(_ side: Side, _ user: UInt64, _ atMs: Double, slowness: Double, _ tickMs: Double) {
         if side == .new, firstNewMs == nil { firstNewMs = atMs }
         var latencyMs = medianMs * slowness * Numerics.exp(spread * chance.normal())
-        var error: ErrorClass? = chance.happens(errorRatio) ? .status5xx : nil
+        var error: ErrorClass? = chance.happens(fault.baseErrors) ? .status5xx : nil
         var isFaulty = false
         if let firstNewMs, atMs >= firstNewMs + fault.commonAfterMs, atMs < firstNewMs + fault.commonAfterMs + fault.commonMs,
             chance.happens(fault.commonErrors)

@@ -32,7 +32,7 @@ struct NumericsTests {
 
     @Test func gammaIsThatOfTheLibrary() {
         for x in [0.25, 0.5, 1, 1.5, 2, 3.7, 10, 11.9, 12, 100, 12345.5, 1e7] {
-            let expected = Foundation.lgamma(x)
+            let expected: Double = Foundation.lgamma(x)
             #expect(abs(Numerics.lnGamma(x) - expected) <= 1e-12 * max(1, abs(expected)), "\(x)")
         }
     }

@@ -7,6 +7,7 @@ import RolloutSimulation
 struct RolloutTable {
     static let faults: [SimulatedFault] = [
         SimulatedFault("healthy"),
+        .make("healthy, base errors 0.9 %") { $0.baseErrors = 0.009 },
         .make("+2 % errors") { $0.errors = 0.02 },
         .make("+5 % errors") { $0.errors = 0.05 },
         .make("300 ms slower") { $0.slowerMs = 300 },
@@ -25,6 +26,7 @@ struct RolloutTable {
     static func main() {
         let arguments = CommandLine.arguments.dropFirst()
         let runs = arguments.first.flatMap { Int($0) } ?? 200
+        let firstSeed = arguments.dropFirst().first.flatMap { UInt64($0) } ?? 10_001
         let policy = RolloutPolicy(name: "default")
         print(
             """
@@ -36,20 +38,32 @@ struct RolloutTable {
             | release | rolled back | went through | frozen | median s | p95 s | users who saw it, median | p95 | by |
             | --- | --- | --- | --- | --- | --- | --- | --- | --- |
             """)
-        for fault in faults { row(fault, runs, policy) }
+        for fault in faults { row(fault, runs, firstSeed, policy) }
+        // What the sequential tests do by themselves.
+        var alone = policy
+        alone.guards.errorRatioMax = nil
+        alone.guards.errorRiseMax = nil
+        alone.guards.latencyRiseMaxMs = nil
+        alone.guards.latencyRiseMaxRatio = nil
+        alone.guards.throughputDropMax = nil
+        for var fault in faults.prefix(5) {
+            fault.name += ", tests alone"
+            row(fault, runs, firstSeed, alone)
+        }
     }
 
-    static func row(_ fault: SimulatedFault, _ runs: Int, _ policy: RolloutPolicy) {
+    static func row(_ fault: SimulatedFault, _ runs: Int, _ firstSeed: UInt64, _ policy: RolloutPolicy) {
         var outcomes: [SimulatedOutcome] = []
         for run in 0..<max(runs, 1) {
-            outcomes.append(SimulatedRollout.run(fault, seed: UInt64(run + 1), policy: policy))
+            outcomes.append(SimulatedRollout.run(fault, seed: firstSeed &+ UInt64(run), policy: policy))
         }
         let back = outcomes.filter { $0.rollbacks > 0 }
         let times = back.compactMap(\.rollbackAfterMs).map { $0 / 1000 }.sorted()
         let users = back.map { Double($0.usersHit) }.sorted()
         var reasons: [String: Int] = [:]
         for outcome in back { reasons[outcome.finding?.kind.rawValue ?? "?", default: 0] += 1 }
-        let by = reasons.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.map { "\($0.key) \($0.value)" }.joined(separator: ", ")
+        let by = reasons.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.map { "\($0.key) \($0.value)" }.joined(
+            separator: ", ")
         let cells: [String] = [
             fault.name, "\(back.count)", "\(outcomes.count { $0.phase == .succeeded })", "\(outcomes.count { $0.freezes > 0 })",
             quantile(times, 0.5), quantile(times, 0.95), quantile(users, 0.5, digits: 0), quantile(users, 0.95, digits: 0),
