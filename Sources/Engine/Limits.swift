@@ -35,6 +35,16 @@ package enum Limits {
     /// The largest header of the PROXY protocol, version 2, with its values.
     package static let proxyHeaderBytesMax = 4096
 
+    // MARK: HTTP/2 to upstreams
+    /// Bytes of one stream's response that wait for a slow client before the upstream has to stop: the window of the stream.
+    static let streamWindowBytes = 256 << 10
+    /// Requests that share one connection, whatever more the upstream allows.
+    static let streamsPerConnection = 128
+    /// CONTINUATION frames of one head.
+    static let continuationsMax = 128
+    /// What a stream borrows at first for what comes.
+    static let streamBufferBytes = 4096
+
     // MARK: Memory
     /// What one read takes at most; a scratch of this size belongs to the worker, not to the connection.
     static let readBytes = 256 << 10

@@ -188,6 +188,9 @@ package struct ProxySettings: BitwiseCopyable {
     package var nextUpstreamTimeoutMs: Int64 = 0
     /// 0 or 1: HTTP/1.0 or HTTP/1.1.
     package var httpMinor: UInt8 = 1
+    package var speaksHTTP2 = false
+    /// Over HTTP/2, Host is sent as a field instead of `:authority`.
+    package var keepsHostField = false
     package var method = Template.empty
     /// What `proxy_set_header` says, then the defaults it did not replace.
     package var requestHeaders = Frozen<HeaderTemplate>.empty

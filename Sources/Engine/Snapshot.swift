@@ -27,9 +27,9 @@ package struct ServerSettings: BitwiseCopyable {
     /// Streams one client may have open, and what it may send of a body before anyone reads it.
     package var http2StreamsMax = 128
     package var http2PrereadBytes = 65_536
+    package var tls = TLSServerSettings()
     /// It has nothing but the admin API: what is refused before it has a location is refused in its words.
     package var isAdmin = false
-    package var tls = TLSServerSettings()
 
     package init(settings: Ref<LocationSettings>, locations: LocationTree, namedLocations: NameTable) {
         self.settings = settings

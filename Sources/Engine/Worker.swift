@@ -28,6 +28,8 @@ package struct WorkerParameters {
 package protocol WorkerDuty: AnyObject {
     /// `nowMs`: of the monotonic clock. Returns when to be called again at the latest; nil: when something wakes the loop.
     func turn(nowMs: Int64) -> Int64?
+    /// Called when the answers of a turn have been sent.
+    func afterTurn()
 }
 
 /// A listening socket that all workers share. It closes when its last owner lets it go.
@@ -83,15 +85,16 @@ package final class Worker {
     var exchanges: Slab<Exchange>
     /// Bodies of answered requests that are still to be read past.
     var discards: Slab<BodyReader>
-    var sessions: Slab<ClientSession>
-    var streams: Slab<ClientStream>
+    var clientSessions: Slab<ClientSession>
+    var clientStreams: Slab<ClientStream>
     /// How many of `clients` are streams of others.
-    var clientStreams = 0
+    var clientStreamCount = 0
     /// What HTTP/2 sessions share; nil before the first.
     var hub: SessionHub?
+    var tlsConnections: Slab<TLSConnection>
     /// What headers of the PROXY protocol said about connections that are open.
     var proxied: Slab<ProxiedConnection>
-    var tlsConnections: Slab<TLSConnection>
+    let sessions: UpstreamSessions
     var timers: TimerWheel
     var buffers = BufferPool(keepBytesMax: Limits.keptBufferBytes)
     var matcher = Matcher()
@@ -158,10 +161,11 @@ package final class Worker {
         upstreams = Slab(limit: parameters.connectionsMax)
         exchanges = Slab(limit: parameters.connectionsMax + Limits.http2StreamsMax)
         discards = Slab(limit: parameters.connectionsMax)
-        sessions = Slab(limit: parameters.connectionsMax)
-        streams = Slab(limit: Limits.http2StreamsMax)
-        proxied = Slab(limit: parameters.connectionsMax)
+        clientSessions = Slab(limit: parameters.connectionsMax)
+        clientStreams = Slab(limit: Limits.http2StreamsMax)
         tlsConnections = Slab(limit: parameters.connectionsMax)
+        proxied = Slab(limit: parameters.connectionsMax)
+        sessions = UpstreamSessions(limit: parameters.connectionsMax)
         timers = TimerWheel(nowMs: Int64(kernel.monotonicNs() / 1_000_000))
         var memory: [UnsafeMutableRawPointer] = []
         func writer(_ capacity: Int) -> Ref<ByteWriter> {
@@ -222,7 +226,8 @@ package final class Worker {
 
     /// One turn: wait, serve what is ready, fire timers, go on with what was put off, write the logs.
     package func turn() {
-        let sleep = posted.isEmpty && hub?.hasDirty != true ? timers.sleepMs(nowMs: nowMs) : 0
+        let isIdle = posted.isEmpty && sessions.dirty.isEmpty && hub?.hasDirty != true
+        let sleep = isIdle ? timers.sleepMs(nowMs: nowMs) : 0
         let n = kernel.epollWait(epoll, into: events, timeoutMs: sleep)
         updateClock()
         if n > 0 {
@@ -230,7 +235,6 @@ package final class Worker {
         }
         while let owner = timers.nextDue(nowMs: nowMs) { timerFired(owner) }
         if !posted.isEmpty { runPosted() }
-        if hub?.hasDirty == true { sendSessions() }
         endOfTurn()
     }
 
@@ -277,6 +281,7 @@ package final class Worker {
                 guard let c = clients.find(handle) else { continue }
                 c.isPosted = false
                 resume(c)
+            case .upstream: if let u = upstreams.find(handle) { resumeSession(u) }
             default: continue
             }
         }
@@ -295,11 +300,17 @@ package final class Worker {
     }
 
     private func endOfTurn() {
+        if hub?.hasDirty == true { sendClientSessions() }
+        if !sessions.dirty.isEmpty || !sessions.news.isEmpty {
+            sendSessions()
+            if hub?.hasDirty == true { sendClientSessions() }
+        }
         if let due = flushTurnLogs() { timers.set(logFlush, at: due) }
         if let duty = parameters.duty {
             if let at = duty.turn(nowMs: nowMs) { timers.set(dutyTimer, at: at) }
             // Its answers to requests of this very thread.
             obey()
+            duty.afterTurn()
         }
         if hasUnusedSnapshot { dropUnusedSnapshots() }
         if isStopping, clients.count == 0, exchanges.count == 0 { stopNow() }
@@ -358,7 +369,7 @@ package final class Worker {
         for handle in exchanges.handles {
             if let x = exchanges.find(handle) { fail(x, .shutdown) }
         }
-        for handle in sessions.handles { if let s = sessions.find(handle) { stopSession(s) } }
+        for handle in clientSessions.handles { if let s = clientSessions.find(handle) { stopSession(s) } }
         for handle in clients.handles { if let c = clients.find(handle) { closeClient(c) } }
         for handle in upstreams.handles {
             if let u = upstreams.find(handle) {

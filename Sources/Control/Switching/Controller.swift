@@ -44,6 +44,9 @@ package final class Controller: @unchecked Sendable {
     private(set) var publisher: SnapshotPublisher?
     private(set) var workers: [WorkerLink] = []
     let workerCount: Int
+    /// The control thread answers first and wakes then.
+    private var wakesLater = false
+    private var owesWake = false
     private(set) var isStopping = false
 
     /// Builds the first snapshot: what the journal remembers, merged with what the file says. Nothing runs yet.
@@ -215,6 +218,23 @@ package final class Controller: @unchecked Sendable {
             return
         }
         publisher.publish(snapshot)
+        owesWake = true
+        if !wakesLater { wakeWorkers() }
+    }
+
+    /// Until `wakeNow` no worker that sleeps is woken. It serves by the newest snapshot as soon as it begins anything, woken or not.
+    func wakeLater() { changing.withLock { _ in wakesLater = true } }
+
+    func wakeNow() {
+        changing.withLock { _ in
+            wakesLater = false
+            wakeWorkers()
+        }
+    }
+
+    private func wakeWorkers() {
+        if !owesWake { return }
+        owesWake = false
         for worker in workers { worker.mailbox.post(.adoptSnapshot) }
     }
 

@@ -322,7 +322,8 @@ extension Worker {
         case .exchange: if let x = c.exchange { exchangeTimedOut(x) }
         case .http2: http2TimedOut(c)
         case .proxyHeader: proxyHeaderTimedOut(c)
-        case .handshake, .idle, .discarding, .lingering: closeClient(c)
+        case .handshake: handshakeTimedOut(c)
+        case .idle, .discarding, .lingering: closeClient(c)
         case .closed: break
         }
     }

@@ -14,6 +14,13 @@ extension Worker {
         if !c.input.isEmpty { handshake(c) }
     }
 
+    private static var handshaking: StaticString { " while SSL handshaking" }
+
+    func handshakeTimedOut(_ c: Ref<ClientConnection>) {
+        logClient(.info, "client timed out", c, action: Self.handshaking, errno: ETIMEDOUT)
+        closeClient(c)
+    }
+
     func handshake(_ c: Ref<ClientConnection>) {
         if c.stream.carrier == .socket, !startTLS(c) { return }
         while true {
@@ -22,11 +29,11 @@ extension Worker {
             case .wouldBlock: return
             case .wantsServer: if !chooseServerByName(c) { return }
             case .ended:
-                logClient(.info, "peer closed connection in SSL handshake", c)
+                logClient(.info, "peer closed connection in SSL handshake", c, action: Self.handshaking)
                 return closeClient(c)
             case .failed:
                 let isPeers = tls_failure_is_peers() != 0
-                logClient(isPeers ? .info : .crit, "SSL_do_handshake() failed", c, ssl: tlsErrors())
+                logClient(isPeers ? .info : .crit, "SSL_do_handshake() failed", c, ssl: tlsErrors(), action: Self.handshaking)
                 return closeClient(c)
             case .failedSocket: return closeClient(c)
             }
@@ -51,7 +58,7 @@ extension Worker {
             return false
         }
         guard let context = firstContext(c), beginTLS(&c.value.stream, context, isServer: true, early: c.input) else {
-            logClient(.crit, "cannot begin TLS", c)
+            logClient(.crit, "cannot begin TLS", c, action: Self.handshaking)
             closeClient(c)
             return false
         }
@@ -75,12 +82,12 @@ extension Worker {
         let server = current.root.servers[Int(serverNamed(name, listen) ?? listen.defaultServer)]
         if server.tls.rejectsHandshake {
             rejectName(&c.value.stream)
-            logClient(.info, "handshake rejected", c)
+            logClient(.info, "handshake rejected", c, action: Self.handshaking)
             closeClient(c)
             return false
         }
         if takeServer(t, server.tls.context, offersHTTP2: server.speaksHTTP2 || listen.speaksHTTP2) { return true }
-        logClient(.crit, "SSL_set_SSL_CTX() failed", c, ssl: tlsErrors())
+        logClient(.crit, "SSL_set_SSL_CTX() failed", c, ssl: tlsErrors(), action: Self.handshaking)
         closeClient(c)
         return false
     }

@@ -63,8 +63,8 @@ extension Worker {
             return answerError(x, 400)
         }
         decideKeepAlive(x)
-        if x.server.settings.isGated { takeRealAddress(x, x.server.settings) }
         if c.expectsTLS, !isAllowedByTLS(x) { return }
+        if x.server.settings.isGated { takeRealAddress(x, x.server.settings) }
         runServerRewrite(x)
     }
 

@@ -198,7 +198,7 @@ extension Worker {
         x.requestSent = true
         var result: WriteResult
         x.currentTry?.bytesSent += Int64(piece.count)
-        if x.body.isUnsized {
+        if x.body.isUnsized, u.stream.carrier != .http2 {
             let w = valueText
             w.value.reset()
             w.value.append(hex: UInt64(piece.count))
@@ -218,7 +218,9 @@ extension Worker {
     }
 
     private func endStreamedBody(_ x: Ref<Exchange>) {
-        guard x.body.isUnsized, let u = x.upstream else { return }
+        guard let u = x.upstream else { return }
+        if let stream = u.stream.upstreamStream { return endOutput(stream) }
+        if !x.body.isUnsized { return }
         x.currentTry?.bytesSent += 5
         if case .failed = write(&u.value.stream, ByteView("0\r\n\r\n")) { _ = upstreamWriteFailed(x, u) }
     }

@@ -30,7 +30,6 @@ extension Worker {
             errorText.value.append(ssl)
             errorText.value.append(")")
         }
-        if c.phase == .handshake { errorText.value.append(" while SSL handshaking") }
         errorText.value.append(action)
         appendClient(c)
         appendPart(", server: ", server.name)

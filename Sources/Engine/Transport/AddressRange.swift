@@ -55,13 +55,3 @@ package struct AccessRule: BitwiseCopyable {
         self.denies = denies
     }
 }
-
-extension ClientAddress {
-    package init(_ endpoint: IPEndpoint) {
-        self.init()
-        family = endpoint.address.isIPv6 ? .ipv6 : .ipv4
-        port = endpoint.port
-        high = endpoint.address.high
-        low = endpoint.address.low
-    }
-}

@@ -32,6 +32,8 @@ package struct ByteStream: BitwiseCopyable {
     var clientStream: Ref<ClientStream>?
     /// The state of the TLS connection that these bytes come by: this stream's own, or that of the connection it is a stream of.
     var tls: Ref<TLSConnection>?
+    /// What an upstream's stream of HTTP/2 reads from and writes to.
+    var upstreamStream: Ref<UpstreamStream>?
     private(set) var pending = Buffer.none
     private var from: UInt32 = 0
     private var to: UInt32 = 0
@@ -171,7 +173,8 @@ extension Worker {
         var left = most
         while s.hasPending {
             if s.isBroken { return .failed(ECONNRESET) }
-            if !s.isWritable || left <= 0 { return .queued }
+            // A stream of HTTP/2 is emptied by its session.
+            if !s.isWritable || left <= 0 || s.carrier == .http2 { return .queued }
             let view = s.pendingView.slice(0, left)
             let n = kernel.send(s.fd, view.start, view.count, flags: 0)
             if n >= 0 {

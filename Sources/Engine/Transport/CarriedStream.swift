@@ -1,5 +1,5 @@
 // What reading, writing and ending mean for a stream that is not a bare socket: TLS records, or a stream of an HTTP/2 connection.
-// Called by ByteStream.swift alone; the carriers' own rules are in TLSStream.swift and in Client/HTTP2.
+// Called by ByteStream.swift alone; the carriers' own rules are in TLSStream.swift, Client/HTTP2 and Upstream/HTTP2.
 
 import Bytes
 import CLinux
@@ -8,7 +8,7 @@ extension Worker {
     func readCarried(_ s: inout ByteStream, into buffer: UnsafeMutablePointer<UInt8>, _ count: Int) -> ReadResult {
         switch s.carrier {
         case .tls: readTLS(&s, into: buffer, count)
-        case .http2: readStream(&s, into: buffer, count)
+        case .http2: s.upstreamStream.map { readStream(&s, $0, into: buffer, count) } ?? readClientStream(&s, into: buffer, count)
         case .socket: .failed(ENOTSUP)
         }
     }
@@ -16,7 +16,7 @@ extension Worker {
     func writeCarried(_ s: inout ByteStream, _ bytes: ByteView) -> WriteResult {
         switch s.carrier {
         case .tls: writeTLS(&s, bytes)
-        case .http2: writeStream(&s, bytes)
+        case .http2: s.upstreamStream.map { writeStream(&s, $0, bytes) } ?? writeClientStream(&s, bytes)
         case .socket: .failed(ENOTSUP)
         }
     }
@@ -35,7 +35,8 @@ extension Worker {
             endTLS(&s)
             // The alert may have to wait; who flushes it ends the stream again.
             if !s.hasPending { _ = kernel.shutdownWrite(s.fd) }
-        case .socket, .http2: return
+        case .http2: if let stream = s.upstreamStream { endOutput(stream) }
+        case .socket: return
         }
     }
 
@@ -51,7 +52,10 @@ extension Worker {
     func closeCarried(_ s: inout ByteStream) {
         switch s.carrier {
         case .tls: closeTLS(&s)
-        case .http2: closeClientStream(&s)
+        case .http2:
+            if let stream = s.upstreamStream { closeUpstreamStream(stream) }
+            s.upstreamStream = nil
+            closeClientStream(&s)
         case .socket: return
         }
     }

@@ -3,6 +3,7 @@
 
 import Bytes
 import CLinux
+import HTTPMessage
 
 /// The address of a connected client: IPv4, IPv6 or a unix socket (which has none worth printing).
 package struct ClientAddress: BitwiseCopyable, Equatable {
@@ -35,12 +36,39 @@ package struct ClientAddress: BitwiseCopyable, Equatable {
         }
     }
 
+    /// What a header or a field of the request says.
+    package init(_ endpoint: IPEndpoint) {
+        family = endpoint.address.isIPv6 ? .ipv6 : .ipv4
+        port = endpoint.port
+        if endpoint.address.isIPv6 {
+            first = endpoint.address.high
+            second = endpoint.address.low
+        } else {
+            short = UInt32(truncatingIfNeeded: endpoint.address.high)
+            keepText()
+        }
+    }
+
+    /// The first eight bytes in network order, the first of them in the lowest place; those of IPv4 are four.
+    var high: UInt64 { family == .ipv4 ? UInt64(short) : first }
+    /// The last eight bytes of IPv6.
+    var low: UInt64 { family == .ipv4 ? 0 : second }
+
     /// How many of the address's bytes count: 4, 16 or 0.
     var byteCount: Int { family == .ipv4 ? 4 : family == .ipv6 ? 16 : 0 }
 
     func byte(_ i: Int) -> UInt8 {
         if family == .ipv4 { return UInt8(truncatingIfNeeded: short >> UInt32(8 * i)) }
         return UInt8(truncatingIfNeeded: i < 8 ? first >> UInt64(8 * i) : second >> UInt64(8 * (i - 8)))
+    }
+
+    /// `::ffff:a.b.c.d` of an IPv4 address.
+    var mappedToIPv6: ClientAddress {
+        var mapped = ClientAddress()
+        mapped.family = .ipv6
+        mapped.port = port
+        mapped.second = 0xFFFF_0000 | UInt64(short) << 32
+        return mapped
     }
 
     /// As nginx prints `$remote_addr`: dotted, or RFC 5952 without brackets, or `unix:`.

@@ -61,14 +61,3 @@ extension Worker {
         }
     }
 }
-
-extension ClientAddress {
-    /// `::ffff:a.b.c.d` of an IPv4 address.
-    fileprivate var mappedToIPv6: ClientAddress {
-        var mapped = self
-        mapped.family = .ipv6
-        mapped.high = 0
-        mapped.low = 0xFFFF_0000 | high << 32
-        return mapped
-    }
-}

@@ -15,10 +15,10 @@ package enum VariableKind: UInt8, BitwiseCopyable {
     // The connection and the process
     case binaryRemoteAddr, remoteAddr, remotePort, connection, connectionRequests, connectionTime, pipe, pid, nginxVersion, msec
     case timeLocal, timeISO8601
-    case realIPRemoteAddr, realIPRemotePort, proxyProtocolAddr, proxyProtocolPort, proxyProtocolServerAddr, proxyProtocolServerPort
-    case proxyProtocolValue
     // TLS towards the client
     case sslProtocol, sslCipher, sslCiphers, sslCurve, sslCurves, sslServerName, sslSessionID, sslSessionReused, sslALPNProtocol
+    case realIPRemoteAddr, realIPRemotePort, proxyProtocolAddr, proxyProtocolPort, proxyProtocolServerAddr, proxyProtocolServerPort
+    case proxyProtocolValue
     // The response
     case status, bodyBytesSent, bytesSent, sentHTTPName, sentTrailerName
     case sentHTTPContentType, sentHTTPContentLength, sentHTTPConnection, sentHTTPLocation, sentHTTPTransferEncoding
@@ -73,12 +73,12 @@ package struct Variable: BitwiseCopyable {
         "upstream_bytes_received": .upstreamBytesReceived, "upstream_bytes_sent": .upstreamBytesSent,
         "upstream_cache_status": .upstreamCacheStatus, "proxy_host": .proxyHost, "proxy_port": .proxyPort,
         "proxy_add_x_forwarded_for": .proxyAddXForwardedFor, "proxy_internal_body_length": .proxyInternalBodyLength,
-        "realip_remote_addr": .realIPRemoteAddr, "realip_remote_port": .realIPRemotePort, "proxy_protocol_addr": .proxyProtocolAddr,
-        "proxy_protocol_port": .proxyProtocolPort, "proxy_protocol_server_addr": .proxyProtocolServerAddr,
-        "proxy_protocol_server_port": .proxyProtocolServerPort,
         "ssl_protocol": .sslProtocol, "ssl_cipher": .sslCipher, "ssl_ciphers": .sslCiphers, "ssl_curve": .sslCurve, "ssl_curves": .sslCurves,
         "ssl_server_name": .sslServerName, "ssl_session_id": .sslSessionID, "ssl_session_reused": .sslSessionReused,
-        "ssl_alpn_protocol": .sslALPNProtocol, "upstream_name": .upstreamName, "split": .split, "variant": .variant, "revision": .revision,
+        "ssl_alpn_protocol": .sslALPNProtocol,
+        "realip_remote_addr": .realIPRemoteAddr, "realip_remote_port": .realIPRemotePort, "proxy_protocol_addr": .proxyProtocolAddr,
+        "proxy_protocol_port": .proxyProtocolPort, "proxy_protocol_server_addr": .proxyProtocolServerAddr,
+        "proxy_protocol_server_port": .proxyProtocolServerPort, "upstream_name": .upstreamName, "split": .split, "variant": .variant, "revision": .revision,
     ]
 
     /// The built-in variable called `name` (without `$`), or nil when there is none. Names are frozen into `arena`.

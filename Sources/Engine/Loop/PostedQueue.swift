@@ -1,17 +1,5 @@
-// The scratch that a worker reads into, and the queue of those it goes on with later.
-// Owned by Worker.swift, used by everything that runs in its turn.
-
-import Bytes
-
-/// The memory one read goes to: room for a head in front of the data and for the end of a chunk behind it.
-struct ReadScratch: ~Copyable {
-    static var headroom: Int { Limits.responseHeadBytesMax + 4096 }
-    static var tail: Int { 64 }
-    private let memory = UnsafeMutablePointer<UInt8>.allocate(capacity: headroom + Limits.readBytes + tail)
-    deinit { memory.deallocate() }
-    /// Where reads begin.
-    var data: UnsafeMutablePointer<UInt8> { memory + Self.headroom }
-}
+// Event words that wait for their turn: in the order they came, in memory that grows when it must.
+// Owned by a worker and by its HTTP/2 sessions. It knows no owners.
 
 /// Whom to go on with later in this turn or in the next: a ring of event words that grows when it must.
 struct PostedQueue: ~Copyable {
