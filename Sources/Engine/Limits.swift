@@ -73,6 +73,8 @@ package enum Limits {
     /// How often held requests that are released go on, at most, and how many a second whatever is asked.
     static let releaseEveryMs: Int64 = 10
     static let releaseRateMax = 1_000_000
+    /// `limit_req` or `limit_conn` directives of one location.
+    package static let limitsOfLocationMax = 16
     /// Interim (1xx) responses taken from an upstream for one request.
     static let interimResponsesMax = 32
 

@@ -113,6 +113,7 @@ package struct LocationSettings: BitwiseCopyable {
     // MARK: Before the content
     package var realIP = RealIPSettings()
     package var accessRules = Frozen<AccessRule>.empty
+    package var limits = LimitSettings()
 
     package var proxy = ProxySettings()
     package var admin = AdminSettings()

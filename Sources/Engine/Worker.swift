@@ -85,16 +85,16 @@ package final class Worker {
     var exchanges: Slab<Exchange>
     /// Bodies of answered requests that are still to be read past.
     var discards: Slab<BodyReader>
-    var clientSessions: Slab<ClientSession>
-    var clientStreams: Slab<ClientStream>
+    var tlsConnections: Slab<TLSConnection>
+    var sessions: Slab<ClientSession>
+    var streams: Slab<ClientStream>
     /// How many of `clients` are streams of others.
-    var clientStreamCount = 0
+    var clientStreams = 0
     /// What HTTP/2 sessions share; nil before the first.
     var hub: SessionHub?
-    var tlsConnections: Slab<TLSConnection>
     /// What headers of the PROXY protocol said about connections that are open.
     var proxied: Slab<ProxiedConnection>
-    let sessions: UpstreamSessions
+    let upstreamSessions: UpstreamSessions
     var timers: TimerWheel
     var buffers = BufferPool(keepBytesMax: Limits.keptBufferBytes)
     var matcher = Matcher()
@@ -161,11 +161,11 @@ package final class Worker {
         upstreams = Slab(limit: parameters.connectionsMax)
         exchanges = Slab(limit: parameters.connectionsMax + Limits.http2StreamsMax)
         discards = Slab(limit: parameters.connectionsMax)
-        clientSessions = Slab(limit: parameters.connectionsMax)
-        clientStreams = Slab(limit: Limits.http2StreamsMax)
+        sessions = Slab(limit: parameters.connectionsMax)
+        streams = Slab(limit: Limits.http2StreamsMax)
         tlsConnections = Slab(limit: parameters.connectionsMax)
         proxied = Slab(limit: parameters.connectionsMax)
-        sessions = UpstreamSessions(limit: parameters.connectionsMax)
+        upstreamSessions = UpstreamSessions(limit: parameters.connectionsMax)
         timers = TimerWheel(nowMs: Int64(kernel.monotonicNs() / 1_000_000))
         var memory: [UnsafeMutableRawPointer] = []
         func writer(_ capacity: Int) -> Ref<ByteWriter> {
@@ -226,7 +226,7 @@ package final class Worker {
 
     /// One turn: wait, serve what is ready, fire timers, go on with what was put off, write the logs.
     package func turn() {
-        let isIdle = posted.isEmpty && sessions.dirty.isEmpty && hub?.hasDirty != true
+        let isIdle = posted.isEmpty && !upstreamSessions.hasWork && hub?.hasDirty != true
         let sleep = isIdle ? timers.sleepMs(nowMs: nowMs) : 0
         let n = kernel.epollWait(epoll, into: events, timeoutMs: sleep)
         updateClock()
@@ -235,6 +235,7 @@ package final class Worker {
         }
         while let owner = timers.nextDue(nowMs: nowMs) { timerFired(owner) }
         if !posted.isEmpty { runPosted() }
+        sendMultiplexed()
         endOfTurn()
     }
 
@@ -299,12 +300,16 @@ package final class Worker {
         posted.push(EventOwner.word(.client, c.handle))
     }
 
+    /// What streams of HTTP/2 connections said in this turn leaves. Answers of upstreams become writes to clients, and those make room
+    /// upstream.
+    @inline(__always)
+    private func sendMultiplexed() {
+        if upstreamSessions.hasWork { sendUpstreamSessions() }
+        if hub?.hasDirty == true { sendSessions() }
+        if upstreamSessions.hasWork { sendUpstreamSessions() }
+    }
+
     private func endOfTurn() {
-        if hub?.hasDirty == true { sendClientSessions() }
-        if !sessions.dirty.isEmpty || !sessions.news.isEmpty {
-            sendSessions()
-            if hub?.hasDirty == true { sendClientSessions() }
-        }
         if let due = flushTurnLogs() { timers.set(logFlush, at: due) }
         if let duty = parameters.duty {
             if let at = duty.turn(nowMs: nowMs) { timers.set(dutyTimer, at: at) }
@@ -369,7 +374,7 @@ package final class Worker {
         for handle in exchanges.handles {
             if let x = exchanges.find(handle) { fail(x, .shutdown) }
         }
-        for handle in clientSessions.handles { if let s = clientSessions.find(handle) { stopSession(s) } }
+        for handle in sessions.handles { if let s = sessions.find(handle) { stopSession(s) } }
         for handle in clients.handles { if let c = clients.find(handle) { closeClient(c) } }
         for handle in upstreams.handles {
             if let u = upstreams.find(handle) {
@@ -380,4 +385,14 @@ package final class Worker {
         flushAllLogs()
         isStopped = true
     }
+}
+
+/// The memory one read goes to: room for a head in front of the data and for the end of a chunk behind it.
+struct ReadScratch: ~Copyable {
+    static var headroom: Int { Limits.responseHeadBytesMax + 4096 }
+    static var tail: Int { 64 }
+    private let memory = UnsafeMutablePointer<UInt8>.allocate(capacity: headroom + Limits.readBytes + tail)
+    deinit { memory.deallocate() }
+    /// Where reads begin.
+    var data: UnsafeMutablePointer<UInt8> { memory + Self.headroom }
 }

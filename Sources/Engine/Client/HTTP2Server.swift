@@ -16,7 +16,7 @@ extension Worker {
         timers.cancel(c.timer)
         if hub == nil { hub = SessionHub() }
         guard let hub, let server = c.defaultServer(in: self),
-            let (s, handle) = clientSessions.insert(ClientSession(connection: c, worker: Unmanaged.passUnretained(self), fields: hub.fields))
+            let (s, handle) = sessions.insert(ClientSession(connection: c, worker: Unmanaged.passUnretained(self), fields: hub.fields))
         else { return closeClient(c) }
         s.handle = handle
         c.session = s
@@ -233,12 +233,12 @@ extension Worker {
         }
         nghttp2_session_del(s.library)
         s.library = nil
-        clientSessions.remove(s.handle)
+        sessions.remove(s.handle)
     }
 }
 
 extension Ref where T == ClientSession {
     /// Still the session that `handle` named.
     @inline(__always)
-    func isLive(_ handle: Handle, _ worker: Worker) -> Bool { worker.clientSessions.find(handle) != nil }
+    func isLive(_ handle: Handle, _ worker: Worker) -> Bool { worker.sessions.find(handle) != nil }
 }

@@ -154,7 +154,7 @@ extension Worker {
         case .tunnel: pumpTunnel(x)
         case .readingBody, .sending, .waiting, .connecting:
             if !x.body.isComplete, !x.dropsBody { pumpRequestBody(x) }
-        case .held: timers.set(x.client.timer, at: x.heldUntilMs)
+        case .held, .delayed: timers.set(x.client.timer, at: x.heldUntilMs)
         case .routing, .handedOver, .finished: break
         }
     }

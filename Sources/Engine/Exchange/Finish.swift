@@ -35,6 +35,7 @@ extension Worker {
         let ending = ending(x, outcome)
         countStatus(x.status)
         writeAccessLogs(x)
+        if x.connectionCount > 0 { leaveConnections(x) }
         releaseMemory(x)
         let location = x.location
         let pinned = x.pinned
@@ -98,6 +99,7 @@ extension Worker {
     /// A timer of the client's connection fired while an exchange is under way.
     func exchangeTimedOut(_ x: Ref<Exchange>) {
         if x.phase == .held { return heldTooLong(x) }
+        if x.phase == .delayed { return delayIsOver(x) }
         if x.isDelayed { return paceDue(x) }
         if x.client.stream.hasPending || x.phase == .answering {
             logExchange(.info, Fault.sendTimeout.words, x)

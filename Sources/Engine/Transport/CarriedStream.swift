@@ -8,7 +8,7 @@ extension Worker {
     func readCarried(_ s: inout ByteStream, into buffer: UnsafeMutablePointer<UInt8>, _ count: Int) -> ReadResult {
         switch s.carrier {
         case .tls: readTLS(&s, into: buffer, count)
-        case .http2: s.upstreamStream.map { readStream(&s, $0, into: buffer, count) } ?? readClientStream(&s, into: buffer, count)
+        case .http2: s.upstreamStream.map { readStream(&s, $0, into: buffer, count) } ?? readStream(&s, into: buffer, count)
         case .socket: .failed(ENOTSUP)
         }
     }
@@ -16,7 +16,7 @@ extension Worker {
     func writeCarried(_ s: inout ByteStream, _ bytes: ByteView) -> WriteResult {
         switch s.carrier {
         case .tls: writeTLS(&s, bytes)
-        case .http2: s.upstreamStream.map { writeStream(&s, $0, bytes) } ?? writeClientStream(&s, bytes)
+        case .http2: s.upstreamStream.map { writeStream(&s, $0, bytes) } ?? writeStream(&s, bytes)
         case .socket: .failed(ENOTSUP)
         }
     }
@@ -53,9 +53,8 @@ extension Worker {
         switch s.carrier {
         case .tls: closeTLS(&s)
         case .http2:
-            if let stream = s.upstreamStream { closeUpstreamStream(stream) }
+            if let stream = s.upstreamStream { closeUpstreamStream(stream) } else { closeClientStream(&s) }
             s.upstreamStream = nil
-            closeClientStream(&s)
         case .socket: return
         }
     }

@@ -103,7 +103,7 @@ extension Worker {
     }
 
     private func begin(_ fd: Int32, from address: ClientAddress, listener: Int) {
-        guard listeners[listener].settings != nil, clients.count - clientStreamCount < parameters.connectionsMax,
+        guard listeners[listener].settings != nil, clients.count - clientStreams < parameters.connectionsMax,
             let (c, handle) = clients.insert(ClientConnection())
         else {
             counts.refusedConnections += 1

@@ -138,7 +138,7 @@ extension Worker {
     private func balancingKey(_ x: Ref<Exchange>, _ settings: Ref<UpstreamSettings>) -> ByteView {
         switch settings.algorithm {
         case .hash, .hashConsistent: return expand(settings.hashKey, for: x, keep: true)
-        case .ipHash: return value(of: Variable(.binaryRemoteAddr), for: x) ?? .empty
+        case .ipHash: return x.client.address.family == .unix ? .empty : value(of: Variable(.binaryRemoteAddr), for: x) ?? .empty
         default: return .empty
         }
     }

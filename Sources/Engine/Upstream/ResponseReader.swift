@@ -12,7 +12,7 @@ extension Worker {
         case .sending, .waiting: readResponseHead(x, u)
         case .receiving: pumpResponse(x)
         case .tunnel: pumpTunnel(x)
-        case .routing, .readingBody, .connecting, .answering, .handedOver, .held, .finished: break
+        case .routing, .readingBody, .connecting, .answering, .handedOver, .held, .delayed, .finished: break
         }
     }
 

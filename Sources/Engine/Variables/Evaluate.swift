@@ -80,6 +80,8 @@ extension Worker {
         case .realIPRemoteAddr, .realIPRemotePort, .proxyProtocolAddr, .proxyProtocolPort, .proxyProtocolServerAddr,
             .proxyProtocolServerPort, .proxyProtocolValue:
             return addressValue(v, x)
+        case .limitReqStatus: return limitStatusValue(x.requestLimitStatus)
+        case .limitConnStatus: return limitStatusValue(x.connectionLimitStatus)
         case .requestBody, .requestBodyFile, .requestFilename, .documentRoot, .realpathRoot, .requestID, .requestLength, .requestTime,
             .requestCompletion, .remoteUser, .limitRate:
             return requestValue(v, x)
@@ -98,7 +100,9 @@ extension Worker {
         switch v.kind {
         case .remoteAddr: c.address.append(to: w)
         case .remotePort: if c.address.port > 0 { w.value.append(decimal: Int(c.address.port)) }
-        case .binaryRemoteAddr: for i in 0..<c.address.byteCount { w.value.append(c.address.byte(i)) }
+        case .binaryRemoteAddr:
+            if c.address.family == .unix { w.value.append("unix:") }
+            for i in 0..<c.address.byteCount { w.value.append(c.address.byte(i)) }
         case .connection: w.value.append(decimal: c.number)
         case .connectionRequests: w.value.append(decimal: UInt64(c.requests))
         case .connectionTime: w.value.append(milliseconds: nowMs - c.acceptedMs)

@@ -18,7 +18,7 @@ package enum VariableKind: UInt8, BitwiseCopyable {
     // TLS towards the client
     case sslProtocol, sslCipher, sslCiphers, sslCurve, sslCurves, sslServerName, sslSessionID, sslSessionReused, sslALPNProtocol
     case realIPRemoteAddr, realIPRemotePort, proxyProtocolAddr, proxyProtocolPort, proxyProtocolServerAddr, proxyProtocolServerPort
-    case proxyProtocolValue
+    case proxyProtocolValue, limitReqStatus, limitConnStatus
     // The response
     case status, bodyBytesSent, bytesSent, sentHTTPName, sentTrailerName
     case sentHTTPContentType, sentHTTPContentLength, sentHTTPConnection, sentHTTPLocation, sentHTTPTransferEncoding
@@ -78,7 +78,8 @@ package struct Variable: BitwiseCopyable {
         "ssl_alpn_protocol": .sslALPNProtocol,
         "realip_remote_addr": .realIPRemoteAddr, "realip_remote_port": .realIPRemotePort, "proxy_protocol_addr": .proxyProtocolAddr,
         "proxy_protocol_port": .proxyProtocolPort, "proxy_protocol_server_addr": .proxyProtocolServerAddr,
-        "proxy_protocol_server_port": .proxyProtocolServerPort, "upstream_name": .upstreamName, "split": .split, "variant": .variant, "revision": .revision,
+        "proxy_protocol_server_port": .proxyProtocolServerPort, "limit_req_status": .limitReqStatus, "limit_conn_status": .limitConnStatus,
+        "upstream_name": .upstreamName, "split": .split, "variant": .variant, "revision": .revision,
     ]
 
     /// The built-in variable called `name` (without `$`), or nil when there is none. Names are frozen into `arena`.

@@ -34,7 +34,7 @@ struct ClientSession: BitwiseCopyable {
     var writtenFirst: Ref<ClientStream>?
     var writtenLast: Ref<ClientStream>?
     var writtenCount = 0
-    /// Something is to be sent: it is among the worker's dirty clientSessions.
+    /// Something is to be sent: it is among the worker's dirty sessions.
     var isDirty = false
     var nextDirty = Handle.none
     /// The stream whose fields are coming.

@@ -155,18 +155,18 @@ extension Worker {
         guard let hub, !s.isDirty else { return }
         s.isDirty = true
         s.nextDirty = .none
-        if let last = clientSessions.find(hub.lastDirty) { last.nextDirty = s.handle } else { hub.firstDirty = s.handle }
+        if let last = sessions.find(hub.lastDirty) { last.nextDirty = s.handle } else { hub.firstDirty = s.handle }
         hub.lastDirty = s.handle
     }
 
     /// At the end of the turn: everything that streams have to say leaves, and exchanges whose answers are through end.
-    func sendClientSessions() {
+    func sendSessions() {
         guard let hub else { return }
         // What begins anew meanwhile has its turn too; a client that takes all it is given waits for the next.
-        var left = Limits.http2RoundsPerTurn * max(1, clientSessions.count)
+        var left = Limits.http2RoundsPerTurn * max(1, sessions.count)
         while left > 0, hub.hasDirty {
             left -= 1
-            guard let s = clientSessions.find(hub.firstDirty) else {
+            guard let s = sessions.find(hub.firstDirty) else {
                 // Gone since; those behind it are found by going through all.
                 relinkDirty(hub)
                 continue
@@ -181,8 +181,8 @@ extension Worker {
     private func relinkDirty(_ hub: SessionHub) {
         hub.firstDirty = .none
         hub.lastDirty = .none
-        for handle in clientSessions.handles {
-            guard let s = clientSessions.find(handle), s.isDirty else { continue }
+        for handle in sessions.handles {
+            guard let s = sessions.find(handle), s.isDirty else { continue }
             s.isDirty = false
             markDirty(s)
         }

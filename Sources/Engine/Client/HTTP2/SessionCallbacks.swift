@@ -102,7 +102,7 @@ extension Worker {
         // A body that comes before the client knows how little of it may come could not be kept (nginx refuses it likewise).
         let isTooEarly = hasBody && !s.isAgreed && s.prereadBytes < 65_535
         guard let server, s.streamCount < s.streamsMax, !isTooEarly,
-            let (stream, handle) = clientStreams.insert(ClientStream(session: s, id: id))
+            let (stream, handle) = streams.insert(ClientStream(session: s, id: id))
         else {
             nghttp2_submit_rst_stream(s.library, UInt8(NGHTTP2_FLAG_NONE.rawValue), id, NGHTTP2_REFUSED_STREAM.rawValue)
             return

@@ -36,7 +36,7 @@ extension Worker {
             reset(stream, NGHTTP2_REFUSED_STREAM)
             return freeStream(stream)
         }
-        clientStreamCount += 1
+        clientStreams += 1
         parent.requests += 1
         limitSession(s)
         c.handle = handle
@@ -104,7 +104,7 @@ extension Worker {
 
     // MARK: For exchanges
 
-    func readClientStream(_ s: inout ByteStream, into buffer: UnsafeMutablePointer<UInt8>, _ count: Int) -> ReadResult {
+    func readStream(_ s: inout ByteStream, into buffer: UnsafeMutablePointer<UInt8>, _ count: Int) -> ReadResult {
         guard let stream = s.clientStream, !stream.isReset else {
             s.isBroken = true
             s.isReadable = false
@@ -143,7 +143,7 @@ extension Worker {
         markDirty(stream.session)
     }
 
-    func writeClientStream(_ s: inout ByteStream, _ bytes: ByteView) -> WriteResult {
+    func writeStream(_ s: inout ByteStream, _ bytes: ByteView) -> WriteResult {
         guard let stream = s.clientStream, !stream.isReset else {
             s.isBroken = true
             return .failed(ECONNRESET)
@@ -158,7 +158,7 @@ extension Worker {
         guard let stream = s.clientStream else { return }
         s.clientStream = nil
         stream.client = nil
-        clientStreamCount -= 1
+        clientStreams -= 1
         if !stream.hasSentEnd {
             reset(stream, stream.resetCode)
         } else if !stream.hasEnded {
@@ -190,7 +190,7 @@ extension Worker {
         if let previous = stream.previous { previous.next = stream.next } else { s.first = stream.next }
         stream.next?.previous = stream.previous
         s.streamCount -= 1
-        clientStreams.remove(stream.handle)
+        streams.remove(stream.handle)
         if !s.isClosing { markDirty(s) }
     }
 

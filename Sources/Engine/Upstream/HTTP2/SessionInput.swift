@@ -29,7 +29,7 @@ extension Worker {
         u.stream.isWritable = true
         timers.cancel(u.timer)
         var next = session.firstStream
-        while let stream = sessions.streams.find(next) {
+        while let stream = upstreamSessions.streams.find(next) {
             next = stream.next
             addNews(stream)
         }
@@ -45,10 +45,10 @@ extension Worker {
                 posted.push(EventOwner.word(.upstream, u.handle))
                 break
             }
-            switch read(&u.value.stream, into: sessions.scratch, Limits.readBytes) {
+            switch read(&u.value.stream, into: upstreamSessions.scratch, Limits.readBytes) {
             case .bytes(let n):
                 budget -= n
-                if !receive(session, ByteView(sessions.scratch, n)) { return loseSession(session, .protocolError) }
+                if !receive(session, ByteView(upstreamSessions.scratch, n)) { return loseSession(session, .protocolError) }
             case .wouldBlock: break
             case .end: return loseSession(session, .connectionClosed)
             case .failed(let errno): return loseSession(session, .connectionReset, code: UInt32(errno))
@@ -68,10 +68,10 @@ extension Worker {
 
     /// False: the connection cannot go on.
     private func receive(_ session: Ref<UpstreamSession>, _ bytes: ByteView) -> Bool {
-        sessions.active = session
-        sessions.reason = .empty
+        upstreamSessions.active = session
+        upstreamSessions.reason = .empty
         let used = nghttp2_session_mem_recv(session.native, bytes.start, bytes.count)
-        sessions.active = nil
+        upstreamSessions.active = nil
         if used < 0 { return false }
         if session.unconsumed > 0 {
             nghttp2_session_consume_connection(session.native, session.unconsumed)
@@ -85,7 +85,7 @@ extension Worker {
 
     fileprivate func stream(_ data: UnsafeMutableRawPointer?) -> Ref<UpstreamStream>? {
         guard let data else { return nil }
-        return sessions.streams.find(Handle(userData: data))
+        return upstreamSessions.streams.find(Handle(userData: data))
     }
 
     fileprivate func beginFields(_ stream: Ref<UpstreamStream>) {
@@ -105,7 +105,7 @@ extension Worker {
             isTrailer ? stream.value.trailers.room(size, pool: &buffers) : stream.value.inbound.room(size, pool: &buffers)
         guard var w = writer else { return refuse(stream, isTrailer ? .badTrailers : .headTooLarge) }
         if let reason = stream.value.text.append(name, value, to: &w) {
-            sessions.reason = ByteView(reason.word)
+            upstreamSessions.reason = ByteView(reason.word)
             return refuse(stream, isTrailer ? .badTrailers : .badHead)
         }
         commit(stream, w.count, isTrailer)
@@ -164,7 +164,7 @@ extension Worker {
     /// (RFC 9113 section 8.1). More of them are no answer to anything.
     private func takeReset(_ session: Ref<UpstreamSession>, _ id: Int32, _ code: UInt32) {
         var next = session.firstStream
-        while let stream = sessions.streams.find(next) {
+        while let stream = upstreamSessions.streams.find(next) {
             next = stream.next
             if stream.id != id { continue }
             stream.resets &+= 1
@@ -185,7 +185,7 @@ extension Worker {
 
     fileprivate func invalidFrame(_ session: Ref<UpstreamSession>, _ frame: UnsafePointer<nghttp2_frame>, _ error: Int32) {
         guard let stream = stream(nghttp2_session_get_stream_user_data(session.native, frame.pointee.hd.stream_id)) else { return }
-        if let text = nghttp2_strerror(error) { sessions.keepReason(text) }
+        if let text = nghttp2_strerror(error) { upstreamSessions.keepReason(text) }
         setFault(stream, stream.hasHead ? .badTrailers : .badHead)
     }
 
@@ -193,15 +193,15 @@ extension Worker {
 
     /// Tells the owners of streams what has happened to them, one after the other.
     func tellStreams() {
-        if sessions.isTelling { return }
-        sessions.isTelling = true
-        while let word = sessions.news.pop() {
+        if upstreamSessions.isTelling { return }
+        upstreamSessions.isTelling = true
+        while let word = upstreamSessions.news.pop() {
             let handle = Handle(index: UInt32(truncatingIfNeeded: word & 0x0FFF_FFFF), generation: UInt32(word >> 32))
             guard let u = upstreams.find(handle), let stream = u.stream.upstreamStream else { continue }
             stream.hasNews = false
             tell(u, stream)
         }
-        sessions.isTelling = false
+        upstreamSessions.isTelling = false
     }
 
     private func tell(_ u: Ref<UpstreamConnection>, _ stream: Ref<UpstreamStream>) {
@@ -247,7 +247,7 @@ extension Handle {
 private func inSession(_ user: UnsafeMutableRawPointer?, _ body: (Worker, Ref<UpstreamSession>) -> Int32) -> Int32 {
     guard let user else { return NGHTTP2_ERR_CALLBACK_FAILURE.rawValue }
     return Unmanaged<Worker>.fromOpaque(user)._withUnsafeGuaranteedRef { worker in
-        guard let session = worker.sessions.active else { return NGHTTP2_ERR_CALLBACK_FAILURE.rawValue }
+        guard let session = worker.upstreamSessions.active else { return NGHTTP2_ERR_CALLBACK_FAILURE.rawValue }
         return body(worker, session)
     }
 }
@@ -271,7 +271,7 @@ func installSessionCallbacks(_ callbacks: OpaquePointer?) {
         inSession(user) { worker, _ in
             guard let frame else { return 0 }
             guard let s = worker.stream(nghttp2_session_get_stream_user_data(native, frame.pointee.hd.stream_id)) else { return 0 }
-            worker.sessions.reason = ByteView("invalid character in a header line")
+            worker.upstreamSessions.reason = ByteView("invalid character in a header line")
             return worker.refuse(s, s.hasHead ? .badTrailers : .badHead)
         }
     }
@@ -303,7 +303,7 @@ func installSessionCallbacks(_ callbacks: OpaquePointer?) {
     nghttp2_session_callbacks_set_error_callback2(callbacks) { _, _, text, count, user in
         inSession(user) { worker, _ in
             if let text {
-                worker.sessions.keepReason(ByteView(UnsafeRawPointer(text).assumingMemoryBound(to: UInt8.self), count))
+                worker.upstreamSessions.keepReason(ByteView(UnsafeRawPointer(text).assumingMemoryBound(to: UInt8.self), count))
             }
             return 0
         }

@@ -24,7 +24,7 @@ extension Worker {
             return false
         }
         let head = out.view
-        let list = sessions.fields
+        let list = upstreamSessions.fields
         var count = 0
         func add(_ name: ByteView, _ value: ByteView) {
             list[count] = nghttp2_nv(
@@ -60,9 +60,9 @@ extension Worker {
     }
 
     /// Sends what the sessions have to send, each in as few calls as it takes.
-    func sendSessions() {
-        var left = sessions.dirty.count
-        while left > 0, let word = sessions.dirty.pop() {
+    func sendUpstreamSessions() {
+        var left = upstreamSessions.dirty.count
+        while left > 0, let word = upstreamSessions.dirty.pop() {
             left -= 1
             let handle = Handle(index: UInt32(truncatingIfNeeded: word & 0x0FFF_FFFF), generation: UInt32(word >> 32))
             guard let u = upstreams.find(handle), let session = u.session else { continue }
@@ -78,7 +78,7 @@ extension Worker {
         }
         out.value.reset()
         var sent = 0
-        sessions.active = session
+        upstreamSessions.active = session
         // What the kernel does not take stays with the library, where it is bounded by the windows.
         while !u.stream.hasPending {
             if sent > Limits.bytesPerTurn {
@@ -88,7 +88,7 @@ extension Worker {
             var bytes: UnsafePointer<UInt8>?
             let n = nghttp2_session_mem_send(session.native, &bytes)
             if n < 0 {
-                sessions.active = nil
+                upstreamSessions.active = nil
                 return loseSession(session, .protocolError)
             }
             if n == 0 { break }
@@ -97,7 +97,7 @@ extension Worker {
             if out.room < n, !sendCollected(u) { break }
             if out.room < n { _ = write(&u.value.stream, ByteView(bytes, n)) } else { out.value.append(ByteView(bytes, n)) }
         }
-        sessions.active = nil
+        upstreamSessions.active = nil
         if !sendCollected(u) { return loseSession(session, .connectionReset) }
         if nghttp2_session_want_read(session.native) == 0, nghttp2_session_want_write(session.native) == 0 {
             loseSession(session, .protocolError)
@@ -189,7 +189,7 @@ extension Worker {
 
     private func reason(for stream: Ref<UpstreamStream>) -> ByteView? {
         switch stream.fault {
-        case .protocolError, .badHead, .badTrailers: sessions.reason.isEmpty ? nil : sessions.reason
+        case .protocolError, .badHead, .badTrailers: upstreamSessions.reason.isEmpty ? nil : upstreamSessions.reason
         default: nil
         }
     }
@@ -211,7 +211,7 @@ extension UpstreamSessions {
 private let readOutput: nghttp2_data_source_read_callback = { _, _, target, most, flags, source, user in
     guard let user, let target, let flags, let data = source?.pointee.ptr else { return Int(NGHTTP2_ERR_CALLBACK_FAILURE.rawValue) }
     return Unmanaged<Worker>.fromOpaque(user)._withUnsafeGuaranteedRef { worker in
-        guard let stream = worker.sessions.streams.find(Handle(userData: data)) else {
+        guard let stream = worker.upstreamSessions.streams.find(Handle(userData: data)) else {
             return Int(NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue)
         }
         return worker.takeOutput(stream, target, most, &flags.pointee)

@@ -45,6 +45,9 @@ final class UpstreamSessions {
     private(set) var options: OpaquePointer?
     private let memory: [UnsafeMutableRawPointer]
 
+    /// Something is to be sent, or streams are to be told.
+    var hasWork: Bool { !dirty.isEmpty || !news.isEmpty }
+
     init(limit: Int) {
         sessions = Slab(limit: limit)
         streams = Slab(limit: limit)
@@ -76,8 +79,8 @@ extension Worker {
     func makeSession(_ connection: Ref<UpstreamConnection>, isShared: Bool) -> Ref<UpstreamSession>? {
         var made: OpaquePointer?
         let me = Unmanaged.passUnretained(self).toOpaque()
-        guard nghttp2_session_client_new2(&made, sessions.callbacks, me, sessions.options) == 0, let native = made else { return nil }
-        guard let (session, handle) = sessions.sessions.insert(UpstreamSession(native: native, connection: connection, isShared: isShared))
+        guard nghttp2_session_client_new2(&made, upstreamSessions.callbacks, me, upstreamSessions.options) == 0, let native = made else { return nil }
+        guard let (session, handle) = upstreamSessions.sessions.insert(UpstreamSession(native: native, connection: connection, isShared: isShared))
         else {
             nghttp2_session_del(native)
             return nil
@@ -99,11 +102,11 @@ extension Worker {
 
     /// Another stream for `owner`. Nil: the tables are full.
     func addStream(_ owner: Ref<UpstreamConnection>, to session: Ref<UpstreamSession>) -> Ref<UpstreamStream>? {
-        guard let (stream, handle) = sessions.streams.insert(UpstreamStream(owner: owner)) else { return nil }
+        guard let (stream, handle) = upstreamSessions.streams.insert(UpstreamStream(owner: owner)) else { return nil }
         stream.handle = handle
         stream.session = session
         stream.next = session.firstStream
-        if let first = sessions.streams.find(session.firstStream) { first.previous = handle }
+        if let first = upstreamSessions.streams.find(session.firstStream) { first.previous = handle }
         session.firstStream = handle
         session.streamCount += 1
         owner.stream.carrier = .http2
@@ -112,8 +115,8 @@ extension Worker {
     }
 
     func unlink(_ stream: Ref<UpstreamStream>, from session: Ref<UpstreamSession>) {
-        if let next = sessions.streams.find(stream.next) { next.previous = stream.previous }
-        if let previous = sessions.streams.find(stream.previous) { previous.next = stream.next } else { session.firstStream = stream.next }
+        if let next = upstreamSessions.streams.find(stream.next) { next.previous = stream.previous }
+        if let previous = upstreamSessions.streams.find(stream.previous) { previous.next = stream.next } else { session.firstStream = stream.next }
         stream.session = nil
         session.streamCount -= 1
         if session.streamCount == 0 { sessionIsIdle(session) }
@@ -122,13 +125,13 @@ extension Worker {
     func markDirty(_ session: Ref<UpstreamSession>) {
         if session.isDirty { return }
         session.isDirty = true
-        sessions.dirty.push(EventOwner.word(.upstream, session.connection.handle))
+        upstreamSessions.dirty.push(EventOwner.word(.upstream, session.connection.handle))
     }
 
     /// The connection is gone: its streams end with what they have, or with `fault`.
     func endSession(_ session: Ref<UpstreamSession>, _ fault: StreamFault, code: UInt32 = 0) {
         var next = session.firstStream
-        while let stream = sessions.streams.find(next) {
+        while let stream = upstreamSessions.streams.find(next) {
             next = stream.next
             stream.session = nil
             stream.isClosed = true
@@ -136,7 +139,7 @@ extension Worker {
         }
         session.connection.session = nil
         nghttp2_session_del(session.native)
-        sessions.sessions.remove(session.handle)
+        upstreamSessions.sessions.remove(session.handle)
     }
 
     /// The connection ends for `fault`, and the owners of its streams are told.
@@ -159,6 +162,6 @@ extension Worker {
     func addNews(_ stream: Ref<UpstreamStream>) {
         if stream.hasNews { return }
         stream.hasNews = true
-        sessions.news.push(EventOwner.word(.upstream, stream.owner.handle))
+        upstreamSessions.news.push(EventOwner.word(.upstream, stream.owner.handle))
     }
 }

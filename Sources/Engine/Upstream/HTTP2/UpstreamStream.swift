@@ -189,6 +189,6 @@ extension Worker {
             }
             unlink(stream, from: session)
         }
-        sessions.streams.remove(stream.handle)
+        upstreamSessions.streams.remove(stream.handle)
     }
 }
