@@ -68,6 +68,7 @@ enum TimerOwner {
     static let duty: UInt64 = 9 << 28
     static let release: UInt64 = 10 << 28
     static let drain: UInt64 = 11 << 28
+    static let queue: UInt64 = 12 << 28
 }
 
 package final class Worker {
@@ -117,6 +118,7 @@ package final class Worker {
     var isStopping = false
     var held = HeldRequests()
     var drains = Drains()
+    var queued = QueuedRequests()
     /// Why the last `openFile` failed.
     var lastOpenErrno: Int32 = 0
     package private(set) var isStopped = false
@@ -128,6 +130,7 @@ package final class Worker {
     private var logFlush = TimerID.none
     var releaseTimer = TimerID.none
     var drainTimer = TimerID.none
+    var queueTimer = TimerID.none
     private var dutyTimer = TimerID.none
 
     /// `publisher`'s current snapshot is adopted at once; listeners are opened by the caller.
@@ -180,6 +183,7 @@ package final class Worker {
         logFlush = timers.make(owner: TimerOwner.logFlush)
         releaseTimer = timers.make(owner: TimerOwner.release)
         drainTimer = timers.make(owner: TimerOwner.drain)
+        queueTimer = timers.make(owner: TimerOwner.queue)
         if parameters.duty != nil {
             dutyTimer = timers.make(owner: TimerOwner.duty)
             mailbox.own()
@@ -234,6 +238,7 @@ package final class Worker {
         if word == TimerOwner.shutdown { return stopNow() }
         if word == TimerOwner.release { return releaseDue() }
         if word == TimerOwner.drain { return drainDue() }
+        if word == TimerOwner.queue { return queueDue() }
         // The duty is done at the end of every turn.
         if word == TimerOwner.duty { return }
         let handle = Handle(index: UInt32(truncatingIfNeeded: word & 0x0FFF_FFFF), generation: UInt32(word >> 32))
@@ -306,6 +311,7 @@ package final class Worker {
             case .admin(let handle, let part): takeAdminPart(handle, part)
             case .drain(let name, let durationMs): drain(name, durationMs: durationMs)
             case .releaseRate(let rate): held.setRate(rate)
+            case .called(let handle): called(handle)
             case .wake: break
             case .stopGracefully: stopGracefully()
             case .stopNow: stopNow()

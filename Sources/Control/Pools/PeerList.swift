@@ -10,13 +10,17 @@ import Engine
 struct PeerList {
     var settings: [PeerSettings] = []
     private(set) var specs: [PeerSpec] = []
+    /// What the peers share.
+    let pool: PoolCounters
+    let line: WaitingLine
 
     /// - Parameters:
     ///   - arena: gets addresses and names.
     ///   - isRing: the names of the servers make the points of a ring.
     ///   - addresses: of a server that is no IPv4 address, and its place in the list.
+    ///   - nowMs: of the engine's clock, when this is a change while the proxy runs.
     init(
-        _ servers: [ServerState], of upstream: String, in arena: Arena, isRing: Bool, counters: PeerCounterRegistry,
+        _ servers: [ServerState], of upstream: String, in arena: Arena, isRing: Bool, counters: PeerCounterRegistry, nowMs: Int64?,
         addresses: (String, Int) throws(Problem) -> [ResolvedAddress]
     ) throws(Problem) {
         var text = PeerText()
@@ -37,7 +41,9 @@ struct PeerList {
         }
         let bytes = arena.freeze(bytes: text.bytes)
         func view(_ part: Range<Int>) -> ByteView { bytes.slice(part.lowerBound, part.count) }
-        let rows = counters.counters(upstream: upstream, servers: text.addresses)
+        let (rows, pool, line) = counters.counters(upstream: upstream, servers: text.addresses, nowMs: nowMs)
+        self.pool = pool
+        self.line = line
         settings.reserveCapacity(rows.count)
         specs.reserveCapacity(rows.count)
         for (peer, row) in zip(text.peers, rows) {
@@ -49,6 +55,7 @@ struct PeerList {
             spec.maxConns = server.maxConns
             spec.maxFails = server.maxFails
             spec.failTimeoutMs = server.failTimeoutMs
+            spec.slowStartMs = server.slowStartMs
             spec.isBackup = server.backup
             spec.isDown = server.down
             spec.isDrained = server.drain

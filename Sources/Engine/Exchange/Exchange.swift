@@ -25,6 +25,8 @@ package enum ExchangePhase: UInt8, BitwiseCopyable {
     case handedOver
     /// New requests of its split wait.
     case held
+    /// It waits in line for a peer that can take it.
+    case queued
     case finished
 }
 
@@ -125,6 +127,14 @@ package struct Exchange: BitwiseCopyable {
     var blame = Blame.nobody
     /// The balancer counts this exchange against `proxyTarget.peer`.
     var holdsPeer = false
+    /// Counted by its upstream as active, as waiting for a connection, as trying a further peer.
+    var isActive = false
+    var isPending = false
+    var isRetry = false
+    /// In line for a peer: where, until when, and whether its turn has come.
+    var queueTicket: UInt64 = 0
+    var queuedUntilMs: Int64 = 0
+    var isCalled = false
     var upstreamHead = ResponseHead()
     /// Part of a response head, until it is whole.
     var headBuffer = Buffer.none

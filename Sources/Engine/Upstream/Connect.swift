@@ -16,6 +16,7 @@ extension Worker {
     @inline(__always)
     private func resolveTarget(_ x: Ref<Exchange>) -> Bool {
         let proxy = x.location.proxy
+        endRetry(x)
         x.proxyTarget = ProxyTargetState()
         x.proxyTarget.uri = proxy.uri
         x.proxyTarget.hasURI = proxy.hasURI
@@ -104,12 +105,15 @@ extension Worker {
             return sendRequest(x, idle)
         }
         x.retriesSamePeer = false
+        if let pool, pool.settings.limits.pendingMax != .max, !becomesPending(x, pool) { return }
         open(x, address)
     }
 
     @inline(__always)
     private func pickPeer(_ x: Ref<Exchange>, _ pool: Ref<UpstreamPool>) -> Bool {
         let settings = pool.settings
+        if standsBehindOthers(x, pool) { return !waitsInLine(x, pool, .allBusy) }
+        if settings.limits.countsActive, !becomesActive(x, pool) { return false }
         let context = PickContext(nowMs: nowMs, randomNumber: settings.algorithm.needsRandom ? kernel.random() : 0)
         if settings.isSticky, pickSticky(x, pool, context) { return true }
         let key = balancingKey(x, settings)
@@ -117,16 +121,25 @@ extension Worker {
         case .peer(let peer, _):
             x.proxyTarget.peer = peer
             x.holdsPeer = true
+            x.isCalled = false
+            noticePanic(x, pool)
             return true
         case .none(let reason):
             x.proxyTarget.peer = -1
+            endActive(x)
+            if waitsInLine(x, pool, reason) { return false }
             let fault: Fault = reason == .allBusy ? .peersBusy : .noLivePeer
             logExchange(fault.level, fault.words, x, detail: settings.name)
-            beginTry(x, settings.name)
-            x.currentTry?.status = 502
+            recordNoPeer(x, pool, status: 502)
             answerFault(x, fault)
             return false
         }
+    }
+
+    /// A try that no peer was asked in.
+    func recordNoPeer(_ x: Ref<Exchange>, _ pool: Ref<UpstreamPool>, status: UInt16) {
+        beginTry(x, pool.settings.name)
+        x.currentTry?.status = status
     }
 
     @inline(__always)
@@ -243,6 +256,7 @@ extension Worker {
     func connected(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>) {
         u.phase = .busy
         u.stream.isWritable = true
+        endPending(x)
         x.currentTry?.connectMs = nowMs - x.tryStartedMs
         sendRequest(x, u)
     }
@@ -250,7 +264,7 @@ extension Worker {
     // MARK: Tries
 
     @inline(__always)
-    private func beginTry(_ x: Ref<Exchange>, _ address: ByteView) {
+    func beginTry(_ x: Ref<Exchange>, _ address: ByteView) {
         let size = MemoryLayout<UpstreamTry>.stride
         guard let memory = x.value.region.allocate(size, from: &buffers, limit: Limits.regionBytesMax) else { return }
         let record = Frozen(repeating: UpstreamTry(), count: 1, into: memory)[0]
@@ -267,9 +281,12 @@ extension Worker {
             record.responseMs = nowMs - x.tryStartedMs
             record.responseBytes = x.response.received
         }
-        if x.holdsPeer {
+        endPending(x)
+        if x.holdsPeer, let pool = x.proxyTarget.pool {
             x.holdsPeer = false
-            x.proxyTarget.pool?.balancer.pointee.release(x.proxyTarget.peer, outcome: outcome, nowMs: nowMs)
+            releasePeer(x, pool, outcome)
+            endActive(x)
+            if pool.settings.limits.queueMax > 0 { callNext(pool) }
         }
     }
 

@@ -12,7 +12,7 @@ extension Worker {
         case .sending, .waiting: readResponseHead(x, u)
         case .receiving: pumpResponse(x)
         case .tunnel: pumpTunnel(x)
-        case .routing, .readingBody, .connecting, .answering, .handedOver, .held, .finished: break
+        case .routing, .readingBody, .connecting, .answering, .handedOver, .held, .queued, .finished: break
         }
     }
 
@@ -305,6 +305,7 @@ extension Worker {
     func releaseUpstream(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>) {
         x.upstream = nil
         endTry(x, x.failsPeerAtEnd ? .failed : .succeeded)
+        endRetry(x)
         guard x.upstreamKeepsAlive, x.requestWhole, let origin = x.proxyTarget.pool, !u.stream.peerClosed, !u.stream.isBroken, !u.stream.hasPending, !isStopping,
             let pool = poolToParkIn(origin, u)
         else { return closeUpstream(u) }
