@@ -101,11 +101,7 @@ extension Worker {
         switch result {
         case .bytes:
             c.needsMoreInput = false
-            if c.phase == .idle {
-                c.phase = .readingHead
-                let server = c.defaultServer(in: self)
-                timers.set(c.timer, at: nowMs + (server?.clientHeaderTimeoutMs ?? 60_000))
-            }
+            if c.phase == .idle { beginHead(c) }
             return true
         case .wouldBlock: return true
         case .end:
@@ -116,6 +112,12 @@ extension Worker {
             closeClient(c)
             return false
         }
+    }
+
+    /// From here on the client has its time for a head.
+    private func beginHead(_ c: Ref<ClientConnection>) {
+        c.phase = .readingHead
+        timers.set(c.timer, at: nowMs + (c.defaultServer(in: self)?.clientHeaderTimeoutMs ?? 60_000))
     }
 
     private func headBytesMax(_ c: Ref<ClientConnection>) -> Int { c.defaultServer(in: self).map { headBytesMax($0) } ?? 1024 }
@@ -173,6 +175,8 @@ extension Worker {
         case .needMore(let lineComplete):
             c.needsMoreInput = true
             c.seenInput = c.input.count
+            // A part of it came behind the request before, whose exchange had the timer.
+            if c.phase == .idle { beginHead(c) }
             if c.input.count >= headBytesMax(c) { refuseHead(c, lineComplete ? .fieldsTooLarge : .lineTooLarge) } else { ownInput(c) }
         case .bad(let reason): refuseHead(c, .bad(reason))
         case .head:
