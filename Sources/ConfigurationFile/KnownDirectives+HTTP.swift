@@ -124,7 +124,7 @@ extension KnownDirectives {
         Group(
             [.upstream],
             """
-            hash ip_hash keepalive least_conn least_time queue random sticky zone
+            hash ip_hash keepalive least_conn least_time random sticky zone
             """),
         Group(
             [.server, .location],

@@ -44,7 +44,7 @@ enum UpstreamDirectives {
         DirectiveRule("keepalive_timeout", [.upstream], 1...1) { (scope, d) throws(Diagnostic) in
             scope.upstream?.state.keepaliveTimeoutMs = Int64(try d.arguments[0].milliseconds(of: "keepalive_timeout"))
         },
-        words(QueueWords.self, 1...2, isOwn: false) { $0.queue = $1 },
+        words(QueueWords.self, 1...2) { $0.queue = $1 },
         words(OutlierDetection.self, 0...8) { $0.outlierDetection = $1 },
         words(RetryBudgetWords.self, 0...2) { $0.retryBudget = $1 },
         words(CircuitBreakerWords.self, 1...2) { $0.circuitBreaker = $1 },
@@ -58,9 +58,9 @@ enum UpstreamDirectives {
 
     /// A directive whose words the state keeps as they are.
     private static func words<Words: UpstreamGuard>(
-        _ type: Words.Type, _ arguments: ClosedRange<Int>, isOwn: Bool = true, _ keep: @escaping @Sendable (inout UpstreamState, String) -> Void
+        _ type: Words.Type, _ arguments: ClosedRange<Int>, _ keep: @escaping @Sendable (inout UpstreamState, String) -> Void
     ) -> DirectiveRule {
-        DirectiveRule(Words.name, [.upstream], arguments, isOwn: isOwn) { (scope, d) throws(Diagnostic) in
+        DirectiveRule(Words.name, [.upstream], arguments, isOwn: true) { (scope, d) throws(Diagnostic) in
             do throws(Problem) {
                 let text = try Words(words: d.arguments.map(\.text)).text
                 if var state = scope.upstream?.state {
