@@ -39,6 +39,8 @@ public struct Balancer: ~Copyable {
     /// Peers that take something new, health aside.
     let primariesTaking: Int
     var sickness = Sickness()
+    /// Whether the last pick was made among all peers because too many are sick.
+    public internal(set) var isPanicking = false
     let pool: PoolView
     private let poolCounters: PoolCounters
 
@@ -109,7 +111,7 @@ public struct Balancer: ~Copyable {
     ///   - key: what the exchange hashes: the value of the key of `hash`, the address of the client for `ip_hash`, else empty.
     ///   - tried: kept by the exchange from its first pick to its last.
     public mutating func pick(_ context: PickContext, key: Span<UInt8>, tried: inout TriedPeers) -> Pick {
-        if isSingle { return pickSingle(context.nowMs, &tried) }
+        if isSingle { return pickSingle(&tried) }
         if tried.isFull { return .none(.allTried) }
         lookAfterSickness(context.nowMs)
         var pick = pickHealthy(context, key, &tried)
@@ -117,7 +119,7 @@ public struct Balancer: ~Copyable {
             tried = TriedPeers()
             pick = pickHealthy(context, key, &tried)
         }
-        if sickness.isPanic { pool.countPanicPick() }
+        if isPanicking { pool.countPanicPick() }
         return pick
     }
 
@@ -153,7 +155,7 @@ public struct Balancer: ~Copyable {
         let number = Int(slots[Int(peer)])
         if !isSingle { lookAfterSickness(context.nowMs) }
         if isSingle {
-            if tried.count > 0 || reasonOfSingle(context.nowMs) != nil || !primary.slots[number].reserveAlone() { return false }
+            if tried.count > 0 || reasonOfSingle() != nil || !primary.slots[number].reserveAlone() { return false }
         } else if number >= 0 {
             if tried.onBackup || tried.contains(number) || !primary.takeStuck(number, context.nowMs) { return false }
             tried.mark(number)
@@ -180,23 +182,26 @@ public struct Balancer: ~Copyable {
     }
 
     /// Ends the reservation of `peer` and accounts for its outcome.
-    ///
-    /// - Parameter report: what else the outcome says of the peer; it counts where outliers are ejected.
-    /// - Returns: its ejection, if this was one error too many.
-    @discardableResult
-    public mutating func release(
-        _ peer: Int32, outcome: PeerOutcome, nowMs: Int64, report: PeerReport = PeerReport()
-    ) -> Ejection? {
+    public mutating func release(_ peer: Int32, outcome: PeerOutcome, nowMs: Int64) {
         let slot = Int(slots[Int(peer)])
         if isSingle {
             primary.slots[slot].releaseAlone(outcome)
         } else if slot >= 0 {
             primary.release(slot, outcome, nowMs: nowMs)
-            if let outliers, outcome != .neither { return count(report, outcome, slot, outliers, nowMs) }
         } else {
             backup.release(-1 - slot, outcome, nowMs: nowMs)
         }
-        return nil
+    }
+
+    /// As above, where outliers are ejected.
+    ///
+    /// - Parameter report: what else the outcome says of the peer.
+    /// - Returns: its ejection, if this was one error too many.
+    public mutating func release(_ peer: Int32, outcome: PeerOutcome, nowMs: Int64, report: PeerReport) -> Ejection? {
+        release(peer, outcome: outcome, nowMs: nowMs)
+        let slot = Int(slots[Int(peer)])
+        guard let outliers, slot >= 0, !isSingle, outcome != .neither else { return nil }
+        return count(report, outcome, slot, outliers, nowMs)
     }
 
     private mutating func pickPrimary(_ context: PickContext, _ key: Span<UInt8>, _ tried: inout TriedPeers) -> Int {
@@ -213,22 +218,25 @@ public struct Balancer: ~Copyable {
         return primary.pick(context.nowMs, tried)
     }
 
-    private mutating func pickSingle(_ nowMs: Int64, _ tried: inout TriedPeers) -> Pick {
+    private mutating func pickSingle(_ tried: inout TriedPeers) -> Pick {
         let isOut = primary.slots[0].isOut
         if isOut { return .none(.allDown) }
-        if let reason = reasonOfSingle(nowMs) { return .none(reason) }
+        if let reason = reasonOfSingle() { return .none(reason) }
         if !primary.slots[0].reserveAlone() { return .none(.allBusy) }
-        if sickness.isPanic { pool.countPanicPick() }
+        if isPanicking { pool.countPanicPick() }
         tried.count += 1
         return .peer(primary.slots[0].index, isBackup: false)
     }
 
     /// Why the only peer of the upstream cannot be had, if its health says so. It is never ejected.
-    private mutating func reasonOfSingle(_ nowMs: Int64) -> NoPeer? {
-        let isUnhealthy = primary.slots[0].isUnhealthy
-        sickness.isPanic = isUnhealthy && panicPercent > 0
-        if isUnhealthy { return sickness.isPanic ? nil : .allSick }
-        return primary.slots[0].sickness(nowMs) == .unchecked ? .allSick : nil
+    @inline(__always)
+    private mutating func reasonOfSingle() -> NoPeer? {
+        if !primary.slots[0].isWatchedInVain {
+            isPanicking = false
+            return nil
+        }
+        isPanicking = primary.slots[0].isUnhealthy && panicPercent > 0
+        return isPanicking ? nil : .allSick
     }
 
     private func reason(_ nowMs: Int64) -> NoPeer {

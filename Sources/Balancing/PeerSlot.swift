@@ -98,6 +98,13 @@ enum Place: UInt8, BitwiseCopyable {
         return health == PeerHealth.unchecked.rawValue ? .unchecked : .standing
     }
 
+    /// Whether somebody asks the peer, and has not been told that it is healthy.
+    @inline(__always)
+    var isWatchedInVain: Bool {
+        let health = unsafe row.pointee.health.load(ordering: .relaxed)
+        return health == PeerHealth.unhealthy.rawValue || health == PeerHealth.unchecked.rawValue
+    }
+
     /// Whether somebody who asks the peer says that it is unhealthy.
     var isUnhealthy: Bool { unsafe row.pointee.health.load(ordering: .relaxed) == PeerHealth.unhealthy.rawValue }
 

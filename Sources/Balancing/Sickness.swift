@@ -19,7 +19,6 @@ struct Sickness: BitwiseCopyable {
     /// Up to then it holds while the epoch does: afterwards an ejection is over.
     var validUntilMs: Int64 = .min
     var sick = 0
-    var isPanic = false
 }
 
 extension Balancer {
@@ -27,9 +26,6 @@ extension Balancer {
     private static var looksEveryMs: Int64 { 100 }
     /// How long all peers are used when, sick ones aside, there was none.
     private static var usesAllMs: Int64 { 1000 }
-
-    /// Whether the last pick was made among all peers because too many are sick.
-    public var isPanicking: Bool { sickness.isPanic }
 
     /// Looks at the health of all peers, if something has changed.
     @inline(__always)
@@ -48,7 +44,7 @@ extension Balancer {
             look(epoch, nowMs)
             return true
         }
-        if sickness.isPanic || sickness.sick == 0 || panicPercent <= 0 { return false }
+        if isPanicking || sickness.sick == 0 || panicPercent <= 0 { return false }
         setPanic(true, nowMs)
         sickness.validUntilMs = min(sickness.validUntilMs, nowMs + Self.usesAllMs)
         return true
@@ -77,7 +73,7 @@ extension Balancer {
     }
 
     private mutating func setPanic(_ isPanic: Bool, _ nowMs: Int64) {
-        sickness.isPanic = isPanic
+        isPanicking = isPanic
         primary.ignoresSickness = isPanic
         backup.ignoresSickness = isPanic
         if !primary.isLinear { primary.refreshAll(nowMs) }

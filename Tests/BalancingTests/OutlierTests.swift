@@ -35,7 +35,7 @@ import Testing
         #expect(Self.end(&balancer, 1, 4, isError: true, 1000).isEmpty)
         #expect(Self.end(&balancer, 1, 1, 1000).isEmpty, "a success begins the count anew")
         #expect(Self.end(&balancer, 1, 4, isError: true, 1000).isEmpty)
-        let last = balancer.release(1, outcome: .failed, nowMs: 1000)
+        let last = balancer.release(1, outcome: .failed, nowMs: 1000, report: PeerReport())
         #expect(last == Ejection(peer: 1, reason: .consecutiveErrors, durationMs: 30_000))
         #expect(specs[1].counters.ejectedUntilMs(nowMs: 1000) == 31_000)
         #expect(specs[1].counters.pool.ejections == 1)
@@ -211,7 +211,7 @@ import Testing
                             excess += 1
                             continue
                         }
-                        balancer.release(
+                        _ = balancer.release(
                             peer, outcome: .succeeded, nowMs: nowMs, report: PeerReport(isError: random.next(below: 3) > 0, latencyMs: 3))
                         var tally = 0
                         balancer.judge(nowMs) { _ in tally += 1 }

@@ -105,15 +105,17 @@ extension Worker {
             return sendRequest(x, idle)
         }
         x.retriesSamePeer = false
-        if let pool, pool.settings.limits.pendingMax != .max, !becomesPending(x, pool) { return }
+        if let pool, pool.isGuarded, pool.settings.limits.pendingMax != .max, !becomesPending(x, pool) { return }
         open(x, address)
     }
 
     @inline(__always)
     private func pickPeer(_ x: Ref<Exchange>, _ pool: Ref<UpstreamPool>) -> Bool {
         let settings = pool.settings
-        if standsBehindOthers(x, pool) { return !waitsInLine(x, pool, .allBusy) }
-        if settings.limits.countsActive, !becomesActive(x, pool) { return false }
+        if pool.isGuarded {
+            if standsBehindOthers(x, pool) { return !waitsInLine(x, pool, .allBusy) }
+            if settings.limits.countsActive, !becomesActive(x, pool) { return false }
+        }
         let context = PickContext(nowMs: nowMs, randomNumber: settings.algorithm.needsRandom ? kernel.random() : 0)
         if settings.isSticky, pickSticky(x, pool, context) { return true }
         let key = balancingKey(x, settings)
@@ -284,9 +286,8 @@ extension Worker {
         endPending(x)
         if x.holdsPeer, let pool = x.proxyTarget.pool {
             x.holdsPeer = false
-            releasePeer(x, pool, outcome)
-            endActive(x)
-            if pool.settings.limits.queueMax > 0 { callNext(pool) }
+            if pool.isGuarded { return releaseGuarded(x, pool, outcome) }
+            pool.balancer.pointee.release(x.proxyTarget.peer, outcome: outcome, nowMs: nowMs)
         }
     }
 

@@ -76,9 +76,8 @@ extension Worker {
 
     // MARK: Ejections and panic
 
-    /// Lets the peer go, with what the try says of it.
-    @inline(__always)
-    func releasePeer(_ x: Ref<Exchange>, _ pool: Ref<UpstreamPool>, _ outcome: PeerOutcome) {
+    /// Lets the peer go, with what the try says of it, and its place among the active exchanges.
+    func releaseGuarded(_ x: Ref<Exchange>, _ pool: Ref<UpstreamPool>, _ outcome: PeerOutcome) {
         var report = PeerReport()
         if pool.settings.health.outliers != nil, let record = x.currentTry {
             report.isError = record.status >= 500
@@ -87,6 +86,8 @@ extension Worker {
         let ejection = pool.balancer.pointee.release(x.proxyTarget.peer, outcome: outcome, nowMs: nowMs, report: report)
         if let ejection { sayEjected(ejection, x, pool) }
         if pool.balancer.pointee.isRoundDue(nowMs) { judge(x, pool) }
+        endActive(x)
+        if pool.settings.limits.queueMax > 0 { callNext(pool) }
     }
 
     private func judge(_ x: Ref<Exchange>, _ pool: Ref<UpstreamPool>) {

@@ -62,6 +62,8 @@ package struct UpstreamLimits: BitwiseCopyable {
     package var queueTimeoutMs: Int64 = 60_000
     package init() {}
 
+    var areSet: Bool { countsActive || pendingMax != .max || queueMax > 0 }
+
     /// Something depends on the number of active exchanges.
     package var countsActive: Bool { hasRetryBudget || activeMax != .max }
 }

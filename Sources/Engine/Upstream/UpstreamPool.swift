@@ -11,6 +11,8 @@ struct UpstreamPool: BitwiseCopyable {
     /// Shared by all workers.
     let counters: PoolView
     let line: Unmanaged<WaitingLine>
+    /// Ejects outliers or has limits: the others are spared the questions.
+    let isGuarded: Bool
     /// Exchanges of this worker in the line.
     var waiting = 0
     /// As this worker has last said it.
@@ -46,7 +48,8 @@ final class WorkerUpstream {
         let slots = arena.freeze([Handle](repeating: .none, count: settings.peers.count))
         pool = arena.freeze(
             UpstreamPool(
-                settings: settings, balancer: balancer, counters: definition.counters.view, line: .passUnretained(definition.line), byPeer: slots))
+                settings: settings, balancer: balancer, counters: definition.counters.view, line: .passUnretained(definition.line),
+                isGuarded: settings.health.outliers != nil || settings.limits.areSet, byPeer: slots))
     }
 
     deinit {
