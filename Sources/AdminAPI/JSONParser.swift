@@ -40,6 +40,8 @@ private struct JSONParser {
     var at = 0
     /// Members of the object that ended last: the next one is probably like it.
     var membersExpected = 0
+    /// Their names, while there are few.
+    var namesExpected: [String] = []
 
     init(depthMax: Int, valuesLeft: Int) {
         self.depthMax = depthMax
@@ -135,11 +137,14 @@ private struct JSONParser {
         var members: [JSON.Member] = []
         members.reserveCapacity(membersExpected)
         var names = MemberNames()
+        let expected = namesExpected
+        var isAsExpected = true
         while true {
             let first = at
             guard peek(s) == UInt8(ascii: "\"") else { throw JSONFault(.expected("a field's name in double quotes"), at: at) }
-            let name = try string(s)
-            if names.contains(name, members) { throw JSONFault(.duplicate, at: first).below(name) }
+            isAsExpected = isAsExpected && members.count < expected.count && passes(expected[members.count], s)
+            let name = isAsExpected ? expected[members.count] : try string(s)
+            if !isAsExpected, names.contains(name, members) { throw JSONFault(.duplicate, at: first).below(name) }
             guard peek(s) == UInt8(ascii: ":") else { throw JSONFault(.expected("\":\" behind the field's name"), at: at) }
             at += 1
             skipSpace(s)
@@ -151,10 +156,30 @@ private struct JSONParser {
             case UInt8(ascii: "}"):
                 at += 1
                 membersExpected = min(members.count, 32)
+                if !isAsExpected || members.count < expected.count {
+                    namesExpected = members.count < Self.namesExpectedMax && members.allSatisfy { Self.isPlain($0.name) } ? members.map(\.name) : []
+                }
                 return .object(members)
             default: throw JSONFault(.expected("\",\" or \"}\""), at: at)
             }
         }
+    }
+
+    private static var namesExpectedMax: Int { 16 }
+
+    /// Written in a document as it is, without an escape.
+    private static func isPlain(_ name: String) -> Bool {
+        name.utf8.allSatisfy { $0 >= 0x20 && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "\\") }
+    }
+
+    /// Whether this very name stands here, in quotes and without escapes: then it is passed.
+    private mutating func passes(_ name: String, _ s: Span<UInt8>) -> Bool {
+        let bytes = name.utf8Span.span
+        let end = at + 1 + bytes.count
+        if end >= s.count || s[end] != UInt8(ascii: "\"") { return false }
+        for i in bytes.indices where bytes[i] != s[at + 1 + i] { return false }
+        at = end + 1
+        return true
     }
 
     /// Which names an object has already: looked through while they are few, hashed when they are many.

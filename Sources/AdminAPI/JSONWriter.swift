@@ -2,9 +2,13 @@
 // Members are written in the order the object has them: sorting is for whoever makes the object.
 
 extension JSON {
+    /// As much as most answers and lines take.
+    private static var bytesExpected: Int { 512 }
+
     /// - Parameter pretty: two spaces of indentation and a newline at the end; otherwise one line, with neither.
     public func text(pretty: Bool = true) -> String {
         var out: [UInt8] = []
+        out.reserveCapacity(Self.bytesExpected)
         appendBytes(to: &out, pretty: pretty)
         return String(decoding: out, as: UTF8.self)
     }
@@ -12,6 +16,7 @@ extension JSON {
     /// As `text`, as UTF-8.
     public func bytes(pretty: Bool = true) -> [UInt8] {
         var out: [UInt8] = []
+        out.reserveCapacity(Self.bytesExpected)
         appendBytes(to: &out, pretty: pretty)
         return out
     }

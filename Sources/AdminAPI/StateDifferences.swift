@@ -33,7 +33,11 @@ extension [FieldChange] {
 
 /// Sorted.
 func changedNames<Value: Equatable>(_ old: [String: Value], _ new: [String: Value]) -> [String] {
-    (new.keys.filter { old[$0] != new[$0] } + old.keys.filter { new[$0] == nil }).sorted()
+    if old == new { return [] }
+    var names: [String] = []
+    for (name, value) in new where old[name] != value { names.append(name) }
+    for name in old.keys where new[name] == nil { names.append(name) }
+    return names.sorted()
 }
 
 /// By the names of the fields.
@@ -43,12 +47,17 @@ func fieldChanges(_ path: [String], _ old: [FieldText], _ new: [FieldText]) -> [
     return changedNames(oldTexts, newTexts).map { FieldChange(path: path + [$0], from: oldTexts[$0], to: newTexts[$0]) }
 }
 
+extension SplitState {
+    /// Whether nothing but weights is other.
+    func hasTemplates(of other: SplitState) -> Bool { key == other.key && force == other.force && assign == other.assign }
+}
+
 func splitChanges(_ name: String, _ old: SplitState?, _ new: SplitState?) -> [FieldChange] {
     let path = ["splits", name]
     guard let old, let new else { return [FieldChange(path: path, from: old?.briefText, to: new?.briefText)] }
     // Templates change seldom.
     var changes: [FieldChange] = []
-    if old.key != new.key || old.force != new.force || old.assign != new.assign {
+    if !old.hasTemplates(of: new) {
         changes = fieldChanges(path, old.fieldTexts, new.fieldTexts)
     }
     for variant in changedNames(old.weights, new.weights) {
@@ -81,6 +90,8 @@ struct ServerChanges {
     /// Those that stay stand otherwise among each other.
     private(set) var isReordered = false
 
+    init() {}
+
     init(from old: UpstreamState, to new: UpstreamState) {
         if old.servers == new.servers { return }
         if new.hasAddresses(of: old) {
@@ -107,10 +118,8 @@ struct ServerChanges {
     }
 
     /// Besides the id and the spelling of the address.
-    private static func isAlike(_ old: ServerState, _ new: ServerState) -> Bool {
-        var likeNew = old
-        likeNew.id = new.id
-        likeNew.server = new.server
-        return likeNew == new
+    static func isAlike(_ old: ServerState, _ new: ServerState) -> Bool {
+        old.weight == new.weight && old.maxConns == new.maxConns && old.maxFails == new.maxFails && old.failTimeoutMs == new.failTimeoutMs
+            && old.slowStartMs == new.slowStartMs && old.backup == new.backup && old.down == new.down && old.drain == new.drain
     }
 }

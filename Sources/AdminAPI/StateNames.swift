@@ -2,6 +2,9 @@
 // Called by changes and by the check of routes. It decides nothing.
 
 extension ProxyState {
+    /// Of all upstreams and splits.
+    public var names: Set<String> { Set(upstreams.keys).union(splits.keys) }
+
     /// The names of `used` that are neither an upstream nor a split, each once, sorted.
     /// `used`: names that routes pass to.
     public func missingNames(_ used: [String]) -> [String] {

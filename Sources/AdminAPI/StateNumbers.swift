@@ -19,6 +19,7 @@ extension UpstreamState {
     private static let nextServerIDMax = 1 << 52
 
     func numbered(after old: UpstreamState?) -> UpstreamState {
+        if let old, let upstream = numberedAlike(old) { return upstream }
         let oldIDs = old.map { $0.servers.map(\.id) } ?? []
         let places = old.map { self.places(in: $0) } ?? []
         let neverGiven = max(oldIDs.reduce(0) { max($0, min($1, Self.nextServerIDMax) + 1) }, old?.nextServerID ?? 0)
@@ -39,6 +40,22 @@ extension UpstreamState {
             next += 1
         }
         upstream.nextServerID = next
+        return upstream
+    }
+
+    /// As `numbered`, where the servers are those of `old` in their order, which most often stand as they were numbered; nil: they do not.
+    private func numberedAlike(_ old: UpstreamState) -> UpstreamState? {
+        guard hasAddresses(of: old) else { return nil }
+        var upstream = self
+        var last = -1
+        for i in servers.indices {
+            let id = old.servers[i].id
+            if id <= last { return nil }
+            upstream.servers[i].id = id
+            last = id
+        }
+        if last >= Self.nextServerIDMax { return nil }
+        upstream.nextServerID = min(max(last + 1, old.nextServerID, nextServerID), Self.nextServerIDMax)
         return upstream
     }
 }

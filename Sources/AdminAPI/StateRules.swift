@@ -70,7 +70,7 @@ public enum StateRules {
             let found = servers.isEmpty ? "no servers" : "backup servers only"
             throw Problem(.noServers, "found \(found), expected at least one that is no backup", pointer: "/servers")
         }
-        var seen: [String: Int] = [:]
+        var seen: [AddressKey: Int] = [:]
         seen.reserveCapacity(servers.count)
         for (i, server) in servers.enumerated() {
             do throws(Problem) {
@@ -101,11 +101,20 @@ public enum StateRules {
         do { _ = try checkRelative(server) } catch { throw error.below(pointer) }
     }
 
-    /// The normal form of its address.
-    private static func checkRelative(_ server: ServerState) throws(Problem) -> String {
-        var address = server.server
-        if ServerAddress.normalIPv4(address) == nil {
-            do { address = try ServerAddress(address).normalized } catch { throw error.below("server") }
+    /// The normal form of an address, for telling whether there are two of it.
+    private enum AddressKey: Hashable {
+        case ipv4(UInt64)
+        case other(String)
+    }
+
+    private static func checkRelative(_ server: ServerState) throws(Problem) -> AddressKey {
+        let address: AddressKey
+        if let (ipv4, port) = ServerAddress.normalIPv4(server.server) {
+            address = .ipv4(UInt64(ipv4) << 16 | UInt64(port))
+        } else {
+            let text: String
+            do { text = try ServerAddress(server.server).normalized } catch { throw error.below("server") }
+            address = ServerAddress.normalIPv4(text).map { .ipv4(UInt64($0.address) << 16 | UInt64($0.port)) } ?? .other(text)
         }
         try checkRange(server.weight, StateBounds.weight, "weight")
         try checkRange(server.maxConns, StateBounds.count, "max_conns")

@@ -9,6 +9,10 @@ public let noChange = "no change"
 public func summary(from: ProxyState, to: ProxyState) -> String {
     var line = SummaryLine()
     for name in changedNames(from.splits, to.splits) {
+        if let old = from.splits[name], let new = to.splits[name], old.hasTemplates(of: new) {
+            line.appendWeights(name, old.weights, new.weights)
+            continue
+        }
         for change in splitChanges(name, from.splits[name], to.splits[name]) { line.append(splitPhrase(change)) }
     }
     for name in changedNames(from.upstreams, to.upstreams) {
@@ -54,15 +58,24 @@ private struct SummaryLine {
 
     var text: String {
         if said.isEmpty { return noChange }
-        return oneLine(said) + (hidden > 0 ? ", and \(hidden) more" : "")
+        let line = said.utf8.contains { $0 < 0x20 || $0 == 0x7F } ? oneLine(said) : said
+        return hidden > 0 ? line + ", and \(hidden) more" : line
     }
 
     mutating func append(_ phrase: Phrase) {
+        if hidden > 0 {
+            hidden += phrase.count
+            return
+        }
         let isSame = phrase.subject == lastSubject && !phrase.subject.isEmpty
-        let start = said.isEmpty ? "" : isSame ? ", " : "; "
-        let subject = isSame || phrase.subject.isEmpty ? "" : "\(phrase.subject): "
-        let addition = start + subject + phrase.text
-        if hidden > 0 || (!said.isEmpty && said.count + addition.count > Self.lengthMax) {
+        var addition = said.isEmpty ? "" : isSame ? ", " : "; "
+        if !isSame, !phrase.subject.isEmpty {
+            addition += phrase.subject
+            addition += ": "
+        }
+        addition += phrase.text
+        // Characters are counted where bytes are too many.
+        if !said.isEmpty, said.utf8.count + addition.utf8.count > Self.lengthMax, said.count + addition.count > Self.lengthMax {
             hidden += phrase.count
             return
         }
@@ -70,16 +83,40 @@ private struct SummaryLine {
         lastSubject = phrase.subject
     }
 
+    /// Variants whose weights changed.
+    mutating func appendWeights(_ name: String, _ old: [String: Int], _ new: [String: Int]) {
+        let subject = "split " + name
+        for variant in changedNames(old, new) {
+            switch (old[variant], new[variant]) {
+            case (let before?, let after?): append(Phrase(subject: subject, text: Self.joined([variant, " ", String(before), " -> ", String(after)])))
+            case (_, let after?): append(Phrase(subject: subject, text: Self.joined(["+", variant, " ", String(after)])))
+            default: append(Phrase(subject: subject, text: "-" + variant))
+            }
+        }
+    }
+
+    private static func joined(_ parts: [String]) -> String {
+        var text = ""
+        text.reserveCapacity(parts.reduce(0) { $0 + $1.utf8.count })
+        for part in parts { text += part }
+        return text
+    }
+
     /// Its fields, servers that changed, those that came, those that went.
     mutating func appendUpstream(_ name: String, _ old: UpstreamState, _ new: UpstreamState) {
         let subject = "upstream \(name)"
-        let servers = ServerChanges(from: old, to: new)
+        // Most often many servers change alike, and none comes or goes.
+        let isAligned = new.hasAddresses(of: old)
+        let servers = isAligned ? ServerChanges() : ServerChanges(from: old, to: new)
+        let phrases = isAligned
+            ? serverPhrases(old.servers, new.servers, subject: subject)
+            : serverPhrases(servers.changed.map(\.old), servers.changed.map(\.new), names: servers.changed.map(\.name), subject: subject)
         var fields = fieldChanges([], old.fieldTexts, new.fieldTexts).map { (name: $0.path[0], text: transition($0)) }
         if servers.isReordered {
             fields.insert(("servers", "reordered"), at: fields.firstIndex { $0.name > "servers" } ?? fields.count)
         }
         for field in fields { append(Phrase(subject: subject, text: "\(field.name) \(field.text)")) }
-        for phrase in serverPhrases(servers.changed, subject: subject) { append(phrase) }
+        for phrase in phrases { append(phrase) }
         append("+", servers.added.map(\.name), subject)
         append("-", servers.removed.map(\.name), subject)
     }
@@ -90,31 +127,44 @@ private struct SummaryLine {
     }
 }
 
+/// What is told of servers alike: which they are, by their places.
+private struct ServerGroup {
+    var words: String
+    /// Differences of each.
+    var count: Int
+    var places: [Int] = []
+}
+
 /// Servers of which the same is told share a phrase: `servers a:80, b:80 and 3 more drain`.
-private func serverPhrases(_ changes: [(name: String, old: ServerState, new: ServerState)], subject: String) -> [Phrase] {
+/// - Parameters:
+///   - old: in the same order as `new`.
+///   - names: of the servers; nil: they are all there are, and named by their addresses.
+private func serverPhrases(_ old: [ServerState], _ new: [ServerState], names: [String]? = nil, subject: String) -> [Phrase] {
     let namedMax = 3
-    var groups: [String: (servers: [String], count: Int)] = [:]
-    var last: (old: ServerState, new: ServerState, words: String, count: Int)?
-    for change in changes {
-        var (old, new) = (change.old, change.new)
-        (old.id, old.server, new.id, new.server) = (0, "", 0, "")
-        // Most often many servers change alike.
-        if last.map({ $0.old != old || $0.new != new }) ?? true {
-            let fields = fieldChanges([], old.fieldTexts, new.fieldTexts)
-            last = (old, new, fields.map { fieldWords($0) }.joined(separator: " and "), fields.count)
+    var groups: [ServerGroup] = []
+    var last: (place: Int, group: Int)?
+    for i in new.indices where !ServerChanges.isAlike(old[i], new[i]) {
+        if let last, ServerChanges.isAlike(old[last.place], old[i]), ServerChanges.isAlike(new[last.place], new[i]) {
+            groups[last.group].places.append(i)
+            continue
         }
-        guard let last else { continue }
-        groups[last.words, default: ([], 0)].servers.append(change.name)
-        groups[last.words, default: ([], 0)].count += last.count
+        let fields = fieldChanges([], old[i].fieldTexts, new[i].fieldTexts)
+        let words = fields.map { fieldWords($0) }.joined(separator: " and ")
+        let group = groups.firstIndex { $0.words == words } ?? groups.count
+        if group == groups.count { groups.append(ServerGroup(words: words, count: fields.count)) }
+        groups[group].places.append(i)
+        last = (i, group)
     }
-    let phrases = groups.map { words, group in
-        let named = smallest(namedMax, of: group.servers)
-        var names = named.joined(separator: ", ")
-        if group.servers.count > namedMax {
-            names = named[..<(namedMax - 1)].joined(separator: ", ") + " and \(group.servers.count - namedMax + 1) more"
+    if groups.isEmpty { return [] }
+    let names = names ?? UpstreamState(servers: new).serverNames
+    let phrases = groups.map { group in
+        let named = smallest(namedMax, of: group.places.map { names[$0] })
+        var list = named.joined(separator: ", ")
+        if group.places.count > namedMax {
+            list = named[..<(namedMax - 1)].joined(separator: ", ") + " and \(group.places.count - namedMax + 1) more"
         }
-        let text = "server\(named.count == 1 ? "" : "s") \(names) \(words)"
-        return (first: named[0], phrase: Phrase(subject: subject, text: text, count: group.count))
+        let text = "server\(named.count == 1 ? "" : "s") \(list) \(group.words)"
+        return (first: named[0], phrase: Phrase(subject: subject, text: text, count: group.count * group.places.count))
     }
     return phrases.sorted { $0.first < $1.first }.map(\.phrase)
 }
@@ -154,8 +204,8 @@ private func sign(_ change: FieldChange) -> String {
 private func shown(_ value: String?) -> String {
     let lengthMax = 48
     guard var text = value else { return "none" }
-    if text.count > 2, text.first == "\"", text.last == "\"" { text = plain(text.dropFirst().dropLast()) }
-    return text.count > lengthMax ? text.prefix(lengthMax) + "..." : text
+    if text.utf8.count > 2, text.utf8.first == UInt8(ascii: "\""), text.utf8.last == UInt8(ascii: "\"") { text = plain(text.dropFirst().dropLast()) }
+    return text.utf8.count > lengthMax && text.count > lengthMax ? text.prefix(lengthMax) + "..." : text
 }
 
 /// The inside of a JSON string; escapes of what is no sign stay.

@@ -26,6 +26,16 @@
 
     public func freeze(_ text: String) -> ByteView { freeze(bytes: text.utf8) }
 
+    /// Copies `bytes` into the arena, with room behind them.
+    public func freezePadded(_ bytes: some Collection<UInt8>) -> PaddedBytes {
+        let count = bytes.count
+        let room = max(count, PaddedBytes.readableMin)
+        let memory = unsafe allocate(room, alignment: 1).bindMemory(to: UInt8.self, capacity: room)
+        unsafe memory.initialize(repeating: 0, count: room)
+        _ = unsafe UnsafeMutableBufferPointer(start: memory, count: count).update(from: bytes)
+        return unsafe PaddedBytes(start: memory, count: count)
+    }
+
     /// Copies `elements` into the arena.
     public func freeze<T: BitwiseCopyable>(_ elements: [T]) -> Frozen<T> {
         let size = MemoryLayout<T>.stride * elements.count
@@ -56,6 +66,17 @@
         next = start + size
         return unsafe blocks[blocks.count - 1] + start
     }
+}
+
+/// Bytes in an arena of which 16 may be read whatever their count: short ones are copied without asking how short they are.
+@safe public struct PaddedBytes: BitwiseCopyable {
+    @usableFromInline static var readableMin: Int { 16 }
+    public let view: ByteView
+
+    @inlinable
+    init(start: UnsafePointer<UInt8>, count: Int) { unsafe view = ByteView(start, count) }
+
+    public static var empty: PaddedBytes { unsafe PaddedBytes(start: ByteView("                ").start, count: 0) }
 }
 
 /// A fixed list in an arena.

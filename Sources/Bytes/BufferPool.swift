@@ -58,8 +58,13 @@
     }
 
     /// Takes a buffer back; it must not be used afterwards. `Buffer.none` is welcome.
+    @inlinable @inline(__always)
     public mutating func give(_ buffer: Buffer) {
-        if buffer.isNone { return }
+        if !buffer.isNone { takeBack(buffer) }
+    }
+
+    @usableFromInline
+    mutating func takeBack(_ buffer: Buffer) {
         lentBytes -= buffer.capacity
         if keptBytes + buffer.capacity > keepBytesMax {
             unsafe buffer.start.deallocate()

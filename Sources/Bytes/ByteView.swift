@@ -29,8 +29,23 @@
     @inlinable public var buffer: UnsafeBufferPointer<UInt8> { unsafe UnsafeBufferPointer(start: start, count: count) }
 
     /// The part from `from`, `length` bytes long (all the rest by default). Out-of-range values are cut to what is there.
-    @inlinable
-    public func slice(_ from: Int, _ length: Int = .max) -> ByteView {
+    @inlinable @inline(__always)
+    public func slice(_ from: Int, _ length: Int) -> ByteView {
+        // One comparison each, in which a negative number is a very large one.
+        if UInt(bitPattern: from) <= UInt(bitPattern: count), UInt(bitPattern: length) <= UInt(bitPattern: count &- from) {
+            return unsafe ByteView(start + from, length)
+        }
+        return cut(from, length)
+    }
+
+    @inlinable @inline(__always)
+    public func slice(_ from: Int) -> ByteView {
+        if UInt(bitPattern: from) <= UInt(bitPattern: count) { return unsafe ByteView(start + from, count &- from) }
+        return cut(from, .max)
+    }
+
+    @usableFromInline @inline(never)
+    func cut(_ from: Int, _ length: Int) -> ByteView {
         let first = min(max(from, 0), count)
         return unsafe ByteView(start + first, max(0, min(length, count - first)))
     }
@@ -154,12 +169,12 @@
 /// the copy: two loads that may overlap take the place of a loop.
 @inlinable @inline(__always)
 @unsafe public func copyBytes(_ from: UnsafePointer<UInt8>, to: UnsafeMutablePointer<UInt8>, _ count: Int) {
-    if count > 16 {
-        unsafe to.update(from: from, count: count)
-        return
-    }
     let source = unsafe UnsafeRawPointer(from)
     let target = UnsafeMutableRawPointer(to)
+    if count > 16 {
+        unsafe target.copyMemory(from: source, byteCount: count)
+        return
+    }
     if count >= 8 {
         let last = unsafe source.loadUnaligned(fromByteOffset: count &- 8, as: UInt64.self)
         unsafe target.storeBytes(of: source.loadUnaligned(as: UInt64.self), as: UInt64.self)

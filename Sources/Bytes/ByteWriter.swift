@@ -18,7 +18,7 @@
     /// Something did not fit and was dropped.
     @inlinable @inline(__always) public var overflowed: Bool { hasOverflowed }
     @inlinable @inline(__always) public var view: ByteView { unsafe ByteView(start, used) }
-    @inlinable @inline(__always) public var room: Int { capacity - used }
+    @inlinable @inline(__always) public var room: Int { capacity &- used }
 
     /// What was appended since `mark`, an earlier `count`.
     @inlinable public func view(from mark: Int) -> ByteView { unsafe ByteView(start + mark, count - mark) }
@@ -47,7 +47,7 @@
             return
         }
         unsafe start[used] = byte
-        used += 1
+        used &+= 1
     }
 
     @inlinable @inline(__always)
@@ -68,8 +68,33 @@
             hasOverflowed = true
             return
         }
-        unsafe (start + used).update(from: literal.utf8Start, count: count)
+        unsafe UnsafeMutableRawPointer(start + used).copyMemory(from: literal.utf8Start, byteCount: count)
         used &+= count
+    }
+
+    @inlinable @inline(__always)
+    public mutating func append(_ bytes: PaddedBytes) {
+        if bytes.view.count <= PaddedBytes.readableMin, room >= PaddedBytes.readableMin {
+            unsafe UnsafeMutableRawPointer(start + used).copyMemory(from: bytes.view.start, byteCount: PaddedBytes.readableMin)
+            used &+= bytes.view.count
+        } else {
+            append(bytes.view)
+        }
+    }
+
+    /// The first `count` (at most 15) of the bytes in two numbers, the first in the lowest place of `low`.
+    @inlinable @inline(__always)
+    public mutating func append(packed low: UInt64, _ high: UInt64, count: Int) {
+        if room < 16 { return appendSlowly(low, high, count) }
+        let place = unsafe UnsafeMutableRawPointer(start + used)
+        unsafe place.storeBytes(of: low.littleEndian, as: UInt64.self)
+        unsafe place.storeBytes(of: high.littleEndian, toByteOffset: 8, as: UInt64.self)
+        used &+= count & 15
+    }
+
+    @usableFromInline @inline(never)
+    mutating func appendSlowly(_ low: UInt64, _ high: UInt64, _ count: Int) {
+        for i in 0..<count { append(UInt8(truncatingIfNeeded: i < 8 ? low &>> UInt64(8 &* i) : high &>> UInt64(8 &* (i &- 8)))) }
     }
 
     public mutating func append(lowercasing bytes: ByteView) {

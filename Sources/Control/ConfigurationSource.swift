@@ -29,6 +29,12 @@ package struct ServerOptions: Sendable {
         guard case .file(let name) = source else { return nil }
         return name.hasPrefix("/") ? name : prefix + name
     }
+
+    /// Where the configuration file lies, with "/" at the end; the prefix for a text.
+    package var folder: String {
+        guard let path, let slash = path.lastIndex(of: "/") else { return prefix }
+        return String(path[...slash])
+    }
 }
 
 extension ServerOptions {

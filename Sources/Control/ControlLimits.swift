@@ -26,6 +26,8 @@ package struct ControlLimits: Sendable {
     package var recordBytesMax = 1 << 30
 
     // MARK: The admin API
+    /// The control thread's slice of a processor: what it does between two waits takes about as long.
+    static let controlSliceNs: UInt64 = 200_000
     /// Connections to admin.sock.
     static let adminConnectionsMax = 512
     /// Requests that wait for the control thread.

@@ -19,6 +19,12 @@ extension SnapshotBuilder {
             draft.settings.root = Template(literal: arena.freeze(logs.absolute("html")), arena: arena)
         }
         draft.settings.mediaTypes = mediaTypes(draft.mediaTypes ?? DefaultTypes.types)
+        draft.settings.realIP.trusted = arena.freeze(draft.trustedProxies)
+        draft.settings.accessRules = arena.freeze(draft.accessRules)
+        draft.settings.limits.requests = arena.freeze(draft.requestLimits)
+        draft.settings.limits.connections = arena.freeze(draft.connectionLimits)
+        draft.settings.isGated =
+            !draft.trustedProxies.isEmpty || !draft.accessRules.isEmpty || !draft.requestLimits.isEmpty || !draft.connectionLimits.isEmpty
         freezeProxy(&draft)
     }
 
@@ -51,13 +57,15 @@ extension SnapshotBuilder {
         }
         // What nginx sends unless the configuration says otherwise; hop-by-hop fields are never copied in any case.
         if known & (1 << UInt64(HeaderName.host.rawValue)) == 0 {
-            lines.insert(HeaderTemplate(name: ByteView("Host"), value: proxyHostTemplate), at: 0)
+            lines.insert(HeaderTemplate(name: ByteView("Host"), value: proxyHostTemplate, arena: arena), at: 0)
             known |= 1 << UInt64(HeaderName.host.rawValue)
         }
         if draft.settings.proxy.httpMinor == 0, known & (1 << UInt64(HeaderName.connection.rawValue)) == 0 {
-            lines.insert(HeaderTemplate(name: ByteView("Connection"), value: Template(literal: ByteView("close"), arena: arena)), at: 1)
+            let close = Template(literal: ByteView("close"), arena: arena)
+            lines.insert(HeaderTemplate(name: ByteView("Connection"), value: close, arena: arena), at: 1)
         }
-        draft.settings.proxy.requestHeaders = arena.freeze(lines)
+        // A line without a value says only that the client's own is not passed on.
+        draft.settings.proxy.requestHeaders = arena.freeze(lines.filter { !$0.value.isEmpty })
         draft.settings.proxy.replacedKnown = known
         draft.settings.proxy.replacedOther = NameSet(other, arena: arena)
         freezeHidden(&draft, bit)
@@ -91,6 +99,7 @@ extension SnapshotBuilder {
         root.regexes = arena.freeze(regexes)
         root.maps = arena.freeze(maps)
         root.splitClients = arena.freeze(splitClients)
+        root.limitZones = arena.freeze(try limitZoneSettings())
         root.valueSlots = variables.slots
         root.captureSlots = NameTable(variables.groups.map { ($0.key, $0.value) }, arena: arena)
         root.logFiles = arena.freeze(logFileList.map { LogFile($0) })
@@ -102,6 +111,7 @@ extension SnapshotBuilder {
             let name = draft.names.first?.text ?? ""
             server.name = arena.freeze(name.hasPrefix(".") ? String(name.dropFirst()) : name)
             server.locations = tree(draft.locations)
+            server.isAdmin = !draft.locations.isEmpty && draft.locations.allSatisfy { locations[Int($0.index)].settings.handler == .admin }
             server.namedLocations = NameTable(
                 draft.locations.compactMap { if case .named = $0.kind { (String(decoding: $0.name, as: UTF8.self), $0.index) } else { nil } },
                 arena: arena)
@@ -129,6 +139,7 @@ extension SnapshotBuilder {
 
     private func freezeListens() throws(Diagnostic) -> [ListenAddress: ListenOptions] {
         var order: [ListenAddress] = []
+        var admins: Set<ListenAddress> = []
         var options: [ListenAddress: ListenOptions] = [:]
         var flags: [ListenAddress: ListenFlags] = [:]
         var members: [ListenAddress: [(server: Int32, isDefault: Bool, position: Position)]] = [:]
@@ -146,9 +157,12 @@ extension SnapshotBuilder {
                         at: listen.position, directive: "listen", "a duplicate default server for \(listen.address.text)",
                         found: "default_server", expected: "one default server for each address", hint: "the first is at \(other.position)")
                 }
+                if server.hasAdmin { admins.insert(listen.address) }
                 members[listen.address, default: []].append((Int32(i), listen.isDefault, listen.position))
             }
         }
+        // As admin.sock: whoever may open it may change everything.
+        for address in admins where address.isUnix && options[address]?.unixMode == nil { options[address]?.unixMode = 0o600 }
         var listens: [ListenSettings] = []
         for address in order {
             let list = members[address] ?? []
@@ -157,6 +171,7 @@ extension SnapshotBuilder {
             let names = try serverNames(list.map(\.server), at: address)
             var listen = ListenSettings(address: socket, names: names, defaultServer: fallback.server)
             let spoken = flags[address] ?? ListenFlags()
+            if spoken.isTLS { try checkTLS(list, fallback) }
             listen.isTLS = spoken.isTLS
             listen.speaksHTTP2 = spoken.speaksHTTP2
             listen.acceptsProxyProtocol = spoken.acceptsProxyProtocol
@@ -164,6 +179,21 @@ extension SnapshotBuilder {
         }
         root.listens = arena.freeze(listens)
         return options
+    }
+
+    /// A default server without certificate can only refuse, and then the others need theirs.
+    private func checkTLS(
+        _ members: [(server: Int32, isDefault: Bool, position: Position)], _ fallback: (server: Int32, isDefault: Bool, position: Position)
+    ) throws(Diagnostic) {
+        let first = servers[Int(fallback.server)]
+        if !first.tls.certificates.isEmpty { return }
+        let wanting = first.settings.tls.rejectsHandshake
+            ? members.first { servers[Int($0.server)].tls.certificates.isEmpty && !servers[Int($0.server)].settings.tls.rejectsHandshake }
+            : fallback
+        guard let wanting else { return }
+        throw Diagnostic(
+            at: wanting.position, directive: "listen", "no \"ssl_certificate\" is defined for the \"listen ... ssl\" directive", found: "ssl",
+            expected: "ssl_certificate and ssl_certificate_key, or ssl_reject_handshake")
     }
 
     private func serverNames(_ members: [Int32], at address: ListenAddress) throws(Diagnostic) -> ServerNames {

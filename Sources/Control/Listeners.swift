@@ -18,6 +18,7 @@ package final class Listeners {
     /// The sockets of a configuration, open already: those that stay, and new ones. Dropped, the new ones close again.
     package struct Opening {
         fileprivate let sockets: [ListenAddress: ListeningSocket]
+        fileprivate let modes: [ListenAddress: UInt32]
     }
 
     /// Opens what is new and lets go what is not wanted any more; on a failure everything stays as it was.
@@ -35,12 +36,13 @@ package final class Listeners {
             let overlaps = wanted.keys.contains { $0 != address && $0.port == address.port && !$0.isUnix && ($0.isWildcard || address.isWildcard) }
             next[address] = try listen(address, options, overlaps: overlaps && !address.isUnix)
         }
-        return Opening(sockets: next)
+        return Opening(sockets: next, modes: wanted.filter { $0.key.isUnix }.mapValues(\.mode))
     }
 
     /// Lets go what is not wanted any more.
     package func take(_ opening: Opening) {
         for (address, _) in open where opening.sockets[address] == nil && address.isUnix { _ = clinux_unlink(address.unixPath) }
+        for (address, mode) in opening.modes where open[address] != nil { _ = chmod(address.unixPath, mode) }
         open = opening.sockets
     }
 
@@ -60,7 +62,7 @@ package final class Listeners {
         }
         set(fd, family, options, sharesPort: overlaps || options.isReusePort)
         // Nobody gets in between bind and chmod who is not meant to.
-        let mask = umask(0o777 & ~options.unixMode)
+        let mask = umask(0o777 & ~options.mode)
         defer { umask(mask) }
         var r = clinux_bind(fd, address.bytes, UInt32(address.bytes.count))
         if r == -EADDRINUSE, address.isUnix, isStale(address) {
@@ -68,7 +70,7 @@ package final class Listeners {
             r = clinux_bind(fd, address.bytes, UInt32(address.bytes.count))
         }
         if r < 0 { throw fail("bind", r) }
-        if address.isUnix { _ = chmod(address.unixPath, options.unixMode) }
+        if address.isUnix { _ = chmod(address.unixPath, options.mode) }
         r = clinux_listen(fd, options.backlog)
         if r < 0 { throw fail("listen", r) }
         return ListeningSocket(descriptor: fd, address: address.text) { _ = clinux_close($0) }
@@ -92,4 +94,9 @@ package final class Listeners {
         defer { _ = clinux_close(probe) }
         return clinux_connect(probe, address.bytes, UInt32(address.bytes.count)) == -ECONNREFUSED
     }
+}
+
+extension ListenOptions {
+    /// Of a unix socket; as nginx makes them unless told otherwise.
+    fileprivate var mode: UInt32 { unixMode ?? 0o666 }
 }

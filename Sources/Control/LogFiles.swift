@@ -9,18 +9,24 @@ import Synchronization
 package final class LogFiles: @unchecked Sendable {
     private let system: any SystemFiles
     private let prefix: String
+    /// Where the configuration file lies; ends in "/".
+    private let configurationFolder: String
     /// `-e`: where the main error log goes when the configuration does not say.
     package let defaultErrorLog: String
     private let files = Mutex<[String: OpenLogFile]>([:])
 
-    package init(system: any SystemFiles, prefix: String, defaultErrorLog: String) {
+    package init(system: any SystemFiles, prefix: String, defaultErrorLog: String, configurationFolder: String? = nil) {
         self.system = system
         self.prefix = prefix
+        self.configurationFolder = configurationFolder ?? prefix
         self.defaultErrorLog = defaultErrorLog
     }
 
     /// Where `path` of the configuration lies: relative ones start at the prefix.
     package func absolute(_ path: String) -> String { path.hasPrefix("/") ? path : prefix + path }
+
+    /// Where a certificate or a key lies: relative ones start beside the configuration file.
+    package func besideConfiguration(_ path: String) -> String { path.hasPrefix("/") ? path : configurationFolder + path }
 
     package var opened: [OpenLogFile] { files.withLock { Array($0.values) } }
 

@@ -22,6 +22,10 @@ struct LocationDraft {
     var cookiePaths: [CookieRule] = []
     var cookieFlags: [CookieFlagsRule] = []
     var mediaTypes: [(fileExtension: String, type: String)]?
+    var trustedProxies: [AddressRange] = []
+    var accessRules: [AccessRule] = []
+    var requestLimits: [RequestLimit] = []
+    var connectionLimits: [ConnectionLimit] = []
     var errorLogs: [(file: LogFile, level: LogLevel)] = []
     /// Lists that a directive of this very block has begun: the first one replaces what was inherited.
     var begun: Set<String> = []
@@ -39,8 +43,11 @@ struct ServerDraft {
     var names: [(word: Word, text: String)] = []
     var listens: [ListenDraft] = []
     var locations: [LocationEntryDraft] = []
+    /// One of them, or one within, serves the admin API.
+    var hasAdmin = false
     /// Where its own settings are among the snapshot's locations.
     var settingsIndex: Int32 = 0
+    var tls = TLSDraft()
 }
 
 /// One location with what is nested in it.
@@ -84,8 +91,8 @@ package struct ListenOptions: Hashable, Sendable {
     package var deferSeconds: Int32?
     package var fastOpen: Int32?
     package var keepalive: Bool?
-    /// Permissions of a unix socket.
-    package var unixMode: UInt32 = 0o666
+    /// Permissions of a unix socket; nil: 0666, and 0600 where the admin API is served.
+    package var unixMode: UInt32?
 }
 
 /// Where a block is, and what it may set.

@@ -191,7 +191,9 @@ extension SnapshotBuilder {
             do throws(Problem) {
                 let state = UpstreamState(servers: [ServerState(server: name)])
                 made.append(
-                    (name, try PoolBuilder.make(name, state, variables: variables, counters: counters, pointer: "") { (_, _) throws(Problem) in found }))
+                    (name, try PoolBuilder.make(name, state, variables: variables, counters: counters, pointer: "", isImplicit: true) {
+                        (_, _) throws(Problem) in found
+                    }))
             } catch {
                 throw Diagnostic(at: word.position, directive: "proxy_pass", error.detail, found: name, expected: "a host")
             }

@@ -59,6 +59,7 @@ package final class SnapshotBuilder {
     var maps: [MapSettings] = []
     var splitClients: [SplitClientsSettings] = []
     var regexes: [RegularExpression] = []
+    var limitZones: [LimitZoneDraft] = []
     var variables = VariableNames()
     var formats: [String: (template: Template, escaping: Escaping)] = [:]
     var combined: Template?
@@ -69,8 +70,14 @@ package final class SnapshotBuilder {
     let counters: PeerCounterRegistry
     /// Upstreams and splits that were made at run time: a location may name them, too.
     let runtimeNames: Set<String>
+    /// The zones of limits that were there before, so that who has had his share still has.
+    let zones: LimitZoneRegistry
 
-    package init(system: any SystemFiles, logs: LogFiles, counters: PeerCounterRegistry, runtimeNames: Set<String> = []) {
+    package init(
+        system: any SystemFiles, logs: LogFiles, counters: PeerCounterRegistry, zones: LimitZoneRegistry = LimitZoneRegistry(),
+        runtimeNames: Set<String> = []
+    ) {
+        self.zones = zones
         self.system = system
         self.logs = logs
         self.counters = counters
@@ -192,7 +199,9 @@ package final class SnapshotBuilder {
         }
         // A server without a name is called "": it answers requests that name no host.
         if scope.server.names.isEmpty { scope.server.names.append((Word("", position: d.position), "")) }
-        for child in scope.children { try checkAdmin(child, scope.server.listens) }
+        scope.server.hasAdmin = false
+        for child in scope.children { if try checkAdmin(child, scope.server.listens) { scope.server.hasAdmin = true } }
+        scope.server.settings.tls = try buildTLS(scope.server.tls)
         scope.server.locations = scope.children
         scope.server.settings.rewrite = arena.freeze(scope.location.steps)
         scope.location.settings.name = .empty
@@ -201,15 +210,17 @@ package final class SnapshotBuilder {
         servers.append(scope.server)
     }
 
-    /// Whoever reaches the admin API from other hosts shows a token.
-    private func checkAdmin(_ entry: LocationEntryDraft, _ listens: [ListenDraft]) throws(Diagnostic) {
+    /// Whoever reaches the admin API from other hosts shows a token. True: it is served here.
+    private func checkAdmin(_ entry: LocationEntryDraft, _ listens: [ListenDraft]) throws(Diagnostic) -> Bool {
         let settings = locations[Int(entry.index)].settings
-        if settings.handler == .admin, settings.admin.tokens < 0, let open = listens.first(where: { !$0.address.isLocal }) {
+        var hasAdmin = settings.handler == .admin
+        if hasAdmin, settings.admin.tokens < 0, let open = listens.first(where: { !$0.address.isLocal }) {
             throw Diagnostic(
                 at: entry.position, directive: "admin", "the admin API on \(open.address.text) is open to other hosts", found: "no admin_token_file",
                 expected: "admin_token_file, or a server that listens on 127.0.0.1, [::1] or a unix socket alone")
         }
-        for nested in entry.nested { try checkAdmin(nested, listens) }
+        for nested in entry.nested { if try checkAdmin(nested, listens) { hasAdmin = true } }
+        return hasAdmin
     }
 
     /// Freezes a draft's lists and keeps it; returns its place among the snapshot's locations.

@@ -30,6 +30,7 @@ package final class Supervisor: @unchecked Sendable {
     private let system: any SystemFiles
     package let logs: LogFiles
     private let registry = PeerCounterRegistry()
+    private let zones = LimitZoneRegistry()
     private let listeners = Listeners()
     private let adminListeners = Listeners()
     /// An embedding program may reload and shut down from different threads: one of start, reload and stop at a time.
@@ -45,13 +46,22 @@ package final class Supervisor: @unchecked Sendable {
     package init(options: ServerOptions, system: any SystemFiles = LinuxSystemFiles()) {
         self.options = options
         self.system = system
-        logs = LogFiles(system: system, prefix: options.prefix, defaultErrorLog: options.errorLog)
+        logs = LogFiles(system: system, prefix: options.prefix, defaultErrorLog: options.errorLog, configurationFolder: options.folder)
     }
 
     /// Reads and builds the configuration without touching what runs (`-t`).
     package func check() throws(StartFailure) -> (built: BuiltConfiguration, files: [SourceFile]) {
         let parsed = try parse(options)
-        return (try build(parsed, runtimeNames: controller?.runtimeNames ?? []), parsed.files)
+        return (try build(parsed, runtimeNames: controller?.runtimeNames ?? rememberedNames(parsed.directives)), parsed.files)
+    }
+
+    /// Names of pools and splits that a journal has, which another process may be writing this very moment.
+    private func rememberedNames(_ directives: [Directive]) -> Set<String> {
+        stateFolder(directives).map { Journal.glance(folder: $0)?.names ?? [] } ?? []
+    }
+
+    private func stateFolder(_ directives: [Directive]) -> String? {
+        directives.last { $0.name == "state" }?.arguments.first.map { logs.absolute($0.text) }
     }
 
     private func parse(_ options: ServerOptions) throws(StartFailure) -> ParsedConfiguration {
@@ -60,7 +70,8 @@ package final class Supervisor: @unchecked Sendable {
 
     private func build(_ parsed: ParsedConfiguration, runtimeNames: Set<String>) throws(StartFailure) -> BuiltConfiguration {
         do throws(Diagnostic) {
-            return try SnapshotBuilder(system: system, logs: logs, counters: registry, runtimeNames: runtimeNames).build(parsed.directives)
+            let builder = SnapshotBuilder(system: system, logs: logs, counters: registry, zones: zones, runtimeNames: runtimeNames)
+            return try builder.build(parsed.directives)
         } catch {
             throw .configuration(error)
         }
@@ -77,8 +88,7 @@ package final class Supervisor: @unchecked Sendable {
     package func prepare() throws(StartFailure) -> Prepared {
         let parsed = try parse(options)
         let (journal, replay) = try openJournal(parsed.directives)
-        let names = replay?.current.map { Set($0.upstreams.keys).union($0.splits.keys) } ?? []
-        let built = try build(parsed, runtimeNames: names)
+        let built = try build(parsed, runtimeNames: replay?.current?.names ?? [])
         do throws(ListenFailure) { try listeners.adjust(to: built.listens) } catch { throw .listening(error) }
         openAdminSocket(built.process)
         if let n = built.process.descriptorsMax { _ = clinux_set_descriptors_max(UInt64(n)) }
@@ -89,9 +99,9 @@ package final class Supervisor: @unchecked Sendable {
 
     /// The journal comes before the configuration is built: what it remembers may be named by a location.
     private func openJournal(_ directives: [Directive]) throws(StartFailure) -> (Journal, Replay?) {
-        guard let folder = directives.last(where: { $0.name == "state" })?.arguments.first?.text else { return (.none(), nil) }
+        guard let folder = stateFolder(directives) else { return (.none(), nil) }
         do throws(JournalFailure) {
-            let (journal, replay) = try Journal.open(folder: logs.absolute(folder))
+            let (journal, replay) = try Journal.open(folder: folder)
             return (journal, replay)
         } catch {
             throw .process(error.description)

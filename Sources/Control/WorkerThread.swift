@@ -51,6 +51,7 @@ final class WorkerThread: @unchecked Sendable {
     }
 
     private func body() {
+        if parameters.duty != nil { _ = clinux_set_slice(ControlLimits.controlSliceNs) }
         let worker = Worker(
             kernel: LinuxKernel(), parameters: parameters, publisher: publisher, mailbox: mailbox, counters: counters, listeners: sockets)
         sockets = []

@@ -8,13 +8,16 @@ import HTTPMessage
 /// A `name: value` line to add to a request or response.
 package struct HeaderTemplate: BitwiseCopyable {
     package var name: ByteView
+    /// The name, a colon and a blank.
+    package var beginning: PaddedBytes
     package var value: Template
     /// `add_header ... always`: for every status, not only for the successful ones.
     package var always = false
     /// The name is "Connection".
     package var isConnection: Bool
-    package init(name: ByteView, value: Template, always: Bool = false) {
+    package init(name: ByteView, value: Template, always: Bool = false, arena: Arena) {
         self.name = name
+        beginning = arena.freezePadded(Array(name.buffer) + [0x3A, 0x20])
         isConnection = name.equalsIgnoringCase(ByteView("Connection"))
         self.value = value
         self.always = always
@@ -55,6 +58,8 @@ package struct LocationSettings: BitwiseCopyable {
     /// A prefix location `/x/` with a proxying handler answers `/x` with a redirect to `/x/`.
     package var redirectsToSlash = false
     package var handler = ContentHandler.files
+    /// Something is to be asked or done before the content: see Routing/Gates.swift.
+    package var isGated = false
     package var rewrite = Frozen<RewriteStep>.empty
 
     // MARK: The client's side
@@ -90,6 +95,8 @@ package struct LocationSettings: BitwiseCopyable {
     package var mediaTypes = MediaTypes.empty
     package var defaultType = ByteView("text/plain")
     package var chunksAnswers = true
+    /// The largest frame of a body (HTTP/2).
+    package var http2ChunkBytes = 8192
     package var sendsETag = true
     package var ifModifiedSince = IfModifiedSince.exact
     package var addHeaders = Frozen<HeaderTemplate>.empty
@@ -103,9 +110,25 @@ package struct LocationSettings: BitwiseCopyable {
     package var logSubrequest = false
     package var errorLog = ErrorLogTarget()
 
+    // MARK: Before the content
+    package var realIP = RealIPSettings()
+    package var accessRules = Frozen<AccessRule>.empty
+    package var limits = LimitSettings()
+
     package var proxy = ProxySettings()
     package var admin = AdminSettings()
 
+    package init() {}
+}
+
+/// Where the client's address is said by the proxies in front, and which of them are believed.
+package struct RealIPSettings: BitwiseCopyable {
+    /// `proxy_protocol`, or a field; `forwardedFor` reads all the fields of the name, any other the first one.
+    package enum Source: UInt8, BitwiseCopyable { case proxyProtocol, forwardedFor, field }
+    package var trusted = Frozen<AddressRange>.empty
+    package var source = Source.field
+    package var fieldName = ByteView("X-Real-IP")
+    package var isRecursive = false
     package init() {}
 }
 
@@ -118,6 +141,8 @@ package enum Expires: BitwiseCopyable {
     case after(Int64)
     /// A variable that holds one of the above.
     case template(Template)
+
+    var isOff: Bool { if case .off = self { true } else { false } }
 }
 
 /// Conditions of `proxy_next_upstream`, as bits.
@@ -164,6 +189,9 @@ package struct ProxySettings: BitwiseCopyable {
     package var nextUpstreamTimeoutMs: Int64 = 0
     /// 0 or 1: HTTP/1.0 or HTTP/1.1.
     package var httpMinor: UInt8 = 1
+    package var speaksHTTP2 = false
+    /// Over HTTP/2, Host is sent as a field instead of `:authority`.
+    package var keepsHostField = false
     package var method = Template.empty
     /// What `proxy_set_header` says, then the defaults it did not replace.
     package var requestHeaders = Frozen<HeaderTemplate>.empty
@@ -202,9 +230,14 @@ package struct ProxySettings: BitwiseCopyable {
     /// The local address to connect from.
     package var bind = Template.empty
     package var socketKeepalive = false
+    /// The header of the PROXY protocol goes before the first request; such a connection is the client's alone.
+    package var sendsProxyHeader = ProxyHeaderVersion.none
 
     package init() {}
 }
+
+/// `proxy_send_proxy_protocol`.
+package enum ProxyHeaderVersion: UInt8, BitwiseCopyable { case none, one, two }
 
 /// What ends an exchange when the client goes away before its answer.
 package enum ClientAbort: UInt8, BitwiseCopyable {

@@ -22,6 +22,7 @@ public func requestFraming(_ head: RequestHead, _ fields: Span<HeaderField>, _ b
 /// means that no message body follows: the connection carries another protocol from there on.
 ///
 /// Contradictory fields are refused even where no body follows: whoever sends them is not to be trusted with the connection.
+@inlinable @inline(__always)
 public func responseFraming(
     _ head: ResponseHead, _ fields: Span<HeaderField>, _ bytes: Span<UInt8>, requestMethod: Method
 ) -> BodyFraming {
@@ -29,29 +30,42 @@ public func responseFraming(
     if case .bad = declared { return declared }
     if head.status < 200 || head.status == 204 || head.status == 304 { return .none }
     if requestMethod == .head || requestMethod == .connect && head.status < 300 { return .none }
-    return declared == .none ? .untilClose : declared
+    if case .none = declared { return .untilClose }
+    return declared
 }
 
-private func declaredFraming(
+@inlinable @inline(__always)
+func declaredFraming(
     _ summary: FieldSummary, _ fields: Span<HeaderField>, _ bytes: Span<UInt8>, versionMinor: UInt8
 ) -> BodyFraming {
     if summary.transferEncodingIndex >= 0 {
         if summary.isTransferEncodingRepeated { return .bad(.repeatedTransferEncoding) }
         if summary.contentLengthIndex >= 0 { return .bad(.lengthAndTransferEncoding) }
         if versionMinor == 0 { return .bad(.transferEncodingInHTTP10) }
-        let value = fields[summary.transferEncodingIndex].value
-        return matches(bytes, value, "chunked") ? .chunked : .bad(.unknownTransferEncoding)
+        return isChunked(bytes, fields[summary.transferEncodingIndex].value) ? .chunked : .bad(.unknownTransferEncoding)
     }
     if summary.contentLengthIndex < 0 { return .none }
     if summary.isContentLengthRepeated { return .bad(.repeatedContentLength) }
     return contentLength(bytes, fields[summary.contentLengthIndex].value)
 }
 
+@usableFromInline
+func isChunked(_ bytes: Span<UInt8>, _ value: ByteRange) -> Bool { matches(bytes, value, "chunked") }
+
 /// Digits alone: no sign, list or blank (RFC 9110 section 8.6).
-private func contentLength(_ bytes: Span<UInt8>, _ value: ByteRange) -> BodyFraming {
+@usableFromInline
+func contentLength(_ bytes: Span<UInt8>, _ value: ByteRange) -> BodyFraming {
     var n: Int64 = 0
     var i = value.first
     if value.isEmpty { return .bad(.badContentLength) }
+    // So many digits cannot be too many.
+    let safeEnd = min(value.end, i &+ 18)
+    while i < safeEnd {
+        let digit = inside(bytes, i) &- 0x30
+        if digit > 9 { return .bad(.badContentLength) }
+        n = n &* 10 &+ Int64(digit)
+        i &+= 1
+    }
     while i < value.end {
         if !isDigit(bytes[i]) { return .bad(.badContentLength) }
         let (tens, overflowed) = n.multipliedReportingOverflow(by: 10)

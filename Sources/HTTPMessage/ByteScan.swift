@@ -49,11 +49,13 @@ func firstEqual(_ w: UInt64, _ byte: UInt64) -> UInt64 {
 @inline(__always)
 func place(_ marks: UInt64) -> Int { marks.trailingZeroBitCount &>> 3 }
 
+/// The bytes of `w` from the one that the lowest mark is on, that one in the lowest place.
+@inline(__always)
+func from(_ w: UInt64, _ marks: UInt64) -> UInt64 { w &>> UInt64(truncatingIfNeeded: marks.trailingZeroBitCount &- 7) }
+
 /// The byte of `w` that the lowest mark is on.
 @inline(__always)
-func byte(_ w: UInt64, _ marks: UInt64) -> UInt8 {
-    UInt8(truncatingIfNeeded: w &>> UInt64(truncatingIfNeeded: marks.trailingZeroBitCount &- 7))
-}
+func byte(_ w: UInt64, _ marks: UInt64) -> UInt8 { UInt8(truncatingIfNeeded: from(w, marks)) }
 
 /// All the bits of the bytes below the lowest mark.
 @inline(__always)

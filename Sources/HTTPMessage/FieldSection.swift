@@ -32,6 +32,13 @@ func parseFieldSection(
 
         let name = scanName(bytes, at, beginning)
         if name.end <= at { return nameFault(bytes, at) }
+        // What is known is noted at once: less is to be kept while the value is looked for.
+        unsafe fields[unchecked: count] = HeaderField(name: ByteRange(at, name.end), known: name.known, flags: name.flags)
+        if name.flags.rawValue != 0 { summary.hasFlaggedFields = true }
+        let bit: UInt64 = 1 &<< UInt64(truncatingIfNeeded: name.known.place)
+        repeated |= present & bit
+        present |= bit
+
         // The blanks before the value are scanned with it: a space is no control.
         let leading = word(bytes, name.end &+ 1)
         let stop: Int
@@ -40,27 +47,28 @@ func parseFieldSection(
         case .needMore: return .needMore
         case .bad(let reason): return .bad(reason)
         }
-        // One space and a character that is none is what nearly all lines have here.
         var first = name.end &+ 2
-        if leading & 0xFF != 0x20 || leading &>> 8 & 0xFF <= 0x20 {
+        var last = stop
+        // One space and a character that is none is what nearly all lines have here. A tab is the only other blank there can be.
+        if UInt16(truncatingIfNeeded: leading).byteSwapped &- 0x2021 < 0xDF {
+            while inside(bytes, last &- 1) <= 0x20 { last &-= 1 }
+        } else {
             first &-= 1
             while first < stop, isBlank(inside(bytes, first)) { first &+= 1 }
+            while last > first, isBlank(inside(bytes, last &- 1)) { last &-= 1 }
         }
-        var last = stop
-        while last > first, isBlank(inside(bytes, last &- 1)) { last &-= 1 }
-
         let value = ByteRange(first, last)
-        unsafe fields[unchecked: count] = HeaderField(
-            name: ByteRange(at, name.end), value: value, known: name.known, flags: name.flags)
-        if name.flags.rawValue != 0 { summary.hasFlaggedFields = true }
-        let bit: UInt64 = 1 &<< UInt64(truncatingIfNeeded: name.known.rawValue)
-        repeated |= present & bit
-        present |= bit
+        unsafe fields[unchecked: count].value = value
         if bit & indexedBits != 0 {
-            note(name.known, value, count, bytes, &summary)
+            switch name.known {
+            case .host: if summary.hostIndex < 0 { summary.hostIndex = count }
+            case .contentLength: if summary.contentLengthIndex < 0 { summary.contentLengthIndex = count }
+            default: note(name.known, value, count, bytes, &summary)
+            }
         }
         count &+= 1
-        at = inside(bytes, stop) == 0x0D ? stop &+ 2 : stop &+ 1
+        // Bit 0 tells a CR, behind which an LF is, from an LF.
+        at = stop &+ 1 &+ Int(inside(bytes, stop) & 1)
     }
     return .needMore
 }
@@ -222,7 +230,10 @@ func scanText(_ bytes: Span<UInt8>, from start: Int, _ beginning: UInt64) -> Sca
             i &+= 8
         } else {
             i &+= place(control)
-            let c = byte(w, control)
+            let rest = from(w, control)
+            // Not so when the CR is the word's last byte.
+            if rest & 0xFFFF == packed("\r\n") { return .at(i) }
+            let c = UInt8(truncatingIfNeeded: rest)
             if c == 0x0D {
                 if i &+ 1 >= bytes.count { return .needMore }
                 return inside(bytes, i &+ 1) == 0x0A ? .at(i) : .bad(.loneCarriageReturn)
@@ -246,8 +257,6 @@ private var indexedBits: UInt64 {
 @inline(never)
 private func note(_ known: HeaderName, _ value: ByteRange, _ index: Int, _ bytes: Span<UInt8>, _ summary: inout FieldSummary) {
     switch known {
-    case .host: if summary.hostIndex < 0 { summary.hostIndex = index }
-    case .contentLength: if summary.contentLengthIndex < 0 { summary.contentLengthIndex = index }
     case .transferEncoding: if summary.transferEncodingIndex < 0 { summary.transferEncodingIndex = index }
     case .connection:
         if summary.connectionIndex < 0 { summary.connectionIndex = index }
@@ -280,10 +289,11 @@ private func noteConnection(_ bytes: Span<UInt8>, _ value: ByteRange, _ summary:
         while last > i, isBlank(bytes[last &- 1]) { last &-= 1 }
         let token = ByteRange(i, last)
         switch token.count {
-        case 5: if matches(bytes, token, "close") { summary.wantsClose = true }
-        case 7: if matches(bytes, token, "upgrade") { summary.hasUpgradeToken = true }
-        case 10: if matches(bytes, token, "keep-alive") { summary.wantsKeepAlive = true }
-        default: break
+        case 5 where matches(bytes, token, "close"): summary.wantsClose = true
+        case 7 where matches(bytes, token, "upgrade"): summary.hasUpgradeToken = true
+        case 10 where matches(bytes, token, "keep-alive"): summary.wantsKeepAlive = true
+        case 0: break
+        default: summary.listsNames = true
         }
         i = next
     }

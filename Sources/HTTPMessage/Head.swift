@@ -1,6 +1,8 @@
 // What the parsers find in a head: where its parts lie and what framing, routing and connection reuse need to know.
 // Filled by the parsers of this module, read by the engine. It owns no bytes and must not outlive the bytes it points into.
 
+import Bytes
+
 /// A piece of the bytes given to a parser: an offset from their start and a count of bytes.
 public struct ByteRange: Equatable, Sendable, BitwiseCopyable {
     public var start: UInt32
@@ -24,6 +26,15 @@ public struct ByteRange: Equatable, Sendable, BitwiseCopyable {
     @inlinable @inline(__always) public var first: Int { Int(start) }
     @inlinable @inline(__always) public var length: Int { Int(count) }
     @inlinable @inline(__always) public var end: Int { Int(start) &+ Int(count) }
+}
+
+extension ByteView {
+    /// A piece of the bytes that were parsed.
+    @inlinable @inline(__always)
+    public func slice(_ range: ByteRange) -> ByteView {
+        if range.end <= count { return unsafe ByteView(start + range.first, range.length) }
+        return slice(range.first, range.length)
+    }
 }
 
 /// What is odd about a field's name though it is a token (RFC 9110 section 5.6.2).
@@ -81,6 +92,8 @@ public struct FieldSummary: Sendable, BitwiseCopyable {
     public var wantsKeepAlive = false
     /// `Connection` lists `upgrade`.
     public var hasUpgradeToken = false
+    /// `Connection` lists something else: the names of fields that are about the connection too.
+    public var listsNames = false
     /// `Expect: 100-continue`.
     public var expectsContinue = false
     /// Some field has flags: the engine may have to drop fields.

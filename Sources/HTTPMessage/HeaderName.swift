@@ -15,11 +15,14 @@ public enum HeaderName: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     case proxyAuthorization
     case age, pragma, status, retryAfter, secWebsocketKey, secWebsocketVersion, http2Settings, earlyData
 
+    /// Its number. The raw values are those of the cases' order; `rawValue` itself is a call.
+    @inlinable @inline(__always)
+    var place: UInt8 { unsafe withUnsafeBytes(of: self) { unsafe $0[0] } }
+
     /// Its place in a mask of known names. `other` and a name beyond the 64th have none: nothing is asked of them.
     @inlinable @inline(__always)
     public var bit: UInt64 {
-        // The raw values are those of the cases' order; `rawValue` itself is a call from another module.
-        let place = unsafe withUnsafeBytes(of: self) { unsafe $0[0] }
+        let place = place
         return place &- 1 < 63 ? 1 &<< UInt64(place) : 0
     }
 
@@ -28,6 +31,13 @@ public enum HeaderName: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     static var singleBits: UInt64 {
         HeaderName.expect.bit | HeaderName.ifModifiedSince.bit | HeaderName.ifUnmodifiedSince.bit | HeaderName.ifMatch.bit
             | HeaderName.ifNoneMatch.bit | HeaderName.ifRange.bit | HeaderName.contentRange.bit | HeaderName.authorization.bit
+    }
+
+    /// Those of `isHopByHop`.
+    @inlinable @inline(__always)
+    public static var hopByHopBits: UInt64 {
+        HeaderName.connection.bit | HeaderName.keepAlive.bit | HeaderName.proxyConnection.bit | HeaderName.te.bit
+            | HeaderName.trailer.bit | HeaderName.transferEncoding.bit | HeaderName.upgrade.bit | HeaderName.http2Settings.bit
     }
 
     /// The name in lower case; empty for `.other`.
@@ -102,13 +112,8 @@ public enum HeaderName: UInt8, CaseIterable, Sendable, BitwiseCopyable {
 
     /// Fields that concern one connection alone and are not forwarded (RFC 9110 section 7.6.1). The names that a `Connection`
     /// field lists are hop-by-hop too: those the engine reads itself.
-    @inlinable
-    public var isHopByHop: Bool {
-        switch self {
-        case .connection, .keepAlive, .proxyConnection, .te, .trailer, .transferEncoding, .upgrade, .http2Settings: true
-        default: false
-        }
-    }
+    @inlinable @inline(__always)
+    public var isHopByHop: Bool { Self.hopByHopBits & bit != 0 }
 }
 
 /// The known name that `name` is: at most seven bytes as `word` loads them, the case bit set in each, zeros behind them.

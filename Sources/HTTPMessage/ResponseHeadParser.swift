@@ -28,8 +28,34 @@ public func parseResponseHead(
 /// Answers with the offset behind the line.
 @inline(__always)
 private func parseStatusLine(_ bytes: Span<UInt8>, _ head: inout ResponseHead) -> ScanEnd {
+    let version = word(bytes, 0)
+    // " 200 ": a blank, three digits, each of which leaves a number below 10, and a blank.
+    let status = word(bytes, 8) & 0xFF_FFFF_FFFF ^ packed(" 000 ")
+    if version == packed("HTTP/1.1"), status & 0xFF_0000_00FF == 0,
+        (status | (status &+ 0x7676_7600)) & 0x8080_8000 == 0, status & 0xFF00 != 0
+    {
+        head.versionMinor = 1
+        let (hundreds, tens, ones) = (status &>> 8 & 0xFF, status &>> 16 & 0xFF, status &>> 24)
+        head.status = UInt16(truncatingIfNeeded: hundreds &* 100 &+ tens &* 10 &+ ones)
+        return parseReason(bytes, 13, &head)
+    }
+    return parseRareStatusLine(bytes, version, &head)
+}
+
+/// The rest of a status line, from the reason phrase on.
+@inline(__always)
+private func parseReason(_ bytes: Span<UInt8>, _ start: Int, _ head: inout ResponseHead) -> ScanEnd {
+    switch scanText(bytes, from: start, word(bytes, start)) {
+    case .at(let end):
+        head.reason = ByteRange(start, end)
+        return .at(end &+ 1 &+ Int(inside(bytes, end) & 1))
+    case let other: return other
+    }
+}
+
+@inline(never)
+private func parseRareStatusLine(_ bytes: Span<UInt8>, _ w: UInt64, _ head: inout ResponseHead) -> ScanEnd {
     var i: Int
-    let w = word(bytes, 0)
     if w == packed("HTTP/1.1") {
         head.versionMinor = 1
         i = 8
@@ -64,10 +90,5 @@ private func parseStatusLine(_ bytes: Span<UInt8>, _ head: inout ResponseHead) -
     case 0x0D, 0x0A: break
     default: return .bad(.badStatus)
     }
-    switch scanText(bytes, from: i, word(bytes, i)) {
-    case .at(let end):
-        head.reason = ByteRange(i, end)
-        return .at(bytes[end] == 0x0D ? end &+ 2 : end &+ 1)
-    case let other: return other
-    }
+    return parseReason(bytes, i, &head)
 }

@@ -22,6 +22,21 @@ struct JSONHostileTests {
         #expect((try? JSON.parse(json.bytes(pretty: false))) == json)
     }
 
+    /// Names are guessed from the object before, but not what must be written otherwise.
+    @Test(arguments: [
+        #"[{"a\"b": 1}, {"a"b": 1}]"#, "[{\"a\\nb\": 1}, {\"a\nb\": 1}]", #"[{"a\\x": 1}, {"a\x": 1}]"#, #"[{"a": 1, "b": 2}, {"a": 1, "a": 2}]"#,
+        #"[{"a": 1, "b": 2}, {"a": 1, "b": 2, "a": 3}]"#, #"[{"a": 1}, {"ab": 1, "a: 1}]"#, #"[{"a": 1}, {"a" 1}]"#,
+    ])
+    func namesAreNotGuessedWrong(text: String) {
+        #expect(throws: Problem.self) { _ = try JSON.parse(text) }
+    }
+
+    @Test func namesOfObjectsThatAreAlikeInPart() throws {
+        let text = #"[{"a": 1, "b": 2}, {"a": 1}, {"a": 1, "c": 3, "b": 2}, {}, {"b": 1}, {"\u0061": 4}, {"ab": 1}, {"a": {"a": 1, "b": 2}, "b": 5}]"#
+        let names = try JSON.parse(text).array?.map { $0.object?.map(\.name).joined(separator: " ") ?? "" }
+        #expect(names == ["a b", "a", "a c b", "", "b", "a", "ab", "a b"])
+    }
+
     @Test func truncatedAtEveryByte() {
         for pretty in [false, true] {
             let bytes = Self.document.bytes(pretty: pretty)

@@ -211,6 +211,47 @@ import Testing
         #expect(conflictCount > 200)
     }
 
+    /// Until it is settled a conflict is told by each merge, and the file's value can still be had.
+    @Test(arguments: rows)
+    func conflictsAreToldUntilTheyAreSettled(_ row: Row) {
+        let (file, running) = (sample(row.file), sample(row.running))
+        toldAgain(base: sampleState, file: file, running: running, "\(row.testDescription)")
+    }
+
+    @Test func conflictsOfWhateverTheSidesDidAreToldUntilTheyAreSettled() {
+        var dice = SeededNumbers(state: 3)
+        for round in 0..<600 {
+            let base = dice.proxyState()
+            let file = dice.once(in: 5) ? dice.proxyState().numbered(after: base) : dice.changed(base)
+            let running = dice.once(in: 5) ? dice.proxyState().numbered(after: base) : dice.changed(base)
+            toldAgain(base: base, file: file, running: running, "round \(round)")
+        }
+    }
+
+    private func toldAgain(base: ProxyState, file: ProxyState, running: ProxyState, _ name: String) {
+        let (merged, conflicts) = merge(base: base, file: file, running: running)
+        var kept = mergeBase(file: file, base: base, conflicts: conflicts)
+        if conflicts.isEmpty { #expect(kept == file) }
+        // An upstream that the running proxy had removed and a split of the file brought back: there is nothing left to settle.
+        let told = conflicts.map(\.pointer).filter { pointer in
+            !merged.upstreams.keys.contains { pointer == "/upstreams/\($0)" && running.upstreams[$0] == nil }
+        }
+        // The same file read twice more.
+        for _ in 0..<2 {
+            let again = merge(base: kept, file: file, running: merged)
+            #expect(again.merged == merged, "\(name)")
+            #expect(again.conflicts.map(\.pointer) == told, "\(name)")
+            kept = mergeBase(file: file, base: kept, conflicts: again.conflicts)
+        }
+        // The file's values are taken then as they would have been at first.
+        let byFile = merge(base: kept, file: file, running: merged, preferringFile: true)
+        let atFirst = merge(base: base, file: file, running: running, preferringFile: true)
+        #expect(inOrderOfNames(byFile.merged) == inOrderOfNames(atFirst.merged), "\(name)")
+        // A file that says what runs has settled them all.
+        let settled = merge(base: kept, file: merged, running: merged)
+        #expect(settled.merged == merged && settled.conflicts == [], "\(name)")
+    }
+
     private func inOrderOfNames(_ state: ProxyState) -> ProxyState {
         var state = withoutIDs(state)
         for name in state.upstreams.keys { state[upstream: name].servers.sort { $0.server < $1.server } }

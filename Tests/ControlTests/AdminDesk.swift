@@ -76,6 +76,7 @@ final class AdminDesk {
             return now
         }
         let due = server.turn(nowMs: now)
+        server.afterTurn()
         for mailbox in [worker, control] {
             for command in mailbox.takeAll() {
                 if case .admin(let handle, let part) = command { parts[handle, default: []].append(part) }
@@ -169,7 +170,7 @@ struct Asked {
         if answer.status < 300 {
             let segments = (try? AdminText.segments(path)) ?? []
             let wanted = method == "HEAD" ? "GET" : method
-            guard let route = AdminRoute.all.first(where: { $0.operation.method == wanted && $0.match(segments) != nil }) else { return }
+            guard let route = AdminRoute.all.first(where: { $0.operation.method == wanted && $0.matches(segments) }) else { return }
             guard case .json(let schema) = route.operation.answer else { return }
             name = json["differences"] != nil && route.operation.isWrite ? "Plan" : schema
             #expect(status == 200 || route.operation.statuses.contains(status), "\(method) \(path) answers \(status)")

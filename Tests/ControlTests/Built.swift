@@ -100,10 +100,11 @@ func refusal(server: String) -> String { refusal(whole: "events { } http { serve
 func text(_ template: Template) -> String {
     (0..<template.parts.count).map { i in
         let part = template.parts[i].value
+        let literal = part.literal.view.string
         switch part.variable.kind {
-        case .none: return part.literal.string
-        case .capture: return "$\(part.variable.index)"
-        default: return "$\(part.variable.kind)" + (part.variable.name.isEmpty ? "" : ":" + part.variable.name.string)
+        case .none: return literal
+        case .capture: return literal + "$\(part.variable.index)"
+        default: return literal + "$\(part.variable.kind)" + (part.variable.name.isEmpty ? "" : ":" + part.variable.name.string)
         }
     }.joined()
 }

@@ -66,6 +66,7 @@ struct ManualTests {
         #expect(told.count == Set(told).count, "a variable is told twice")
         let known = [
             "http", "sent_http", "sent_trailer", "upstream_http", "upstream_trailer", "upstream_cookie", "arg", "cookie",
+            "proxy_protocol_tlv",
         ]
         #expect(Set(families) == Set(known.map { $0 + "_NAME" }))
     }

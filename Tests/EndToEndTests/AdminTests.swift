@@ -38,6 +38,56 @@ struct AdminTests {
         #expect(proxy.read("state/audit.log").contains("\"revision\":2"))
     }
 
+    @Test("what is no request is refused in the API's own words", arguments: [
+        ("GET / HTTP/1.1\r\nHost: a\r\nbad field\r\n\r\n", 400), ("GET / HTTP/1.1\r\n\r\n", 400), ("nonsense\r\n\r\n", 400),
+        ("GET / HTTP/9.1\r\nHost: a\r\n\r\n", 505), ("CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n", 405),
+        ("PUT /upstreams HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
+        ("GET /\(String(repeating: "a", count: 9000)) HTTP/1.1\r\nHost: a\r\n\r\n", 414),
+        ("GET / HTTP/1.1\r\nHost: a\r\nX: \(String(repeating: "a", count: 9000))\r\n\r\n", 400),
+        ("PUT /upstreams HTTP/1.1\r\nHost: a\r\nContent-Length: 9000000\r\n\r\n", 413),
+    ])
+    func heads(text: String, status: Int) throws {
+        let proxy = try Proxy(
+            http: """
+                \(Self.pools) server { listen unix:%DIR%/api.sock; location /api { admin; } }
+                server { listen unix:%DIR%/site.sock; listen 127.0.0.1:%PORT%; location / { return 200; } }
+                """, main: "state %DIR%/state;")
+        let own = try Self.proxy()
+        for endpoint in [Endpoint.unix(proxy.path("api.sock")), Self.socket(own)] {
+            let client = try RawClient(endpoint)
+            try client.send(text)
+            let answer = try client.response()
+            // Its body is nobody's there.
+            let status = status == 413 && answer.status == 404 ? 404 : status
+            #expect(answer.status == status)
+            #expect(answer["Content-Type"] == "application/problem+json")
+            #expect(Self.object(answer)["status"] as? Int == status && Self.object(answer)["type"] is String, "\(answer.text)")
+        }
+        if status == 413 { return }
+        let site = try RawClient(.unix(proxy.path("site.sock")))
+        try site.send(text)
+        #expect(try site.response()["Content-Type"] == "text/html")
+    }
+
+    @Test func aSocketOfTheOperatorIsTheOwnersAlone() throws {
+        func mode(_ proxy: Proxy, _ name: String) throws -> Int? {
+            try FileManager.default.attributesOfItem(atPath: proxy.path(name))[.posixPermissions] as? Int
+        }
+        func text(_ location: String) -> String {
+            Proxy.wrapped(
+                """
+                server { listen unix:%DIR%/api.sock; location / { return 200; location /api { admin; } } }
+                server { listen unix:%DIR%/open.sock mode=0660; location / { admin; } }
+                server { listen unix:%DIR%/site.sock; listen 127.0.0.1:%PORT%; location / { return 200; } \(location) }
+                """)
+        }
+        let proxy = try Proxy(text(""))
+        #expect(try mode(proxy, "api.sock") == 0o600)
+        #expect(try mode(proxy, "open.sock") == 0o660)
+        #expect(try mode(proxy, "site.sock") == 0o666)
+        try proxy.reload(text("location /api { admin; }")) { try mode(proxy, "site.sock") == 0o600 }
+    }
+
     @Test func withoutAFolderTheErrorLogTellsOfWrites() throws {
         let proxy = try Self.proxy(main: "worker_processes 1; pid %DIR%/proxy.pid;")
         let endpoint = Endpoint.unix(proxy.path("admin.sock"))

@@ -52,6 +52,29 @@ struct CommandLineTests {
         #expect(output.contains("test failed"))
     }
 
+    @Test(.enabled(if: !Harness.isNginx)) func whatWasMadeAtRunTimeIsKnownToTheTest() throws {
+        func text(_ target: String) -> String {
+            Proxy.wrapped("server { listen 127.0.0.1:%PORT%; location / { proxy_pass http://\(target); } }", "state %DIR%/state;")
+        }
+        let proxy = try Proxy(text("127.0.0.1:9"))
+        let admin = Endpoint.unix(proxy.path("state/admin.sock"))
+        for name in ["violet-made-here", "other"] {
+            _ = try AdminTests.ask(admin, "PUT", "/upstreams/\(name)", body: "{\"servers\": [{\"server\": \"127.0.0.1:9\"}]}")
+        }
+        #expect(try AdminTests.ask(admin, "DELETE", "/upstreams/other").status == 200)
+        let journal = try Data(contentsOf: URL(fileURLWithPath: proxy.path("state/journal")))
+        for (target, passes) in [("violet-made-here", true), ("other", false)] {
+            try proxy.configure(text(target))
+            let (status, output) = try proxy.run(["-t"])
+            #expect(status == .exited(passes ? 0 : 1), "\(output)")
+        }
+        #expect(try Data(contentsOf: URL(fileURLWithPath: proxy.path("state/journal"))) == journal)
+        try proxy.configure(text("violet-made-here"))
+        #expect(try proxy.run(["-s", "reload"]).status == .exited(0))
+        try Harness.wait(for: "the reload") { proxy.errorLog.contains("reconfigured") }
+        #expect(try AdminTests.ask(admin, "DELETE", "/upstreams/violet-made-here").status == 409)
+    }
+
     @Test func anErrorInAnIncludedFileNamesThatFile() throws {
         let (status, output, proxy) = try check(
             "events { }\nhttp { include sites/*.conf; }\n",

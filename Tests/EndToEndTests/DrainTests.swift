@@ -65,6 +65,30 @@ struct DrainTests {
         try blue.waitForOpenConnections(0)
     }
 
+    @Test func whatATunnelHasTakenIsDeliveredFirst() throws {
+        let mayRead = Signal()
+        let end = Locked<StreamEnd?>(nil)
+        let blue = try Upstream { _, c in
+            try c.acceptUpgrade()
+            mayRead.wait()
+            let (_, how) = c.stream.readToEnd()
+            end.with { $0 = how }
+        }
+        let green = try Upstream(saying: "green")
+        let proxy = try proxy(blue, green)
+        let client = try proxy.client()
+        _ = try client.upgrade()
+        // Until nothing goes any more: the proxy has read what the server's socket would not take.
+        let piece = [UInt8](repeating: 0x61, count: 64 << 10)
+        while client.stream.isWritable(withinMs: 300) { _ = try client.stream.sendSome(piece) }
+        try drainBlue(proxy, timeout: "0s")
+        #expect(!client.stream.isReadable(withinMs: 200), "the connection is still there")
+        mayRead.fire()
+        try Harness.wait(for: "the server's end") { end.current != nil }
+        #expect(end.current == .closed)
+        try blue.waitForOpenConnections(0)
+    }
+
     @Test func aTunnelOfAnotherProtocolEndsInOrder() throws {
         let blue = try Upstream { _, c in
             try c.acceptUpgrade()

@@ -30,10 +30,16 @@ struct HoldTests {
         hasty.close()
         #expect(try proxy.waitForLines(2).contains { $0.contains("/hasty") && $0.contains(" 499 ") })
         #expect(upstream.requestCount == 1)
+        func holding() throws -> Int? {
+            let status = AdminTests.object(try AdminTests.ask(AdminTests.socket(proxy), "GET", "/status"))
+            return (status["splits"] as? [String: [String: Any]])?["app"]?["holding"] as? Int
+        }
+        try Harness.wait(for: "12 that wait") { try holding() == 12 }
         try upstream.listen()
         #expect(try ask(proxy, "/splits/app/release?rate=1000").status == 200)
         for client in clients { #expect(try client.response().text == "hello") }
         #expect(upstream.requests.dropFirst().allSatisfy { $0.text == "body" } && upstream.requestCount == 13)
+        #expect(try holding() == 0)
         let receipt = AdminTests.object(try ask(proxy, "/receipts/1"))
         // The hasty one may have gone before it could wait.
         #expect([12, 13].contains(receipt["held"] as? Int), "\(receipt)")

@@ -90,6 +90,17 @@ struct TimeoutTests {
         #expect(ms < 3000)
     }
 
+    /// The beginning of its head came with the request before, so no read announces it.
+    @Test func aClientThatDoesNotFinishItsSecondHead() throws {
+        let proxy = try Proxy(server: "client_header_timeout 200ms; return 200 x;")
+        let client = try proxy.client(timeoutMs: 5000)
+        try client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a")
+        let (bytes, end) = client.stream.readToEnd()
+        let text = String(decoding: bytes, as: UTF8.self)
+        #expect(text.hasPrefix("HTTP/1.1 200"))
+        #expect(end != .timedOut)
+    }
+
     @Test func aClientThatDoesNotFinishItsBody() throws {
         let upstream = try Upstream(saying: "x")
         let proxy = try proxy(upstream.endpoint, server: "client_body_timeout 200ms;")

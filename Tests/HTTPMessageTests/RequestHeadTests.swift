@@ -115,9 +115,10 @@ private let cases: [(input: String, expected: String)] = [
     (
         "GET / HTTP/1.1\r\nConnection: ,, x ,\tCLOSE\r\nConnection: upGrade,keep-alive\r\n\r\n",
         "GET / 1.1 path=/|Connection=,, x ,\tCLOSE(connection)|Connection=upGrade,keep-alive(connection)"
-            + " +close +keepAlive +upgrade"
+            + " +close +keepAlive +upgrade +names"
     ),
-    ("GET / HTTP/1.1\r\nConnection: closed, xclose\r\n\r\n", "GET / 1.1 path=/|Connection=closed, xclose(connection)"),
+    ("GET / HTTP/1.1\r\nConnection: closed, xclose\r\n\r\n", "GET / 1.1 path=/|Connection=closed, xclose(connection) +names"),
+    ("GET / HTTP/1.1\r\nConnection: , \t\r\n\r\n", "GET / 1.1 path=/|Connection=,(connection)"),
     ("GET / HTTP/1.1\r\nExpect: 100-Continue\r\n\r\n", "GET / 1.1 path=/|Expect=100-Continue(expect) +continue"),
     ("GET / HTTP/1.1\r\nExpect: 100-continued\r\n\r\n", "GET / 1.1 path=/|Expect=100-continued(expect)"),
     ("GET / HTTP/1.1\r\nHost : a\r\n\r\n", "bad spaceBeforeColon"),

@@ -65,6 +65,7 @@ func describe(_ summary: FieldSummary, _ fields: borrowing MutableSpan<HeaderFie
     }
     let marks: [(String, Bool)] = [
         ("close", summary.wantsClose), ("keepAlive", summary.wantsKeepAlive), ("upgrade", summary.hasUpgradeToken),
+        ("names", summary.listsNames),
         ("continue", summary.expectsContinue), ("hostRepeated", summary.isHostRepeated),
         ("lengthRepeated", summary.isContentLengthRepeated), ("encodingRepeated", summary.isTransferEncodingRepeated),
     ]

@@ -21,14 +21,15 @@ final class ChildProcess: Sendable {
 
     /// Starts `path` with standard output and error in files. The thread that starts it is the one that waits for it: the
     /// kernel signals the child when that thread dies, which is when the test program does.
-    init(_ path: String, _ arguments: [String], stdout: String, stderr: String) throws {
+    /// `stdin`: a descriptor to read from; without `stdout`, to write to as well.
+    init(_ path: String, _ arguments: [String], stdin: Int32? = nil, stdout: String?, stderr: String) throws {
         let guardian = "/usr/bin/setpriv"
         let isGuarded = access(guardian, X_OK) == 0
         let words = (isGuarded ? [guardian, "--pdeathsig", "TERM", path] : [path]) + arguments
         let (state, started, ended) = (state, started, ended)
         onThread {
             var pid: pid_t = 0
-            let failure = Self.spawn(&pid, words, stdout, stderr)
+            let failure = Self.spawn(&pid, words, stdin, stdout, stderr)
             state.with { [pid] in
                 $0.pid = pid
                 $0.failure = failure
@@ -58,12 +59,20 @@ final class ChildProcess: Sendable {
         return status
     }
 
-    private static func spawn(_ pid: inout pid_t, _ words: [String], _ stdout: String, _ stderr: String) -> Int32 {
+    private static func spawn(_ pid: inout pid_t, _ words: [String], _ stdin: Int32?, _ stdout: String?, _ stderr: String) -> Int32 {
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }
-        posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
-        posix_spawn_file_actions_addopen(&actions, 1, stdout, O_WRONLY | O_CREAT | O_APPEND, 0o644)
+        if let stdin {
+            posix_spawn_file_actions_adddup2(&actions, stdin, 0)
+        } else {
+            posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+        }
+        if let stdout {
+            posix_spawn_file_actions_addopen(&actions, 1, stdout, O_WRONLY | O_CREAT | O_APPEND, 0o644)
+        } else if let stdin {
+            posix_spawn_file_actions_adddup2(&actions, stdin, 1)
+        }
         posix_spawn_file_actions_addopen(&actions, 2, stderr, O_WRONLY | O_CREAT | O_APPEND, 0o644)
         var attributes = posix_spawnattr_t()
         posix_spawnattr_init(&attributes)

@@ -6,6 +6,8 @@ import Foundation
 public final class RawClient: Sendable {
     public let stream: Stream
 
+    init(stream: Stream) { self.stream = stream }
+
     /// Connects. `receiveBufferBytes` bounds what the kernel takes for a client that doesn't read.
     public init(_ endpoint: Endpoint, timeoutMs: Int = 10_000, receiveBufferBytes: Int = 0) throws {
         stream = Stream(

@@ -22,6 +22,14 @@ public enum Endpoint: Sendable, CustomStringConvertible {
 }
 
 public enum Sockets {
+    /// Two ends of one connection: the first does not block, the second, for another program, does.
+    static func pair() throws -> (Int32, Int32) {
+        var ends: [Int32] = [-1, -1]
+        _ = try check(socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0, &ends) < 0 ? -errno : 0, "socketpair")
+        _ = fcntl(ends[0], F_SETFL, O_NONBLOCK)
+        return (ends[0], ends[1])
+    }
+
     /// A listening socket, not blocking.
     public static func listen(_ endpoint: Endpoint, backlog: Int32 = 511) throws -> Int32 {
         let fd = try make(endpoint)

@@ -14,7 +14,7 @@ enum AdminOutcome {
 
 final class AdminCall {
     let request: AdminRequest
-    let operation: APIOperation
+    let route: AdminRoute
     /// What stands for the names in braces.
     let names: [String]
     let who: String
@@ -27,19 +27,21 @@ final class AdminCall {
     private(set) var reason = ""
     private(set) var revision: UInt64?
 
-    init(_ request: AdminRequest, _ operation: APIOperation, names: [String], who: String) throws(Problem) {
+    var operation: APIOperation { route.operation }
+
+    init(_ request: AdminRequest, _ route: AdminRoute, names: [String], who: String) throws(Problem) {
         self.request = request
-        self.operation = operation
+        self.route = route
         self.names = names
         self.who = who
-        query = try AdminText.query(request.query, known: operation.queryNames)
+        query = try AdminText.query(request.query, known: route.queryNames)
         reason = query["reason"] ?? ""
         if reason.utf8.count > ControlLimits.adminReasonBytesMax {
             throw Problem(.badQuery, "found a reason of \(reason.utf8.count) bytes, expected at most \(ControlLimits.adminReasonBytesMax)")
         }
-        ifMatch = operation.isWrite ? try AdminText.revision(ofCondition: request.field("if-match")) : nil
+        ifMatch = route.operation.isWrite ? try AdminText.revision(ofCondition: request.field("if-match")) : nil
         isDryRun = try AdminText.flag(query["dry_run"], "dry_run")
-        if operation.body != nil, !request.body.isEmpty { try AdminText.checkMediaType(request.field("content-type")) }
+        if route.operation.body != nil, !request.body.isEmpty { try AdminText.checkMediaType(request.field("content-type")) }
     }
 
     /// The name in braces; routes and their handlers agree on how many there are.

@@ -4,30 +4,34 @@
 import AdminAPI
 
 /// One row: what is asked, and who answers.
-struct AdminRoute: Sendable {
+final class AdminRoute: Sendable {
     /// Nil: the answer comes later, through the call's reply.
     typealias Handler = @Sendable (AdminServer, AdminCall) throws(Problem) -> AdminOutcome
 
     let operation: APIOperation
     /// The path as segments; nil stands for any text.
     let template: [String?]
+    let queryNames: [String]
     let handler: Handler
 
     init(_ operation: APIOperation, _ handler: @escaping Handler) {
         self.operation = operation
         self.handler = handler
+        queryNames = operation.queryNames
         template = operation.path.split(separator: "/").map { $0.hasPrefix("{") ? nil : String($0) }
     }
 
-    /// What stands for the names in braces; nil: another path.
-    func match(_ segments: [String]) -> [String]? {
-        if segments.count != template.count { return nil }
-        var values: [String] = []
-        for (segment, word) in zip(segments, template) {
-            if let word { if word != segment { return nil } } else { values.append(segment) }
+    /// Whether the path is this route's.
+    func matches(_ segments: [String]) -> Bool {
+        if segments.count != template.count { return false }
+        for i in template.indices {
+            if let word = template[i], word != segments[i] { return false }
         }
-        return values
+        return true
     }
+
+    /// What stands for the names in braces, in a path of this route.
+    func names(in segments: [String]) -> [String] { template.indices.filter { template[$0] == nil }.map { segments[$0] } }
 
     static let all: [AdminRoute] = state + servers + splits + history + moment
 

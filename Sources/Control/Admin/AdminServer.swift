@@ -26,6 +26,9 @@ final class AdminServer: WorkerDuty {
     let processID = getpid()
     private var gate: AdminGuard
     var live: AdminLive
+    /// For the audit log.
+    private var unwritten: [AuditLog.Entry] = []
+    private var hasAnswered = false
 
     init(_ controller: Controller, inbox: AdminInbox, owner: any AdminOwner, audit: AuditLog, clock: ControlClock = .system) {
         self.controller = controller
@@ -42,11 +45,24 @@ final class AdminServer: WorkerDuty {
         live.nowMs = nowMs
         for reply in inbox.takeGone() { live.forget(reply) }
         let requests = inbox.takeAll()
-        for request in requests {
-            if let answer = answer(request) { request.reply.answer(answer) }
+        if !requests.isEmpty {
+            hasAnswered = true
+            controller.wakeLater()
+            for request in requests {
+                if let answer = answer(request) { request.reply.answer(answer) }
+            }
         }
-        if !requests.isEmpty { owner.tellWarnings() }
         return live.turn(controller, inbox)
+    }
+
+    /// What nobody who asked has to wait for.
+    func afterTurn() {
+        if !hasAnswered { return }
+        hasAnswered = false
+        controller.wakeNow()
+        for entry in unwritten { audit.write(entry) }
+        unwritten.removeAll(keepingCapacity: true)
+        owner.tellWarnings()
     }
 
     // MARK: Dispatch
@@ -58,20 +74,16 @@ final class AdminServer: WorkerDuty {
         do throws(Problem) {
             who = try gate.admit(request)
             let segments = try AdminText.segments(request.path)
-            let rows = AdminRoute.all.compactMap { route in route.match(segments).map { (route: route, names: $0) } }
-            if rows.isEmpty { throw Self.nothing(at: request.path) }
-            let methods = Self.methods(rows.map(\.route.operation.method))
-            if request.method == "OPTIONS" { return Self.options(methods) }
             let method = request.method == "HEAD" ? "GET" : request.method
-            guard let row = rows.first(where: { $0.route.operation.method == method }) else {
-                throw Problem(.methodNotAllowed, "found \(AdminText.shown(request.method)), expected one of \(methods)")
+            guard let route = AdminRoute.all.first(where: { $0.operation.method == method && $0.matches(segments) }) else {
+                return try Self.otherMethod(request, segments)
             }
-            if row.route.operation.isWrite, !request.settings.writes {
+            if route.operation.isWrite, !request.settings.writes {
                 throw Problem(.readOnly, "this place only answers questions", hint: "\"admin write=on;\" in the location allows changes")
             }
-            let made = try AdminCall(request, row.route.operation, names: row.names, who: who)
+            let made = try AdminCall(request, route, names: route.names(in: segments), who: who)
             call = made
-            let outcome = try row.route.handler(self, made)
+            let outcome = try route.handler(self, made)
             record(made, request, who, nil)
             if case .answer(let answer) = outcome { return answer }
             return nil
@@ -79,6 +91,14 @@ final class AdminServer: WorkerDuty {
             record(call, request, who, error)
             return Self.refusal(error, request)
         }
+    }
+
+    /// Nothing at this path is asked like this.
+    private static func otherMethod(_ request: AdminRequest, _ segments: [String]) throws(Problem) -> AdminAnswer {
+        let methods = methods(segments)
+        if methods.isEmpty { throw nothing(at: request.path) }
+        if request.method == "OPTIONS" { return options(methods) }
+        throw Problem(.methodNotAllowed, "found \(AdminText.shown(request.method)), expected one of \(methods)")
     }
 
     /// A write that is not a dry run, or what was meant as one.
@@ -89,7 +109,7 @@ final class AdminServer: WorkerDuty {
         entry.reason = call?.reason ?? ""
         entry.revision = problem == nil ? call?.revision : nil
         entry.problem = problem
-        audit.write(entry)
+        unwritten.append(entry)
     }
 
     // MARK: Answers
@@ -106,7 +126,7 @@ final class AdminServer: WorkerDuty {
         case .busy, .stopping: lines.append("Retry-After: 1")
         case .methodNotAllowed:
             if let request, let segments = try? AdminText.segments(request.path) {
-                lines.append("Allow: " + methods(AdminRoute.all.filter { $0.match(segments) != nil }.map(\.operation.method)))
+                lines.append("Allow: " + methods(segments))
             }
         default: break
         }
@@ -118,8 +138,11 @@ final class AdminServer: WorkerDuty {
         AdminAnswer(status: 204, lines: ["Allow: " + methods, "Cache-Control: no-store"])
     }
 
-    private static func methods(_ methods: [String]) -> String {
-        (methods.contains("GET") ? methods + ["HEAD", "OPTIONS"] : methods + ["OPTIONS"]).sorted().joined(separator: ", ")
+    /// Those of a path; empty: there is nothing.
+    private static func methods(_ segments: [String]) -> String {
+        let methods = AdminRoute.all.filter { $0.matches(segments) }.map(\.operation.method)
+        if methods.isEmpty { return "" }
+        return (methods.contains("GET") ? methods + ["HEAD", "OPTIONS"] : methods + ["OPTIONS"]).sorted().joined(separator: ", ")
     }
 
     private static func nothing(at path: String) -> Problem {

@@ -8,8 +8,9 @@ enum AdminText {
     /// The segments of a path, decoded. A slash that is percent-encoded parts nothing.
     static func segments(_ path: String) throws(Problem) -> [String] {
         var segments: [String] = []
-        for part in path.split(separator: "/") {
-            guard let text = decoded(part) else {
+        for bytes in path.utf8.split(separator: UInt8(ascii: "/")) {
+            let part = Substring(bytes)
+            guard let text = bytes.contains(UInt8(ascii: "%")) ? decoded(part) : String(part) else {
                 throw Problem(.notFound, "found \(shown(String(part))) in the path, expected percent-encoded UTF-8")
             }
             segments.append(text)
@@ -71,7 +72,7 @@ enum AdminText {
     }
 
     static func checkMediaType(_ field: String?) throws(Problem) {
-        guard let field else { return }
+        guard let field, field != "application/json" else { return }
         let type = trimmed(String(field.prefix { $0 != ";" })).lowercased()
         if type == "application/json" { return }
         throw Problem(

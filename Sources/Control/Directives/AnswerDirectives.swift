@@ -52,8 +52,9 @@ enum AnswerDirectives {
             always = true
         }
         let name = try headerName(d.arguments[0], of: d.name.text)
-        return HeaderTemplate(
-            name: scope.builder.arena.freeze(bytes: name), value: try scope.builder.template(d.arguments[1], of: d.name.text), always: always)
+        let value = try scope.builder.template(d.arguments[1], of: d.name.text)
+        let arena = scope.builder.arena
+        return HeaderTemplate(name: arena.freeze(bytes: name), value: value, always: always, arena: arena)
     }
 
     /// A name that cannot break out of its line.
@@ -102,7 +103,9 @@ enum AnswerDirectives {
             let status = try code.integer(in: 300...599, of: "error_page")
             if status == 499 { throw .invalidValue(code, of: "error_page", expected: "a code from 300 to 599 but 499") }
             if scope.location.errorPages.contains(where: { $0.status == UInt16(status) }) { continue }
-            scope.location.errorPages.append(ErrorPage(status: UInt16(status), answerStatus: answer, uri: uri))
+            // Codes that are nginx's own are not for clients.
+            let isOwn = (494...497).contains(status)
+            scope.location.errorPages.append(ErrorPage(status: UInt16(status), answerStatus: answer < 0 && isOwn ? 400 : answer, uri: uri))
         }
     }
 }

@@ -87,8 +87,9 @@ enum CoreDirectives {
             case "reuseport": options.isReusePort = true
             default: try option(word, &options)
             }
+            if word.text.hasPrefix("mode="), !addresses.allSatisfy(\.isUnix) { throw invalid(word) }
         }
-        let flags = try listenFlags(d)
+        let flags = listenFlags(scope, d)
         for address in addresses {
             if scope.server.listens.contains(where: { $0.address == address }) {
                 throw Diagnostic(
@@ -101,18 +102,21 @@ enum CoreDirectives {
     }
 
     /// What the address speaks.
-    private static func listenFlags(_ d: Directive) throws(Diagnostic) -> ListenFlags {
+    private static func listenFlags(_ scope: Scope, _ d: Directive) -> ListenFlags {
         var flags = ListenFlags()
         for word in d.arguments.dropFirst() {
             switch word.text {
             case "ssl": flags.isTLS = true
-            case "http2": flags.speaksHTTP2 = true
+            case "http2":
+                flags.speaksHTTP2 = true
+                scope.builder.warnings.append(
+                    Diagnostic(
+                        at: word.position, directive: "listen",
+                        "the \"listen ... http2\" directive is deprecated, use the \"http2\" directive instead", found: word.text,
+                        expected: "\"http2 on;\""))
             case "proxy_protocol": flags.acceptsProxyProtocol = true
-            default: continue
+            default: break
             }
-            throw Diagnostic(
-                at: word.position, directive: "listen", "the \"\(word.text)\" parameter of \"listen\" is not supported yet",
-                found: word.text, expected: "a listener for HTTP/1 without TLS")
         }
         return flags
     }
@@ -138,6 +142,9 @@ enum CoreDirectives {
         case "sndbuf": options.sendBufferBytes = Int32(clamping: try value.sizeBytes(of: "listen"))
         case "fastopen": options.fastOpen = Int32(try value.integer(in: 1...Int(Int32.max), of: "listen"))
         case "ipv6only": options.ipv6Only = try value.flag(of: "listen")
+        case "mode":
+            guard let mode = UInt32(value.text, radix: 8), mode <= 0o777, value.text.utf8.first != UInt8(ascii: "+") else { throw invalid(word) }
+            options.unixMode = mode
         case "so_keepalive": options.keepalive = value.text != "off"
         default: throw invalid(word)
         }

@@ -10,7 +10,8 @@ enum ProxyHeaderDirectives {
             scope.location.begin("proxy_set_header", \.requestHeaders)
             let name = try AnswerDirectives.headerName(d.arguments[0], of: "proxy_set_header")
             let value = try scope.builder.template(d.arguments[1], of: "proxy_set_header")
-            scope.location.requestHeaders.append(HeaderTemplate(name: scope.builder.arena.freeze(bytes: name), value: value))
+            let arena = scope.builder.arena
+            scope.location.requestHeaders.append(HeaderTemplate(name: arena.freeze(bytes: name), value: value, arena: arena))
         },
         DirectiveRule("proxy_hide_header", .httpLevels, 1...1, isUnique: false) { (scope, d) throws(Diagnostic) in
             scope.location.begin("proxy_hide_header", \.hideHeaders)

@@ -67,6 +67,13 @@ package final class Journal {
         return (journal, Replay(current: current?.state, fileState: current?.fileState, warnings: journal.takeWarnings()))
     }
 
+    /// The newest state in a journal that is another's: neither locked nor written to, and a record that is being written is passed over.
+    /// Nil: there is none, or none that may be read.
+    package static func glance(folder: String, limits: ControlLimits = ControlLimits()) -> ProxyState? {
+        guard let bytes = LinuxJournalDisk.bytes(ofFile: "\(folder)/\(JournalStorage.fileName)") else { return nil }
+        return JournalReader(bytes, limits: limits).history.current?.state
+    }
+
     private init(_ storage: JournalStorage?, _ history: History, _ limits: ControlLimits) {
         self.storage = storage
         self.history = history

@@ -124,6 +124,23 @@ package final class LinuxJournalDisk: JournalDisk {
         _ = clinux_close(file)
     }
 
+    /// What a file has now, for one who only looks; nil: it cannot be read.
+    static func bytes(ofFile path: String) -> [UInt8]? {
+        let file = clinux_open(path, O_RDONLY | O_NOFOLLOW, 0)
+        if file < 0 { return nil }
+        defer { _ = clinux_close(file) }
+        var facts = clinux_file_facts()
+        if clinux_file_facts(file, &facts) < 0 { return nil }
+        return [UInt8](unsafeUninitializedCapacity: Int(facts.size)) { buffer, count in
+            while count < buffer.count, let start = buffer.baseAddress {
+                let n = clinux_pread(file, start + count, buffer.count - count, Int64(count))
+                if n == -Int(EINTR) { continue }
+                if n <= 0 { return }
+                count += n
+            }
+        }
+    }
+
     private func path(_ name: String) -> String { "\(folder)/\(name)" }
 
     package func open(_ name: String, _ way: JournalOpening) -> Int32 {

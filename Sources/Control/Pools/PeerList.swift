@@ -17,23 +17,26 @@ struct PeerList {
     /// - Parameters:
     ///   - arena: gets addresses and names.
     ///   - isRing: the names of the servers make the points of a ring.
+    ///   - before: the upstream as it runs; a peer that stands where it stood keeps its row without a search.
     ///   - addresses: of a server that is no IPv4 address, and its place in the list.
     ///   - nowMs: of the engine's clock, when this is a change while the proxy runs.
     init(
-        _ servers: [ServerState], of upstream: String, in arena: Arena, isRing: Bool, counters: PeerCounterRegistry, nowMs: Int64?,
+        _ servers: [ServerState], of upstream: String, in arena: Arena, isRing: Bool, counters: PeerCounterRegistry,
+        before: UpstreamDefinition?, nowMs: Int64?,
         addresses: (String, Int) throws(Problem) -> [ResolvedAddress]
     ) throws(Problem) {
         var text = PeerText()
         text.reserve(servers.count)
-        for (i, server) in servers.enumerated() {
-            let name = text.append(server.server.utf8)
-            if let (address, port) = AdminAPI.ServerAddress.normalIPv4(server.server) {
+        for i in servers.indices {
+            let written = servers[i].server
+            let name = text.append(written.utf8)
+            if let (address, port) = AdminAPI.ServerAddress.normalIPv4(written) {
                 text.peers.append(PeerText.Peer(server: i, name: name, address: text.append(ipv4: address, port), text: name))
-                text.addresses.append(server.server)
+                text.addresses.append(written)
                 continue
             }
-            for address in try addresses(server.server, i) {
-                let isName = address.text == server.server
+            for address in try addresses(written, i) {
+                let isName = address.text == written
                 let bytes = text.append(address.bytes)
                 text.peers.append(PeerText.Peer(server: i, name: name, address: bytes, text: isName ? name : text.append(address.text.utf8)))
                 text.addresses.append(address.text)
@@ -41,25 +44,28 @@ struct PeerList {
         }
         let bytes = arena.freeze(bytes: text.bytes)
         func view(_ part: Range<Int>) -> ByteView { bytes.slice(part.lowerBound, part.count) }
-        let (rows, pool, line) = counters.counters(upstream: upstream, servers: text.addresses, nowMs: nowMs)
-        self.pool = pool
-        self.line = line
+        let rows: [PeerCounters]
+        if let before, let same = text.rows(of: before) {
+            (rows, pool, line) = (same, before.counters, before.line)
+        } else {
+            (rows, pool, line) = counters.counters(upstream: upstream, servers: text.addresses, nowMs: nowMs)
+        }
         settings.reserveCapacity(rows.count)
         specs.reserveCapacity(rows.count)
-        for (peer, row) in zip(text.peers, rows) {
-            let server = servers[peer.server]
+        for i in rows.indices {
+            let (peer, row) = (text.peers[i], rows[i])
             let address = SocketAddress(bytes: view(peer.address), text: view(peer.text))
-            settings.append(PeerSettings(address: address, name: view(peer.name), isDrained: server.drain))
+            settings.append(PeerSettings(address: address, name: view(peer.name), isDrained: servers[peer.server].drain))
             var spec = PeerSpec(counters: row)
-            spec.weight = server.weight
-            spec.maxConns = server.maxConns
-            spec.maxFails = server.maxFails
-            spec.failTimeoutMs = server.failTimeoutMs
-            spec.slowStartMs = server.slowStartMs
-            spec.isBackup = server.backup
-            spec.isDown = server.down
-            spec.isDrained = server.drain
-            if isRing { spec.hashName = Array(server.server.utf8) }
+            spec.weight = servers[peer.server].weight
+            spec.maxConns = servers[peer.server].maxConns
+            spec.maxFails = servers[peer.server].maxFails
+            spec.failTimeoutMs = servers[peer.server].failTimeoutMs
+            spec.slowStartMs = servers[peer.server].slowStartMs
+            spec.isBackup = servers[peer.server].backup
+            spec.isDown = servers[peer.server].down
+            spec.isDrained = servers[peer.server].drain
+            if isRing { spec.hashName = Array(servers[peer.server].server.utf8) }
             specs.append(spec)
         }
     }
@@ -86,6 +92,17 @@ private struct PeerText {
         addresses.reserveCapacity(count)
     }
 
+    /// Those of `before`, if it has the same addresses in the same order.
+    func rows(of before: UpstreamDefinition) -> [PeerCounters]? {
+        guard before.peers.count == peers.count else { return nil }
+        let old = before.settings.peers
+        return bytes.withUnsafeBufferPointer { new -> [PeerCounters]? in
+            guard let start = new.baseAddress else { return nil }
+            for i in peers.indices where !(old[i].address.text == ByteView(start + peers[i].text.lowerBound, peers[i].text.count)) { return nil }
+            return before.peers.map(\.counters)
+        }
+    }
+
     mutating func append(_ part: some Collection<UInt8>) -> Range<Int> {
         let first = bytes.count
         bytes.append(contentsOf: part)
@@ -95,11 +112,8 @@ private struct PeerText {
     /// `sockaddr_in`.
     mutating func append(ipv4 address: UInt32, _ port: UInt16) -> Range<Int> {
         let first = bytes.count
-        bytes.append(UInt8(AF_INET))
-        bytes.append(0)
-        for shift in [8, 0] { bytes.append(UInt8(truncatingIfNeeded: port >> shift)) }
-        for shift in [24, 16, 8, 0] { bytes.append(UInt8(truncatingIfNeeded: address >> shift)) }
-        bytes.append(contentsOf: repeatElement(0, count: 8))
+        let words = (UInt16(AF_INET).littleEndian, port.bigEndian, address.bigEndian, UInt64(0))
+        withUnsafeBytes(of: words) { bytes.append(contentsOf: $0) }
         return first..<bytes.count
     }
 }

@@ -11,10 +11,18 @@ import Engine
 package final class PoolBuilder {
     private let system: any SystemFiles
     private let counters: PeerCounterRegistry
-    private var upstreams: [String: (state: UpstreamState, routes: ObjectIdentifier, definition: UpstreamDefinition)] = [:]
-    private var splits: [String: (state: SplitState, routes: ObjectIdentifier, definition: SplitDefinition)] = [:]
-    private var turns: [String: SplitTurns] = [:]
-    private var names: NameIndex?
+    private typealias Upstream = (state: UpstreamState, routes: ObjectIdentifier, definition: UpstreamDefinition)
+    private typealias Split = (state: SplitState, routes: ObjectIdentifier, definition: SplitDefinition, memory: SplitMemory)
+    private var upstreams: [String: Upstream] = [:]
+    private var splits: [String: Split] = [:]
+    private var layout: Layout?
+    /// What the build under way made anew: kept for reuse if its snapshot is to run.
+    private var made = Made()
+    private struct Made {
+        var upstreams: [(name: String, entry: Upstream)] = []
+        var splits: [(name: String, entry: Split)] = []
+        var layout: Layout?
+    }
     /// Addresses of host names, as they were when the name was first met: a change elsewhere asks no resolver.
     private var resolved: [String: [ResolvedAddress]] = [:]
 
@@ -23,15 +31,62 @@ package final class PoolBuilder {
         self.counters = counters
     }
 
-    /// The names of a snapshot's targets, shared by the snapshots that have the same.
-    private final class NameIndex: @unchecked Sendable {
-        let list: [String]
+    /// Where in a snapshot everything is: shared by the snapshots that have the same routes and the same names.
+    private final class Layout: @unchecked Sendable {
+        let routes: Routes
+        /// Sorted.
+        let upstreamNames: [String]
+        let splitNames: [String]
+        /// Of upstreams, those that routes name by their address among them.
+        let places: [String: Int]
+        /// By the slots of the routes.
+        let targets: [Target]
         let table: NameTable
         private let arena = Arena(blockBytes: 1024)
-        init(_ pairs: [(name: String, value: Int32)], list: [String]) {
-            self.list = list
-            table = NameTable(pairs, arena: arena)
+
+        init(_ routes: Routes, _ upstreamNames: [String], _ splitNames: [String]) throws(Problem) {
+            self.routes = routes
+            self.upstreamNames = upstreamNames
+            self.splitNames = splitNames
+            var upstreams: [String: Int] = [:]
+            for (i, entry) in routes.implicit.enumerated() { upstreams[entry.name] = i }
+            for (i, name) in upstreamNames.enumerated() { upstreams[name] = routes.implicit.count + i }
+            let splits = Dictionary(uniqueKeysWithValues: splitNames.enumerated().map { ($0.element, $0.offset) })
+            places = upstreams
+            targets = try routes.slots.map { (name) throws(Problem) in
+                if let place = upstreams[name] { return Target.upstream(place) }
+                if let place = splits[name] { return Target.split(place) }
+                throw Problem(
+                    .nameInUse, "a location's proxy_pass names \"\(name)\", and no upstream or split is left with that name",
+                    hint: "change the configuration first, or keep it", pointer: nil)
+            }
+            var pairs = upstreamNames.map { (name: $0, value: Target.upstream(upstreams[$0] ?? 0).code) }
+            pairs += splitNames.map { (name: $0, value: Target.split(splits[$0] ?? 0).code) }
+            table = NameTable(pairs + Self.hosts(routes.implicit.map(\.name), upstreams), arena: arena)
         }
+
+        func fits(_ state: ProxyState, _ routes: Routes) -> Bool {
+            routes === self.routes && state.upstreams.count == upstreamNames.count && state.splits.count == splitNames.count
+                && upstreamNames.allSatisfy { state.upstreams[$0] != nil } && splitNames.allSatisfy { state.splits[$0] != nil }
+        }
+
+        /// What a computed `proxy_pass` may name besides upstreams and splits: a host that another one names, with the port 80 or without.
+        private static func hosts(_ names: [String], _ places: [String: Int]) -> [(name: String, value: Int32)] {
+            var pairs = names.map { (name: $0, value: Target.upstream(places[$0] ?? 0).code) }
+            for name in names where !name.hasPrefix("unix:") {
+                let code = Target.upstream(places[name] ?? 0).code
+                let hasPort = name.split(separator: "]", omittingEmptySubsequences: false).last?.contains(":") ?? false
+                if name.hasSuffix(":80") { pairs.append((String(name.dropLast(3)), code)) } else if !hasPort { pairs.append((name + ":80", code)) }
+            }
+            return pairs
+        }
+    }
+
+    private func layout(of state: ProxyState, _ routes: Routes) throws(Problem) -> Layout {
+        if let layout, layout.fits(state, routes) { return layout }
+        let fresh = try Layout(routes, state.upstreams.keys.sorted(), state.splits.keys.sorted())
+        made.layout = fresh
+        return fresh
     }
 
     /// What a snapshot is built from, besides its state.
@@ -54,6 +109,9 @@ package final class PoolBuilder {
         }
     }
 
+    /// Requests that wait for the split now, on all workers.
+    func holding(_ split: String) -> Int { splits[split]?.memory.holding ?? 0 }
+
     /// Host names are asked for anew: at a reload.
     package func forgetAddresses() { resolved = [:] }
 
@@ -62,48 +120,43 @@ package final class PoolBuilder {
 
     /// Whether the state can run. What is kept for reuse stays that of the state that does run.
     package func tryBuild(_ state: ProxyState, over routes: Routes) throws(Problem) {
-        let kept = (upstreams, splits, turns, names, resolved)
-        defer { (upstreams, splits, turns, names, resolved) = kept }
+        let kept = resolved
+        defer { (made, resolved) = (Made(), kept) }
         _ = try buildNew(state, over: routes, Publication(revision: 0, serial: 0))
     }
 
     /// - Throws: a problem with a pointer into the state; nothing has changed then.
     package func build(_ state: ProxyState, over routes: Routes, _ publication: Publication) throws(Problem) -> Snapshot {
-        let kept = (upstreams, splits, turns, names)
-        do { return try buildNew(state, over: routes, publication) } catch {
-            (upstreams, splits, turns, names) = kept
-            throw error
-        }
+        defer { made = Made() }
+        let snapshot = try buildNew(state, over: routes, publication)
+        for (name, entry) in made.upstreams { upstreams[name] = entry }
+        for (name, entry) in made.splits { splits[name] = entry }
+        if let fresh = made.layout { layout = fresh }
+        forget(keeping: state)
+        return snapshot
     }
 
     private func buildNew(_ state: ProxyState, over routes: Routes, _ publication: Publication) throws(Problem) -> Snapshot {
-        let upstreamNames = state.upstreams.keys.sorted()
-        let splitNames = state.splits.keys.sorted()
+        let layout = try layout(of: state, routes)
         var definitions = routes.implicit.map(\.definition)
-        var places: [String: Int] = [:]
-        for (i, entry) in routes.implicit.enumerated() { places[entry.name] = i }
-        for name in upstreamNames {
-            guard let upstream = state.upstreams[name] else { continue }
-            places[name] = definitions.count
-            definitions.append(try definition(name, upstream, routes, nowMs: publication.nowMs))
+        for name in layout.upstreamNames {
+            if let upstream = state.upstreams[name] { definitions.append(try definition(name, upstream, routes, nowMs: publication.nowMs)) }
         }
         let arena = Arena(blockBytes: 1024)
         var entries: [SplitEntry] = []
-        var owned: [any Sendable] = [routes]
-        var splitPlaces: [String: Int] = [:]
-        for name in splitNames {
+        var owned: [any Sendable] = [routes, layout]
+        for name in layout.splitNames {
             guard let split = state.splits[name] else { continue }
             let definition = try self.definition(name, split, routes)
             var members: [Int32] = []
             for variant in definition.variants {
-                guard let place = places[variant] else {
+                guard let place = layout.places[variant] else {
                     throw Problem(
                         .unknownVariant, "split \"\(name)\" names \"\(variant)\", which is no upstream",
                         pointer: "/splits/\(JSONPointer.escape(name))/weights/\(JSONPointer.escape(variant))")
                 }
                 members.append(Int32(place))
             }
-            splitPlaces[name] = entries.count
             var entry = SplitEntry(settings: definition.settings, upstreams: arena.freeze(members))
             if let hold = publication.holds[name] { entry.hold = hold }
             entries.append(entry)
@@ -111,17 +164,8 @@ package final class PoolBuilder {
         }
         var root = routes.root
         root.splits = arena.freeze(entries)
-        root.targets = arena.freeze(try routes.slots.map { (name) throws(Problem) in
-            if let place = places[name] { return Target.upstream(place) }
-            if let place = splitPlaces[name] { return Target.split(place) }
-            throw Problem(
-                .nameInUse, "a location's proxy_pass names \"\(name)\", and no upstream or split is left with that name",
-                hint: "change the configuration first, or keep it", pointer: nil)
-        })
-        let index = nameIndex(routes, upstreamNames, places, splitNames, splitPlaces)
-        root.targetNames = index.table
-        owned.append(index)
-        forget(keeping: state)
+        root.targets = arena.freeze(layout.targets)
+        root.targetNames = layout.table
         return Snapshot(
             revision: publication.revision, serial: publication.serial, root: root, upstreams: definitions, accounts: publication.accounts,
             arena: arena, owned: owned)
@@ -131,28 +175,7 @@ package final class PoolBuilder {
     private func forget(keeping state: ProxyState) {
         if upstreams.count > state.upstreams.count { upstreams = upstreams.filter { state.upstreams[$0.key] != nil } }
         if splits.count > state.splits.count { splits = splits.filter { state.splits[$0.key] != nil } }
-        if turns.count > state.splits.count { turns = turns.filter { state.splits[$0.key] != nil } }
         if resolved.count > ControlLimits.resolvedNamesMax { resolved = [:] }
-    }
-
-    /// What a computed `proxy_pass` may name: an upstream, a split, or a host that another `proxy_pass` names, with the port 80 or without.
-    private func nameIndex(
-        _ routes: Routes, _ upstreamNames: [String], _ places: [String: Int], _ splitNames: [String], _ splitPlaces: [String: Int]
-    ) -> NameIndex {
-        let implicit = routes.implicit.map(\.name)
-        let list = upstreamNames + ["\u{0}"] + splitNames + ["\u{0}"] + implicit
-        if let names, names.list == list { return names }
-        var pairs = upstreamNames.map { (name: $0, value: Target.upstream(places[$0] ?? 0).code) }
-        pairs += splitNames.map { (name: $0, value: Target.split(splitPlaces[$0] ?? 0).code) }
-        pairs += implicit.map { (name: $0, value: Target.upstream(places[$0] ?? 0).code) }
-        for name in implicit where !name.hasPrefix("unix:") {
-            let code = Target.upstream(places[name] ?? 0).code
-            let hasPort = name.split(separator: "]", omittingEmptySubsequences: false).last?.contains(":") ?? false
-            if name.hasSuffix(":80") { pairs.append((String(name.dropLast(3)), code)) } else if !hasPort { pairs.append((name + ":80", code)) }
-        }
-        let fresh = NameIndex(pairs, list: list)
-        names = fresh
-        return fresh
     }
 
     // MARK: Upstreams
@@ -161,15 +184,17 @@ package final class PoolBuilder {
         _ name: String, _ state: UpstreamState, _ routes: Routes, nowMs: Int64?
     ) throws(Problem) -> UpstreamDefinition {
         if let known = upstreams[name], known.state == state, known.routes == ObjectIdentifier(routes) || Self.isSelfContained(state) {
-            upstreams[name]?.routes = ObjectIdentifier(routes)
+            if known.routes != ObjectIdentifier(routes) { made.upstreams.append((name, (state, ObjectIdentifier(routes), known.definition))) }
             return known.definition
         }
         let pointer = "/upstreams/\(JSONPointer.escape(name))"
-        let made = try Self.make(name, state, variables: routes.variables, counters: counters, nowMs: nowMs, pointer: pointer) {
+        let fresh = try Self.make(
+            name, state, variables: routes.variables, counters: counters, before: upstreams[name]?.definition, nowMs: nowMs, pointer: pointer
+        ) {
             (server, place) throws(Problem) in try addresses(server, "\(pointer)/servers/\(place)/server")
         }
-        upstreams[name] = (state, ObjectIdentifier(routes), made)
-        return made
+        made.upstreams.append((name, (state, ObjectIdentifier(routes), fresh)))
+        return fresh
     }
 
     /// Whether a reload leaves it as it is: no template that means something else under other routes, no name to be resolved anew.
@@ -178,8 +203,8 @@ package final class PoolBuilder {
     }
 
     static func make(
-        _ name: String, _ state: UpstreamState, variables: VariableNames, counters: PeerCounterRegistry, nowMs: Int64? = nil, pointer: String,
-        addresses: (String, Int) throws(Problem) -> [ResolvedAddress]
+        _ name: String, _ state: UpstreamState, variables: VariableNames, counters: PeerCounterRegistry, before: UpstreamDefinition? = nil,
+        nowMs: Int64? = nil, pointer: String, isImplicit: Bool = false, addresses: (String, Int) throws(Problem) -> [ResolvedAddress]
     ) throws(Problem) -> UpstreamDefinition {
         let arena = Arena(blockBytes: min(256 << 10, 512 + state.servers.count * 256))
         var settings = UpstreamSettings(name: arena.freeze(name), peers: .empty, algorithm: .roundRobin, hashKey: .empty)
@@ -192,6 +217,7 @@ package final class PoolBuilder {
         } catch {
             throw Problem(.badBalance, error.message, hint: error.hint ?? "", pointer: pointer + "/balance")
         }
+        settings.isImplicit = isImplicit
         if let n = state.keepalive {
             settings.keepalive = n
             settings.keepaliveIsLocal = state.keepaliveIsLocal
@@ -206,7 +232,7 @@ package final class PoolBuilder {
         }
         let sticky = try stickyCookie(state, pointer)
         var peers = try PeerList(
-            state.servers, of: name, in: arena, isRing: settings.algorithm == .hashConsistent, counters: counters, nowMs: nowMs,
+            state.servers, of: name, in: arena, isRing: settings.algorithm == .hashConsistent, counters: counters, before: before, nowMs: nowMs,
             addresses: addresses)
         if sticky != nil {
             for i in peers.settings.indices { peers.settings[i].stickyID = arena.freeze(stickyID(of: peers.settings[i].address.text.string)) }
@@ -252,8 +278,7 @@ package final class PoolBuilder {
         let arena = Arena(blockBytes: 1024)
         let compiler = TemplateCompiler(variables: routes.variables, arena: arena)
         let variants = state.weights.keys.sorted()
-        let turn = turns[name] ?? SplitTurns()
-        turns[name] = turn
+        let memory = splits[name]?.memory ?? SplitMemory()
         var settings = SplitSettings(name: arena.freeze(name), variants: arena.freeze(variants.map { arena.freeze($0) }))
         var keys: [Template] = []
         for (i, text) in state.key.enumerated() { keys.append(try template(text, compiler, "key", "\(pointer)/key/\(i)")) }
@@ -264,9 +289,9 @@ package final class PoolBuilder {
             settings.cookieMaxAgeSeconds = assign.maxAgeSeconds
         }
         let choice = SplitChoice(name: Array(name.utf8), variants: variants.map { (Array($0.utf8), state.weights[$0] ?? 0) })
-        let made = SplitDefinition(settings, variants: variants, choice: choice, turns: turn, arena: arena)
-        splits[name] = (state, ObjectIdentifier(routes), made)
-        return made
+        let fresh = SplitDefinition(settings, variants: variants, choice: choice, memory: memory, arena: arena)
+        made.splits.append((name, (state, ObjectIdentifier(routes), fresh, memory)))
+        return fresh
     }
 
     private func template(_ text: String, _ compiler: TemplateCompiler, _ name: String, _ pointer: String) throws(Problem) -> Template {

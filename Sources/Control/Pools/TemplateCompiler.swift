@@ -13,18 +13,22 @@ struct TemplateCompiler {
     func template(_ word: Word, of directive: String) throws(Diagnostic) -> (template: Template, variables: [Variable]) {
         var parts: [Engine.TemplatePart] = []
         var used: [Variable] = []
+        var literal = PaddedBytes.empty
+        func add(_ variable: Variable) {
+            parts.append(Engine.TemplatePart(literal: literal, variable: variable))
+            literal = .empty
+        }
         for part in try word.template(of: directive) {
             switch part {
-            case .literal(let bytes):
-                parts.append(Engine.TemplatePart(literal: arena.freeze(bytes: bytes), variable: Variable(.none)))
+            case .literal(let bytes): literal = arena.freezePadded(bytes)
             case .variable(let name):
                 let variable = try variable(name, at: word, of: directive)
                 used.append(variable)
-                parts.append(Engine.TemplatePart(literal: .empty, variable: variable))
-            case .capture(let n):
-                parts.append(Engine.TemplatePart(literal: .empty, variable: Variable(.capture, index: Int32(n))))
+                add(variable)
+            case .capture(let n): add(Variable(.capture, index: Int32(n)))
             }
         }
+        if !literal.view.isEmpty { add(Variable(.none)) }
         return (Template(parts: arena.freeze(parts)), used)
     }
 

@@ -8,7 +8,7 @@ extension Controller {
     /// The state that runs, and its revision.
     package var running: (state: ProxyState, revision: UInt64) { changing.withLock { _ in (state, current) } }
 
-    package var runtimeNames: Set<String> { changing.withLock { _ in Set(state.upstreams.keys).union(state.splits.keys) } }
+    package var runtimeNames: Set<String> { changing.withLock { _ in state.names } }
 
     package func revisions(limit: Int) -> [Revision] { changing.withLock { _ in journal.history.newestFirst(limit: limit) } }
 
@@ -48,12 +48,13 @@ extension Controller {
             status.revision = current
             status.nowMs = clock.realtimeMs()
             status.workers = workerCount
-            status.journal = journal.condition
+            status.journal = journal.condition + (unkept == nil ? "" : "; changes are refused while this lasts")
             ledger.fill(&status)
             status.upstreams = StatusReport.upstreams(state, publisher?.current.upstreams ?? [], nowMs: nowMs)
             status.splits = state.splits.sorted { $0.key < $1.key }.map { name, split in
                 var one = SplitStatus(name: name, weights: split.weights)
                 one.isHeld = holds[name] != nil
+                one.holding = pools.holding(name)
                 return one
             }
             return status

@@ -27,21 +27,26 @@ package struct Author: Sendable, Equatable {
 
 package final class Controller: @unchecked Sendable {
     let changing = Mutex(())
-    private let pools: PoolBuilder
+    let pools: PoolBuilder
     let clock: ControlClock
     package let events: EventLog
     let journal: Journal
-    private(set) var routes: Routes
-    /// What runs, and the pools and splits of the file that it was merged with.
-    private(set) var state = ProxyState()
-    private var fileState = ProxyState()
-    private(set) var current: UInt64 = 0
+    var routes: Routes
+    /// What runs, and what the pools and splits of the next file are compared with beside it.
+    var state = ProxyState()
+    var fileState = ProxyState()
+    var current: UInt64 = 0
     private var serial: UInt64 = 0
-    private(set) var holds: [String: HoldSettings] = [:]
+    /// What a start could not write to the journal, and runs all the same. Nothing else is accepted before it is kept.
+    var unkept: Unkept?
+    var holds: [String: HoldSettings] = [:]
     private(set) var ledger = Ledger()
     private(set) var publisher: SnapshotPublisher?
     private(set) var workers: [WorkerLink] = []
     let workerCount: Int
+    /// The control thread answers first and wakes then.
+    private var wakesLater = false
+    private var owesWake = false
     private(set) var isStopping = false
 
     /// Builds the first snapshot: what the journal remembers, merged with what the file says. Nothing runs yet.
@@ -57,30 +62,6 @@ package final class Controller: @unchecked Sendable {
         events = EventLog(clock: clock)
         pools.learn(built.addresses)
         try restore(built, replay)
-    }
-
-    private func restore(_ built: BuiltConfiguration, _ replay: Replay?) throws(Problem) {
-        fileState = built.state
-        let author = Author(who: "configuration")
-        guard let replay, let remembered = replay.current, let last = journal.history.current else {
-            let first = built.state.numbered(after: ProxyState())
-            _ = try commit(first, .start, author, summary: "start", previous: nil, fileState: built.state, restores: nil)
-            return
-        }
-        let (merged, conflicts) = merge(
-            base: replay.fileState ?? remembered, file: built.state, running: remembered, preferringFile: false)
-        current = last.revision.number
-        state = remembered
-        let next = merged.numbered(after: remembered)
-        if next == remembered {
-            if replay.fileState != built.state { try journaled { () throws(JournalFailure) in try journal.append(fileState: built.state) } }
-            let snapshot = try pools.build(next, over: routes, publication(current))
-            show(snapshot)
-            enter(snapshot, acceptedNs: clock.monotonicNs(), last.revision)
-        } else {
-            try commit(next, .reload, author, fileState: built.state)
-        }
-        announce(conflicts)
     }
 
     /// The snapshot that workers start with.
@@ -117,7 +98,7 @@ package final class Controller: @unchecked Sendable {
     }
 
     /// What going to `next` would do. It is built as if it were to run, and forgotten.
-    private func planned(_ next: ProxyState, over routes: Routes) throws(Problem) -> Plan {
+    func planned(_ next: ProxyState, over routes: Routes) throws(Problem) -> Plan {
         try pools.tryBuild(next, over: routes)
         return Planner(from: state, to: next, revision: current, pools: publisher?.current.upstreams ?? [], nowMs: nowMs).plan()
     }
@@ -127,6 +108,7 @@ package final class Controller: @unchecked Sendable {
     /// Back to the state before the current revision; again: before that.
     package func undo(by author: Author, ifMatch: UInt64? = nil) throws(Problem) -> Accepted {
         try exclusively(ifMatch) { () throws(Problem) in
+            try keepFirst()
             let goal = try undoGoal()
             return try accept(goal.state, .undo, author, previous: goal.revision.previous, restores: goal.revision.number)
         }
@@ -175,7 +157,7 @@ package final class Controller: @unchecked Sendable {
         do { return try body() } catch { throw change.located(error, next, after: state) }
     }
 
-    private func exclusively<T>(_ ifMatch: UInt64?, _ body: () throws(Problem) -> T) throws(Problem) -> T {
+    func exclusively<T>(_ ifMatch: UInt64?, _ body: () throws(Problem) -> T) throws(Problem) -> T {
         try changing.withLock { (_) throws(Problem) in
             if isStopping { throw Problem(.stopping, "the server is stopping") }
             if let ifMatch, ifMatch != current {
@@ -187,7 +169,7 @@ package final class Controller: @unchecked Sendable {
     }
 
     /// A state that is like the one that runs makes no revision.
-    private func accept(
+    func accept(
         _ goal: ProxyState, _ kind: Revision.Kind, _ author: Author, previous: UInt64?? = nil, restores: UInt64? = nil
     ) throws(Problem) -> Accepted {
         // A change has numbered its servers already.
@@ -199,10 +181,11 @@ package final class Controller: @unchecked Sendable {
     }
 
     @discardableResult
-    private func commit(
+    func commit(
         _ next: ProxyState, _ kind: Revision.Kind, _ author: Author, summary: String? = nil, previous: UInt64?? = nil,
         fileState: ProxyState? = nil, restores: UInt64? = nil
     ) throws(Problem) -> Accepted {
+        try keepFirst()
         let acceptedNs = clock.monotonicNs()
         let before = current
         let number = journal.nextNumber
@@ -223,22 +206,39 @@ package final class Controller: @unchecked Sendable {
         return Accepted(revision: number, previous: before, changed: true, summary: said, reason: author.reason)
     }
 
-    private func enter(_ snapshot: Snapshot, acceptedNs: UInt64, _ revision: Revision) {
+    func enter(_ snapshot: Snapshot, acceptedNs: UInt64, _ revision: Revision) {
         current = revision.number
         ledger.open(revision, snapshot.accounts, acceptedNs: acceptedNs)
     }
 
     /// From here on no exchange begins under an older snapshot. A worker that sleeps is woken, or it would hold the old one for ever.
-    private func show(_ snapshot: Snapshot) {
+    func show(_ snapshot: Snapshot) {
         guard let publisher else {
             firstSnapshot = snapshot
             return
         }
         publisher.publish(snapshot)
+        owesWake = true
+        if !wakesLater { wakeWorkers() }
+    }
+
+    /// Until `wakeNow` no worker that sleeps is woken. It serves by the newest snapshot as soon as it begins anything, woken or not.
+    func wakeLater() { changing.withLock { _ in wakesLater = true } }
+
+    func wakeNow() {
+        changing.withLock { _ in
+            wakesLater = false
+            wakeWorkers()
+        }
+    }
+
+    private func wakeWorkers() {
+        if !owesWake { return }
+        owesWake = false
         for worker in workers { worker.mailbox.post(.adoptSnapshot) }
     }
 
-    private func publication(_ revision: UInt64, isNew: Bool = false) -> PoolBuilder.Publication {
+    func publication(_ revision: UInt64, isNew: Bool = false) -> PoolBuilder.Publication {
         serial += 1
         let accounts = isNew ? nil : ledger.accounts(of: revision)
         return PoolBuilder.Publication(
@@ -246,110 +246,15 @@ package final class Controller: @unchecked Sendable {
             nowMs: publisher == nil ? nil : nowMs)
     }
 
-    private func journaled(_ body: () throws(JournalFailure) -> Void) throws(Problem) {
+    func journaled(_ body: () throws(JournalFailure) -> Void) throws(Problem) {
         do throws(JournalFailure) { try body() } catch {
-            throw Problem(.journalFailed, error.description, hint: "nothing has changed; make room or repair the folder of `state`, then try again")
+            throw Problem(
+                .journalFailed, error.description, hint: "nothing has changed; make room or repair the folder of `state`, then try again",
+                revision: current)
         }
         for warning in journal.takeWarnings() { events.warn(warning) }
     }
 
     /// - Throws: `lost-race` when the revision is another; `stopping`.
     package func expect(_ ifMatch: UInt64?) throws(Problem) { try exclusively(ifMatch) { () throws(Problem) in } }
-
-    // MARK: Reload
-
-    /// The configuration was read anew: its routes take over, and its pools and splits are merged with what was changed at run time.
-    package func reload(_ built: BuiltConfiguration, by author: Author, preferringFile: Bool = false) throws(Problem) -> Accepted {
-        try exclusively(nil) { () throws(Problem) in
-            let (merged, conflicts) = merge(base: fileState, file: built.state, running: state, preferringFile: preferringFile)
-            let before = routes
-            routes = built.routes
-            pools.forgetAddresses()
-            pools.learn(built.addresses)
-            do throws(Problem) {
-                let accepted = try commit(merged.numbered(after: state), .reload, author, summary: reloadSummary(merged), fileState: built.state)
-                announce(conflicts)
-                return accepted
-            } catch {
-                routes = before
-                throw error
-            }
-        }
-    }
-
-    package func planReload(_ built: BuiltConfiguration, preferringFile: Bool, ifMatch: UInt64? = nil) throws(Problem) -> Plan {
-        try exclusively(ifMatch) { () throws(Problem) in
-            let (merged, conflicts) = merge(base: fileState, file: built.state, running: state, preferringFile: preferringFile)
-            var plan = try planned(merged.numbered(after: state), over: built.routes)
-            plan.warnings += conflicts.map { "\($0.pointer): both the file and the running proxy changed it" }
-            return plan
-        }
-    }
-
-    private func reloadSummary(_ merged: ProxyState) -> String {
-        let changes = AdminAPI.summary(from: state, to: merged)
-        return "configuration read anew" + (changes == noChange ? "" : ": " + changes)
-    }
-
-    private func announce(_ conflicts: [MergeConflict]) {
-        for conflict in conflicts {
-            let text =
-                "\(conflict.pointer): the file says \(conflict.inFile ?? "nothing"), the running proxy \(conflict.running ?? "nothing") "
-                + "(it was \(conflict.was ?? "nothing")); the running value stays"
-            events.emit(.conflict, revision: current, subject: conflict.pointer, text: text)
-            events.warn(text)
-        }
-    }
-
-    // MARK: Holds
-
-    /// New requests of the split wait. Publishes a snapshot of the same revision, which is returned.
-    @discardableResult
-    package func hold(_ split: String, _ settings: HoldSettings, ifMatch: UInt64? = nil) throws(Problem) -> UInt64 {
-        try exclusively(ifMatch) { () throws(Problem) in
-            try expectSplit(split)
-            holds[split] = settings
-            show(try pools.build(state, over: routes, publication(current)))
-            events.emit(.held, revision: current, subject: split, text: "new requests of split \(split) wait")
-            return current
-        }
-    }
-
-    /// Those that wait go on, under the newest revision, at most `rate` a second.
-    /// - Returns: whether there was a hold, and the current revision.
-    @discardableResult
-    package func release(_ split: String, rate: Int, ifMatch: UInt64? = nil) throws(Problem) -> (changed: Bool, revision: UInt64) {
-        try exclusively(ifMatch) { () throws(Problem) in
-            try expectSplit(split)
-            if holds.removeValue(forKey: split) == nil { return (false, current) }
-            let each = max(1, rate / max(1, workers.count))
-            for worker in workers { worker.mailbox.post(.releaseRate(each)) }
-            show(try pools.build(state, over: routes, publication(current)))
-            events.emit(.released, revision: current, subject: split, text: "requests of split \(split) go on")
-            return (true, current)
-        }
-    }
-
-    /// What a hold or a release would do to pools and splits: nothing.
-    package func planHold(_ split: String, ifMatch: UInt64? = nil) throws(Problem) -> Plan {
-        try exclusively(ifMatch) { () throws(Problem) in
-            try expectSplit(split)
-            return try planned(state, over: routes)
-        }
-    }
-
-    private func expectSplit(_ name: String) throws(Problem) { _ = try state.split(named: name) }
-
-    // MARK: Drains
-
-    /// Servers of the upstream take nothing new, and what lives long on them is ended: tunnels and event streams evenly over
-    /// `durationMs`, downloads at its end. Where all are drained already there is no new revision, but the time begins anew.
-    package func drain(_ upstream: String, durationMs: Int64, by author: Author, ifMatch: UInt64? = nil) throws(Problem) -> Accepted {
-        try exclusively(ifMatch) { () throws(Problem) in
-            let accepted = try accept(StateChange.drainUpstream(upstream).applied(to: state), .change, author)
-            for worker in workers { worker.mailbox.post(.drain(upstream, durationMs: durationMs)) }
-            events.emit(.drainBegan, revision: current, subject: upstream, text: "upstream \(upstream) is drained")
-            return accepted
-        }
-    }
 }

@@ -32,6 +32,8 @@ package struct ClientConnection: BitwiseCopyable {
     var closesAfterAnswer = false
     /// The stored input has been parsed as far as it goes.
     var needsMoreInput = false
+    /// Its address is one for TLS, whether or not the client knows.
+    var expectsTLS = false
     /// Place in `Worker.listeners`.
     var listener: Int32 = 0
     var timer = TimerID.none
@@ -39,7 +41,10 @@ package struct ClientConnection: BitwiseCopyable {
     /// `$connection`, and `*N` in the error log.
     var number: UInt64 = 0
     var acceptedMs: Int64 = 0
+    /// Of the other end; while an exchange is under way, what trusted proxies say of it (Routing/RealIP.swift).
     var address = ClientAddress()
+    /// What the header of the PROXY protocol said, in `Worker.proxied`.
+    var proxied = Handle.none
     /// Bytes read and not used yet: the rest of a read that held a head, part of a head, or pipelined requests.
     var input = ByteView.empty
     /// How much of the input was parsed when the head was found to be incomplete.
@@ -47,6 +52,8 @@ package struct ClientConnection: BitwiseCopyable {
     /// Owns `input`; none while `input` lies in the worker's scratch, which lasts only until the next read.
     var inputBuffer = Buffer.none
     var exchange: Ref<Exchange>?
+    /// What its bytes are in the phase `.http2`.
+    var session: Ref<ClientSession>?
     var isPosted = false
     /// A request came before the answer to the one before it: more may be on the way when the connection closes.
     var pipelines = false

@@ -33,10 +33,11 @@ extension Worker {
 
     /// The client sent something, or its end, while an exchange is under way.
     @inline(__always)
-    private func clientReadable(_ c: Ref<ClientConnection>, _ x: Ref<Exchange>) {
+    func clientReadable(_ c: Ref<ClientConnection>, _ x: Ref<Exchange>) {
         if x.phase == .tunnel { return pumpTunnel(x) }
         if x.phase == .held { return clientOfHeldReadable(x) }
         if x.phase == .queued { return clientOfQueuedReadable(x) }
+        if x.phase == .delayed { return clientOfDelayedReadable(x) }
         if !x.body.isComplete, !x.dropsBody, c.stream.isReadable { return pumpRequestBody(x) }
         // Nobody reads the answer of a long call, or events, whose end is closed.
         if x.phase == .handedOver, c.stream.peerClosed { return clientGone(x, .clientClosed) }
@@ -71,6 +72,7 @@ extension Worker {
             }
             requestsLeft -= 1
             if !c.input.isEmpty, !c.needsMoreInput {
+                if c.requests == 0, mayBeHTTP2(c) { continue }
                 parseHead(c)
                 continue
             }
@@ -101,7 +103,6 @@ extension Worker {
         switch result {
         case .bytes:
             c.needsMoreInput = false
-            if c.phase == .idle { beginHead(c) }
             return true
         case .wouldBlock: return true
         case .end:
@@ -114,10 +115,21 @@ extension Worker {
         }
     }
 
-    /// From here on the client has its time for a head.
-    private func beginHead(_ c: Ref<ClientConnection>) {
-        c.phase = .readingHead
-        timers.set(c.timer, at: nowMs + (c.defaultServer(in: self)?.clientHeaderTimeoutMs ?? 60_000))
+    /// The beginning of a connection may be the preface of HTTP/2, where the server speaks it. True: it is, or more has to come.
+    private func mayBeHTTP2(_ c: Ref<ClientConnection>) -> Bool {
+        let preface = Self.clientPreface
+        guard c.input[0] == preface[0], let listen = listeners[Int(c.listener)].settings, !listen.isTLS,
+            listen.speaksHTTP2 || c.defaultServer(in: self)?.speaksHTTP2 == true
+        else { return false }
+        if c.input.count < preface.count {
+            if !preface.hasPrefix(c.input) { return false }
+            c.needsMoreInput = true
+            ownInput(c)
+            return true
+        }
+        if !c.input.hasPrefix(preface) { return false }
+        beginHTTP2(c)
+        return true
     }
 
     private func headBytesMax(_ c: Ref<ClientConnection>) -> Int { c.defaultServer(in: self).map { headBytesMax($0) } ?? 1024 }
@@ -173,10 +185,13 @@ extension Worker {
         let result = parseRequestHead(c.input.buffer.span, seen: c.seenInput, fields: &fields, head: &head.value)
         switch result {
         case .needMore(let lineComplete):
+            if c.phase == .idle {
+                // The first of it has come, alone or behind the request before: the rest has its time.
+                c.phase = .readingHead
+                timers.set(c.timer, at: nowMs + (c.defaultServer(in: self)?.clientHeaderTimeoutMs ?? 60_000))
+            }
             c.needsMoreInput = true
             c.seenInput = c.input.count
-            // A part of it came behind the request before, whose exchange had the timer.
-            if c.phase == .idle { beginHead(c) }
             if c.input.count >= headBytesMax(c) { refuseHead(c, lineComplete ? .fieldsTooLarge : .lineTooLarge) } else { ownInput(c) }
         case .bad(let reason): refuseHead(c, .bad(reason))
         case .head:
@@ -218,7 +233,7 @@ extension Worker {
             c.discardLimitMs = nowMs + location.lingeringTimeMs
             dropInputBuffer(c)
             timers.set(c.timer, at: nowMs + (c.stream.hasPending ? location.sendTimeoutMs : location.lingeringTimeoutMs))
-            if !c.stream.hasPending { _ = kernel.shutdownWrite(c.stream.fd) }
+            if !c.stream.hasPending { endStream(&c.value.stream) }
             return linger(c)
         }
         closeClient(c)
@@ -283,7 +298,7 @@ extension Worker {
             case .failed: return closeClient(c)
             case .queued: return
             case .sent:
-                _ = kernel.shutdownWrite(c.stream.fd)
+                endStream(&c.value.stream)
                 timers.set(c.timer, at: nowMs + c.lingeringTimeoutMs)
             }
         }
@@ -308,18 +323,23 @@ extension Worker {
             refuseHead(c, .timeout)
         case .exchange: if let x = c.exchange { exchangeTimedOut(x) }
         case .http2: http2TimedOut(c)
-        case .proxyHeader, .handshake, .idle, .discarding, .lingering: closeClient(c)
+        case .proxyHeader: proxyHeaderTimedOut(c)
+        case .handshake: handshakeTimedOut(c)
+        case .idle, .discarding, .lingering: closeClient(c)
         case .closed: break
         }
     }
 
     func closeClient(_ c: Ref<ClientConnection>) {
         if c.phase == .closed { return }
+        if let session = c.session { dropSession(session, c.stream.isBroken ? .clientReset : .clientClosed) }
         c.phase = .closed
+        if c.stream.carrier == .http2 { return closeStreamClient(c) }
         current.account.add(c.stream.peerClosed || c.stream.sawEnd || c.stream.isBroken ? .closedByClient : .closedByProxy)
         timers.free(c.timer)
         discards.remove(c.discard)
         dropInputBuffer(c)
+        if c.proxied != .none { dropProxied(c) }
         closeStream(&c.value.stream)
         clients.remove(c.handle)
         counts.closedConnections += 1

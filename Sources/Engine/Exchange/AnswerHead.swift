@@ -38,7 +38,7 @@ extension Worker {
         let w = out
         w.value.reset()
         appendStatusLine(w, status, isReplaced ? .empty : answer.reason)
-        if !answer.hasServer { w.value.append(serverLine(x)) }
+        if !answer.hasServer { appendServer(w, x) }
         if !answer.hasDate { w.value.append(dates.httpLine(realtimeNs)) }
         if !answer.contentType.isEmpty, status != 204 { appendField(w, "Content-Type: ", answer.contentType) }
         if x.contentLength >= 0 {
@@ -56,11 +56,12 @@ extension Worker {
             appendUpstreamFields(w, x, upstream)
             if let pool = x.proxyTarget.pool, pool.settings.isSticky { appendStickyCookie(w, x, pool) }
         }
-        appendExpires(w, x)
+        if !x.location.expires.isOff { appendExpires(w, x) }
         if !x.keptLines.isEmpty { w.value.append(x.keptLines) }
         if x.assignedBy != nil { appendAssignedCookie(w, x) }
         appendAddedHeaders(w, x)
         w.value.append("\r\n")
+        if let stream = x.client.stream.clientStream { stream.answerHeadCount = w.count }
         if x.root.keepsSentHead {
             x.keptSentHead = x.value.region.copy(w.view, from: &buffers, limit: Limits.regionBytesMax) ?? .empty
         }
@@ -75,7 +76,11 @@ extension Worker {
         x.headOnly = x.method == .head || x.head.method == .head || status == 204 || status == 304 || status < 200
         x.addTrailers = !x.location.addTrailers.isEmpty && x.head.versionMinor > 0 && x.location.chunksAnswers && !x.headOnly
         if status == 204 || status < 200 { x.contentLength = -1 }
-        if x.headOnly {
+        if x.client.stream.carrier == .http2 {
+            // Frames say where a body ends.
+            x.addTrailers = !x.location.addTrailers.isEmpty && !x.headOnly
+            x.framing = x.headOnly ? .none : x.contentLength >= 0 ? .length : .untilClose
+        } else if x.headOnly {
             x.framing = .none
         } else if x.contentLength >= 0, !x.addTrailers {
             x.framing = .length
@@ -99,8 +104,14 @@ extension Worker {
         w.value.append("\r\n")
     }
 
-    private func serverLine(_ x: Ref<Exchange>) -> StaticString {
-        x.location.serverTokens == .off ? Product.serverLineWithoutVersion : Product.serverLine
+    /// One literal or the other, not one of them: so that the compiler knows their counts.
+    @inline(__always)
+    private func appendServer(_ w: Ref<ByteWriter>, _ x: Ref<Exchange>) {
+        if x.location.serverTokens == .off {
+            w.value.append(Product.serverLineWithoutVersion)
+        } else {
+            w.value.append(Product.serverLine)
+        }
     }
 
     func appendField(_ w: Ref<ByteWriter>, _ name: StaticString, _ value: ByteView) {
@@ -119,7 +130,8 @@ extension Worker {
     private func appendLocation(_ w: Ref<ByteWriter>, _ location: ByteView, _ x: Ref<Exchange>) {
         w.value.append("Location: ")
         if location[0] == 0x2F, x.location.absoluteRedirect {
-            w.value.append("http://")
+            w.value.append(scheme(x))
+            w.value.append("://")
             if x.location.serverNameInRedirect {
                 w.value.append(x.server.name)
             } else if x.host.isEmpty {
@@ -127,7 +139,7 @@ extension Worker {
             } else {
                 w.value.append(x.host)
             }
-            if x.location.portInRedirect, let port = value(of: Variable(.serverPort), for: x), port.count > 0, !(port == ByteView("80")) {
+            if x.location.portInRedirect, let port = value(of: Variable(.serverPort), for: x), port.count > 0, !isDefaultPort(port, x) {
                 w.value.append(0x3A)
                 w.value.append(port)
             }
@@ -136,9 +148,15 @@ extension Worker {
         w.value.append("\r\n")
     }
 
+    /// `$scheme`: how the client came.
+    func scheme(_ x: Ref<Exchange>) -> ByteView { x.client.stream.tls == nil ? ByteView("http") : ByteView("https") }
+
+    func isDefaultPort(_ port: ByteView, _ x: Ref<Exchange>) -> Bool { port == (x.client.stream.tls == nil ? ByteView("80") : ByteView("443")) }
+
     @inline(__always)
     private func appendConnection(_ w: Ref<ByteWriter>, _ x: Ref<Exchange>) {
         if x.status == 101 { return w.value.append("Connection: upgrade\r\n") }
+        if x.client.stream.carrier == .http2 { return }
         if isStopping { x.keepsAlive = false }
         if !x.keepsAlive { return w.value.append("Connection: close\r\n") }
         w.value.append("Connection: keep-alive\r\n")
@@ -163,8 +181,7 @@ extension Worker {
     func appendTemplateField(_ w: Ref<ByteWriter>, _ line: Ref<HeaderTemplate>, _ x: Ref<Exchange>) {
         if line.value.value.isEmpty { return }
         let mark = w.count
-        w.value.append(line.name)
-        w.value.append(": ")
+        w.value.append(line.beginning)
         let empty = w.count
         append(line.value.value, for: x, to: w)
         if w.count == empty { w.value.truncate(to: mark) } else { w.value.append("\r\n") }
@@ -179,7 +196,6 @@ extension Worker {
 
     /// `expires`: Expires and Cache-Control.
     private func appendExpires(_ w: Ref<ByteWriter>, _ x: Ref<Exchange>) {
-        if case .off = x.location.expires { return }
         switch effectiveExpires(x) {
         case .off, .template: return
         case .epoch: w.value.append("Expires: Thu, 01 Jan 1970 00:00:01 GMT\r\nCache-Control: no-cache\r\n")

@@ -44,6 +44,7 @@ extension Worker {
             framing = requestFraming(head.value, x.fields.buffer.span, x.headBytes.buffer.span)
             x.body = BodyReader(framing)
         }
+        if c.stream.carrier == .http2 { framing = streamBody(x, framing) }
         if let refusal = refusal(of: x, framing) {
             x.keepsAlive = false
             x.body = BodyReader()
@@ -62,6 +63,8 @@ extension Worker {
             return answerError(x, 400)
         }
         decideKeepAlive(x)
+        if c.expectsTLS, !isAllowedByTLS(x) { return }
+        if x.server.settings.isGated { takeRealAddress(x, x.server.settings) }
         runServerRewrite(x)
     }
 
@@ -84,6 +87,7 @@ extension Worker {
         chooseServer(x)
         guard setPath(x) else { return answerError(x, 400) }
         decideKeepAlive(x)
+        if x.server.settings.isGated { takeRealAddress(x, x.server.settings) }
         runServerRewrite(x)
     }
 
@@ -132,11 +136,13 @@ extension Worker {
     /// The head and its field table move into memory of the exchange: retries, variables and the log need them to the end.
     @inline(__always)
     private func keepHead(_ x: Ref<Exchange>, _ bytes: ByteView, fieldCount: Int) -> Bool {
-        guard let copy = x.value.region.copy(bytes, from: &buffers, limit: Limits.regionBytesMax) else { return false }
-        x.headBytes = copy
-        let size = fieldCount * MemoryLayout<HeaderField>.stride
-        guard let memory = x.value.region.allocate(size, from: &buffers, limit: Limits.regionBytesMax) else { return false }
+        let tableBytes = fieldCount &* MemoryLayout<HeaderField>.stride
+        guard let memory = x.value.region.allocate(tableBytes &+ bytes.count, from: &buffers, limit: Limits.regionBytesMax)
+        else { return false }
         x.fields = Frozen(copying: fieldScratch, count: fieldCount, into: memory)
+        let text = memory + tableBytes
+        UnsafeMutableRawPointer(text).copyMemory(from: bytes.start, byteCount: bytes.count)
+        x.headBytes = ByteView(text, bytes.count)
         return true
     }
 
@@ -158,7 +164,8 @@ extension Worker {
             if !setHost(x, value) { return .bad(.badHost) }
         }
         if Int(x.head.lineRange.count) + 2 > x.server.largeHeaderBytes { return .lineTooLarge }
-        if x.head.fields.fieldCount > x.server.maxHeaders { return .fieldsTooLarge }
+        let fieldCount = x.client.stream.clientStream?.fieldCount ?? x.head.fields.fieldCount
+        if fieldCount > x.server.maxHeaders { return .fieldsTooLarge }
         if x.head.headBytes > headBytesMax(x.server) { return .fieldsTooLarge }
         if x.head.headBytes > x.server.largeHeaderBytes {
             for i in 0..<x.head.fields.fieldCount {
@@ -191,7 +198,9 @@ extension Worker {
     func chooseServer(_ x: Ref<Exchange>) {
         guard let listen = listeners[Int(x.client.listener)].settings else { return }
         var chosen = listen.defaultServer
-        if let found = listen.names.find(x.host) {
+        if !x.hasHost, x.client.expectsTLS, let found = serverOfHandshake(x.client, listen) {
+            chosen = found
+        } else if let found = listen.names.find(x.host) {
             chosen = found
         } else if !x.host.isEmpty {
             for i in 0..<listen.names.regexes.count {

@@ -52,27 +52,31 @@ extension Worker {
         if x.errorStatus != 0 { head.status = x.errorStatus }
         let w = scratchText
         w.value.reset()
-        let isTooLargeHead = head.status == 494
-        if isTooLargeHead { head.status = 400 }
+        let detail = detail(of: head.status)
+        if detail != nil { head.status = 400 }
         x.errorStatus = 0
-        if x.location.handler == .admin, let problem = adminProblem(head.status) {
-            head.contentType = ByteView("application/problem+json")
-            return answer(x, head, text: ByteView(problem))
-        }
+        let isAdmin = x.location.handler == .admin || x.server.isAdmin
         let reason = reasonPhrase(head.status)
-        if reason.utf8CodeUnitCount > 0, head.status >= 300 {
+        if isAdmin, appendAdminProblem(w, head.status) {
+            head.contentType = ByteView("application/problem+json")
+        } else if reason.utf8CodeUnitCount > 0, head.status >= 300 {
             let status = head.status
             let title = pageTitle(status, reason)
             w.value.append("<html>\r\n<head><title>")
-            if isTooLargeHead {
-                w.value.append("400 Request Header Or Cookie Too Large")
+            if let detail {
+                w.value.append("400 ")
+                w.value.append(detail)
             } else {
                 appendTitle(w, status, title)
             }
             w.value.append("</title></head>\r\n<body>\r\n<center><h1>")
             appendTitle(w, status, title)
             w.value.append("</h1></center>\r\n")
-            if isTooLargeHead { w.value.append("<center>Request Header Or Cookie Too Large</center>\r\n") }
+            if let detail {
+                w.value.append("<center>")
+                w.value.append(detail)
+                w.value.append("</center>\r\n")
+            }
             w.value.append("<hr><center>")
             w.value.append(Product.name)
             if x.location.serverTokens != .off {
@@ -87,6 +91,17 @@ extension Worker {
             return finish(x, .failed(.noMemory))
         }
         answer(x, head, text: page)
+    }
+
+    /// What nginx's own codes, which are sent as 400, stand for.
+    private func detail(of status: UInt16) -> StaticString? {
+        switch status {
+        case 494: "Request Header Or Cookie Too Large"
+        case 495: "The SSL certificate error"
+        case 496: "No required SSL certificate was sent"
+        case 497: "The plain HTTP request was sent to HTTPS port"
+        default: nil
+        }
     }
 
     /// nginx's pages differ from its status lines in these.

@@ -27,6 +27,8 @@ package enum ExchangePhase: UInt8, BitwiseCopyable {
     case held
     /// It waits in line for a peer that can take it.
     case queued
+    /// It came too fast for `limit_req` and waits for its turn.
+    case delayed
     case finished
 }
 
@@ -89,6 +91,14 @@ package struct Exchange: BitwiseCopyable {
     var isPipelined = false
     var startedMs: Int64 = 0
     var requestID: (UInt64, UInt64) = (0, 0)
+    /// The connection's own address, while another one stands in its place for this exchange.
+    var ownAddress = ClientAddress()
+    var hasRealAddress = false
+    var requestLimitStatus = LimitStatus.none
+    var connectionLimitStatus = LimitStatus.none
+    /// What it counts as in zones of `limit_conn`: so many of the list.
+    var connectionCount: UInt8 = 0
+    var countedConnections = Frozen<CountedConnection>.empty
     /// Values of `set` and of maps: a slot each, in the region.
     var values = Frozen<VariableSlot>.empty
     var variableDepth = 0
@@ -115,7 +125,8 @@ package struct Exchange: BitwiseCopyable {
     var tried = TriedPeers()
     var triesLeft = 0
     var tryStartedMs: Int64 = 0
-    var firstTryMs: Int64 = 0
+    /// -1: nothing has been asked yet.
+    var firstTryMs: Int64 = -1
     var reusedConnection = false
     /// Bytes of the request reached the kernel for this try.
     var requestSent = false
@@ -225,6 +236,7 @@ package struct Exchange: BitwiseCopyable {
     var heldPlace: Int32 = -1
     var heldPrevious = Handle.none
     var heldNext = Handle.none
+    /// Or delayed.
     var heldUntilMs: Int64 = 0
     /// It has waited and goes on: those that still wait came after it.
     var wasReleased = false
@@ -246,7 +258,7 @@ package struct Exchange: BitwiseCopyable {
 extension Ref where T == Exchange {
     /// A piece of the request's head.
     @inline(__always)
-    func bytes(_ range: ByteRange) -> ByteView { self.headBytes.slice(Int(range.start), Int(range.count)) }
+    func bytes(_ range: ByteRange) -> ByteView { self.headBytes.slice(range) }
 
     var root: Ref<SnapshotRoot> { self.pinned.root }
 }

@@ -6,7 +6,7 @@ package enum Fault: UInt8, BitwiseCopyable {
     case clientReset, clientClosed, clientTimeout, clientBadBody, clientBodyTooLarge, sendTimeout
     // The upstream's side
     case connectRefused, connectTimeout, upstreamReset, upstreamClosed, upstreamTimeout, upstreamSendTimeout
-    case upstreamBadHead, upstreamBadBody, upstreamHeadTooLarge, upstreamEndedEarly, upstreamStatus
+    case upstreamBadHead, upstreamBadBody, upstreamHeadTooLarge, upstreamEndedEarly, upstreamStatus, upstreamRefused
     case noLivePeer, peersBusy, queueFull, queuedTooLong, hostNotFound, badProxyTarget
     // Ours
     case noDescriptors, noMemory, headTooLarge, tooManyRedirects, spoolFailed, fileFailed, shutdown
@@ -32,6 +32,7 @@ package enum Fault: UInt8, BitwiseCopyable {
         case .upstreamHeadTooLarge: "upstream sent too big header"
         case .upstreamEndedEarly: "upstream prematurely closed connection"
         case .upstreamStatus: "upstream answered with a status that asks for the next peer"
+        case .upstreamRefused: "upstream refused the stream"
         case .noLivePeer: "no live upstreams"
         case .peersBusy: "no live upstreams: every peer is at its max_conns"
         case .queueFull: "upstream queue is full"
@@ -69,8 +70,8 @@ package enum Fault: UInt8, BitwiseCopyable {
             .heldTooLong, .heldTooMany, .drainEnded, .tooManyActive, .tooManyPending:
             .proxy
         case .connectRefused, .connectTimeout, .upstreamReset, .upstreamClosed, .upstreamTimeout, .upstreamSendTimeout, .upstreamBadHead,
-            .upstreamBadBody, .upstreamHeadTooLarge, .upstreamEndedEarly, .upstreamStatus, .noLivePeer, .peersBusy, .queueFull, .queuedTooLong,
-            .hostNotFound:
+            .upstreamBadBody, .upstreamHeadTooLarge, .upstreamEndedEarly, .upstreamStatus, .upstreamRefused, .noLivePeer, .peersBusy,
+            .queueFull, .queuedTooLong, .hostNotFound:
             .upstream
         }
     }
@@ -86,7 +87,7 @@ package enum Fault: UInt8, BitwiseCopyable {
         case .noDescriptors, .shutdown, .heldTooLong, .heldTooMany, .drainEnded, .tooManyActive, .tooManyPending: 503
         case .noMemory, .headTooLarge, .tooManyRedirects, .spoolFailed, .fileFailed, .badProxyTarget: 500
         case .connectRefused, .upstreamReset, .upstreamClosed, .upstreamBadHead, .upstreamBadBody, .upstreamHeadTooLarge,
-            .upstreamEndedEarly, .upstreamStatus, .noLivePeer, .peersBusy, .queueFull, .queuedTooLong, .hostNotFound:
+            .upstreamEndedEarly, .upstreamStatus, .upstreamRefused, .noLivePeer, .peersBusy, .queueFull, .queuedTooLong, .hostNotFound:
             502
         }
     }
@@ -94,7 +95,7 @@ package enum Fault: UInt8, BitwiseCopyable {
     /// The condition of `proxy_next_upstream` this is; nil: never another peer.
     var nextUpstream: NextUpstream? {
         switch self {
-        case .connectRefused, .upstreamReset, .upstreamClosed: .error
+        case .connectRefused, .upstreamReset, .upstreamClosed, .upstreamRefused: .error
         case .connectTimeout, .upstreamTimeout, .upstreamSendTimeout: .timeout
         case .upstreamBadHead, .upstreamHeadTooLarge: .invalidHeader
         default: nil

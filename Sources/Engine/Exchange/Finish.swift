@@ -18,7 +18,7 @@ extension Worker {
             x.upstream = nil
             endTry(x, .neither)
             closeUpstream(u)
-        } else {
+        } else if x.tryIsOpen || x.holdsPeer {
             endTry(x, .neither)
         }
         endRetry(x)
@@ -37,19 +37,23 @@ extension Worker {
         let ending = ending(x, outcome)
         countStatus(x.status)
         writeAccessLogs(x)
+        if x.connectionCount > 0 { leaveConnections(x) }
         releaseMemory(x)
         let location = x.location
         let pinned = x.pinned
         let body = x.body
         let wasCut: Bool = if case .completed = outcome { false } else { true }
+        if x.hasRealAddress { c.address = x.ownAddress }
         exchanges.remove(x.handle)
         c.exchange = nil
-        if wasCut, x.framing == .untilClose || wasTunnel, x.answerBegun, x.head.headBytes > 0 {
+        if c.stream.carrier == .http2 {
+            endClientStream(c, outcome)
+        } else if wasCut, x.framing == .untilClose || wasTunnel, x.answerBegun, x.head.headBytes > 0 {
             // An orderly end would tell this client that it has all of it.
-            kernel.resetOnClose(c.stream.fd)
+            cutStream(&c.value.stream)
             closeClient(c)
         } else if case .abortedByClient = outcome {
-            if location.resetTimedOut { kernel.resetOnClose(c.stream.fd) }
+            if location.resetTimedOut { cutStream(&c.value.stream) }
             closeClient(c)
         } else {
             settle(c, keepAlive: keepsAlive, body: body, location: location, mayHaveMore: wasTunnel)
@@ -98,6 +102,7 @@ extension Worker {
     func exchangeTimedOut(_ x: Ref<Exchange>) {
         if x.phase == .held { return heldTooLong(x) }
         if x.phase == .queued { return queuedTooLong(x) }
+        if x.phase == .delayed { return delayIsOver(x) }
         if x.isDelayed { return paceDue(x) }
         if x.client.stream.hasPending || x.phase == .answering {
             logExchange(.info, Fault.sendTimeout.words, x)

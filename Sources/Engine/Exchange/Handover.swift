@@ -114,7 +114,7 @@ extension Worker {
         c.address.append(to: scratchText)
         var request = AdminRequest(
             reply: AdminReply(mailbox: mailbox, handle: x.handle),
-            client: isUnix ? .unix(user: kernel.peerUser(c.stream.fd)) : .address(scratchText.view.string), settings: x.location.admin)
+            client: isUnix ? .unix(user: kernel.peerUser(socket(of: c))) : .address(scratchText.view.string), settings: x.location.admin)
         request.method = x.bytes(x.head.methodRange).string
         let path = (x.target.firstIndex(of: 0x3F).map { x.target.slice(0, $0) } ?? x.target).string
         request.path = path.hasPrefix(x.location.name.string) ? "/" + path.dropFirst(x.location.name.count).drop { $0 == "/" } : path
@@ -130,31 +130,31 @@ extension Worker {
         gateway.receive(request)
     }
 
-    /// What a client of the admin API is told where the request never came to it. The words are those of its problems.
-    func adminProblem(_ status: UInt16) -> StaticString? {
+    /// What a client of the admin API is told where the request never came to it. The words are those of its problems. False: nothing.
+    func appendAdminProblem(_ w: Ref<ByteWriter>, _ status: UInt16) -> Bool {
+        let words: (detail: StaticString, title: StaticString, type: StaticString)
         switch status {
-        case 413:
-            """
-            {
-              "detail": "the body is larger than the admin API takes",
-              "status": 413,
-              "title": "The body is too large",
-              "type": "/problems/too-large"
-            }
-
-            """
-        case 503:
-            """
-            {
-              "detail": "nobody answers the admin API here",
-              "status": 503,
-              "title": "Busy",
-              "type": "/problems/busy"
-            }
-
-            """
-        default: nil
+        case 400: words = ("the head of the request cannot be read as HTTP/1.1, or is too large", "Bad header field", "bad-header")
+        case 404: words = ("there is nothing here", "Not found", "not-found")
+        case 405: words = ("the admin API knows no such method", "Method not allowed", "method-not-allowed")
+        case 413: words = ("the body is larger than the admin API takes", "The body is too large", "too-large")
+        case 414: words = ("the first line of the request is too long", "Bad header field", "bad-header")
+        case 431: words = ("the request has too many header fields", "Bad header field", "bad-header")
+        case 501: words = ("the body is coded in a way that is not known here", "Bad header field", "bad-header")
+        case 505: words = ("the request is of a version of HTTP that is not known here", "Bad header field", "bad-header")
+        case 503: words = ("nobody answers the admin API here", "Busy", "busy")
+        default: return false
         }
+        w.value.append("{\n  \"detail\": \"")
+        w.value.append(words.detail)
+        w.value.append("\",\n  \"status\": ")
+        w.value.append(decimal: UInt64(status))
+        w.value.append(",\n  \"title\": \"")
+        w.value.append(words.title)
+        w.value.append("\",\n  \"type\": \"/problems/")
+        w.value.append(words.type)
+        w.value.append("\"\n}\n")
+        return true
     }
 
     private func wholeBody(_ x: Ref<Exchange>) -> [UInt8]? {

@@ -71,6 +71,7 @@ extension Worker {
         held.queues[place].count += 1
         held.queues[place].hold = hold
         held.count += 1
+        _ = heldSplit(x).holding?.pointee.wrappingAdd(1, ordering: .relaxed)
         x.pinned.account.add(.held)
         x.heldUntilMs = nowMs + hold.timeoutMs
         timers.set(x.client.timer, at: x.heldUntilMs)
@@ -83,6 +84,7 @@ extension Worker {
         if let behind = exchanges.find(x.heldNext) { behind.heldPrevious = x.heldPrevious } else { held.queues[place].last = x.heldPrevious }
         held.queues[place].count -= 1
         held.count -= 1
+        _ = heldSplit(x).holding?.pointee.wrappingSubtract(1, ordering: .relaxed)
         x.phase = .routing
         timers.cancel(x.client.timer)
     }
@@ -93,7 +95,10 @@ extension Worker {
         return held.queues.indices.first { place in exchanges.find(held.queues[place].first).map { heldFor($0) == name } ?? false }
     }
 
-    private func heldFor(_ x: Ref<Exchange>) -> ByteView { x.root.splits[Int(x.proxyTarget.split)].settings.name }
+    private func heldFor(_ x: Ref<Exchange>) -> ByteView { heldSplit(x).name }
+
+    /// Of the split that it waits for.
+    private func heldSplit(_ x: Ref<Exchange>) -> Ref<SplitSettings> { x.root.splits[Int(x.proxyTarget.split)].settings }
 
     private func freeQueue(_ hold: HoldSettings) -> Int {
         if let place = held.queues.indices.first(where: { held.queues[$0].count == 0 }) {

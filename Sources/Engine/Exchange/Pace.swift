@@ -16,7 +16,14 @@ package enum ByteCount: BitwiseCopyable {
 
 extension Worker {
     /// Fixes the rate of an answer whose head is composed: from here on its location stays.
+    @inline(__always)
     func beginPacing(_ x: Ref<Exchange>) {
+        // The blank exchange has no rate.
+        if x.hasOwnRate || x.paceRate != 0 || !x.location.limitRate.isZero { beginRatedPacing(x) }
+    }
+
+    @inline(never)
+    private func beginRatedPacing(_ x: Ref<Exchange>) {
         if x.status == 101 {
             x.paceRate = 0
         } else if !x.hasOwnRate {
@@ -74,13 +81,19 @@ extension Worker {
         let allowance = c.stream.hasPending ? 0 : max(0, min(paceAllowance(x) + Int64(bytes.count), Int64(bytes.count)))
         if allowance > 0, case .failed(let errno) = write(&c.value.stream, bytes.slice(0, Int(allowance))) { return .failed(errno) }
         let rest = bytes.slice(Int(allowance))
-        if !rest.isEmpty, !c.value.stream.queue(rest, pool: &buffers) { return .failed(ENOBUFS) }
+        if !rest.isEmpty, !queue(&c.value.stream, rest) { return .failed(ENOBUFS) }
+        if c.stream.carrier == .http2 { paceStream(x, max(0, paceAllowance(x))) }
         return c.stream.hasPending ? .queued : .sent
     }
 
     /// Sends what waits for the client, as far as the rate allows.
     func flushToClient(_ x: Ref<Exchange>) -> WriteResult {
         let c = x.client
+        if c.stream.carrier == .http2 {
+            // The session takes it from here.
+            if x.paceRate > 0 { paceStream(x, max(0, paceAllowance(x))) }
+            return c.stream.hasPending ? .queued : .sent
+        }
         if x.paceRate == 0 { return flush(&c.value.stream) }
         return flush(&c.value.stream, atMost: Int(max(0, paceAllowance(x))))
     }

@@ -46,6 +46,7 @@ extension Worker {
     func pumpTunnel(_ x: Ref<Exchange>) {
         guard let u = x.upstream else { return finish(x, .completed) }
         let c = x.client
+        if x.isClosing, !x.isWebSocket { return endRawTunnel(x, u) }
         var budget = Limits.bytesPerTurn
         var moved = true
         while moved {
@@ -61,15 +62,22 @@ extension Worker {
         if u.stream.sawEnd, !c.stream.hasPending { return finish(x, .completed) }
         if c.stream.sawEnd, !u.stream.hasPending, !x.clientHalfClosed {
             x.clientHalfClosed = true
-            _ = kernel.shutdownWrite(u.stream.fd)
+            endStream(&u.value.stream)
         }
         timers.set(u.timer, at: nowMs + x.location.proxy.readTimeoutMs)
+    }
+
+    /// What has been read goes to where it was sent; no more is read.
+    private func endRawTunnel(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>) {
+        if case .failed = flush(&x.client.value.stream) { return tunnelBroke(x, u) }
+        if case .failed = flush(&u.value.stream) { return tunnelBroke(x, u) }
+        if !x.client.stream.hasPending, !u.stream.hasPending { finish(x, .completed) }
     }
 
     /// A reset of one end is a reset for the other: it must not look like an orderly end.
     func tunnelBroke(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>) {
         if x.client.stream.isBroken {
-            kernel.resetOnClose(u.stream.fd)
+            cutStream(&u.value.stream)
             return finish(x, .abortedByClient(.clientReset))
         }
         finish(x, .failed(.upstreamReset))
@@ -153,17 +161,19 @@ extension Worker {
         return (x.framesOfClient.hasClosed || x.client.stream.sawEnd) && (x.framesOfUpstream.hasClosed || u.stream.sawEnd)
     }
 
-    /// Tells both ends of a WebSocket connection to close, each where its next frame ends. False: it is no such connection.
-    func closeWebSocket(_ x: Ref<Exchange>) -> Bool {
-        guard x.isWebSocket, let u = x.upstream else { return false }
+    /// Brings a tunnel to its end, which may take time. Both ends of a WebSocket connection are told to close, each where its next
+    /// frame ends; of another protocol what is under way is delivered.
+    func closeTunnelInOrder(_ x: Ref<Exchange>) {
+        guard let u = x.upstream else { return finish(x, .completed) }
         x.isClosing = true
-        if x.framesOfUpstream.isAtBoundary, !tellToClose(x, toClient: true, &x.client.value.stream) {
+        if !x.isWebSocket {
+            pumpTunnel(x)
+        } else if x.framesOfUpstream.isAtBoundary, !tellToClose(x, toClient: true, &x.client.value.stream) {
             tunnelBroke(x, u)
         } else if x.framesOfClient.isAtBoundary, !tellToClose(x, toClient: false, &u.value.stream) {
             tunnelBroke(x, u)
         } else {
             pumpTunnel(x)
         }
-        return true
     }
 }

@@ -125,7 +125,8 @@ extension Worker {
         while x.fileOffset < x.fileEnd {
             if c.stream.hasPending || !c.stream.isWritable { return waitForClient(x) }
             if budget <= 0 { return post(x) }
-            if x.framing != .length {
+            // What is framed or encrypted goes through our own memory.
+            if x.framing != .length || c.stream.carrier != .socket {
                 guard pumpChunkOfFile(x) else { return }
                 budget -= Limits.readBytesWhileSlow
                 continue

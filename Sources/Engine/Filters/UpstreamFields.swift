@@ -7,7 +7,7 @@ import HTTPMessage
 extension Worker {
     private func upstreamField(_ i: Int) -> HeaderField { fieldScratch[i] }
 
-    func slice(_ range: ByteRange, _ bytes: ByteView) -> ByteView { bytes.slice(Int(range.start), Int(range.count)) }
+    func slice(_ range: ByteRange, _ bytes: ByteView) -> ByteView { bytes.slice(range) }
 
     /// Fills in what the composer writes itself: type, length, and whether Server and Date are the upstream's.
     @inline(__always)
@@ -17,8 +17,8 @@ extension Worker {
         answer.reason = slice(x.upstreamHead.reason, bytes)
         if case .length(let n) = x.response.framing {
             answer.contentLength = n
-        } else if case .none = x.response.framing, summary.contentLengthIndex >= 0 {
-            // HEAD and 304 tell the length of a body that does not come.
+        } else if summary.contentLengthIndex >= 0 {
+            // HEAD and 304 tell the length of a body that does not come, and HTTP/2 that of a body which the stream's end ends.
             answer.contentLength = slice(upstreamField(summary.contentLengthIndex).value, bytes).decimal ?? -1
         }
         let passed = summary.presentNames & ~proxy.hiddenKnown
@@ -36,10 +36,15 @@ extension Worker {
     func appendUpstreamFields(_ w: Ref<ByteWriter>, _ x: Ref<Exchange>, _ bytes: ByteView) {
         let proxy = x.location.proxy
         let summary = x.upstreamHead.fields
-        let dropped = proxy.hiddenKnown | replacedByExpires(x) | bit(.contentType) | bit(.contentLength)
+        // Upgrade goes on in any answer, as with nginx: 426 has to name the protocols (RFC 9110 15.5.22).
+        var hopByHop = HeaderName.hopByHopBits & ~bit(.upgrade)
+        if proxy.passTrailers { hopByHop &= ~bit(.trailer) }
+        let dropped = proxy.hiddenKnown | replacedByExpires(x) | bit(.contentType) | bit(.contentLength) | hopByHop
+        // Many a head has nothing else. The lowest bit stands for all names that are not known.
+        if summary.presentNames & ~dropped == 0 { return }
         let mayRepeat = summary.repeatedNames & singleFields != 0
         var seen: UInt64 = 0
-        let listed = listedByConnection(summary.connectionIndex, bytes)
+        let listed: ByteView? = summary.listsNames ? slice(upstreamField(summary.connectionIndex).value, bytes) : nil
         var run = LineRun()
         for i in 0..<summary.fieldCount {
             let f = upstreamField(i)
@@ -49,8 +54,6 @@ extension Worker {
                 run.append(f, of: bytes, to: w)
                 continue
             }
-            // Upgrade goes on in any answer, as with nginx: 426 has to name the protocols (RFC 9110 15.5.22).
-            if f.known.isHopByHop, f.known != .upgrade, !(f.known == .trailer && proxy.passTrailers) { continue }
             if dropped & bit(f.known) != 0 { continue }
             if mayRepeat {
                 if seen & bit(f.known) != 0 {
@@ -92,8 +95,7 @@ extension Worker {
     /// What `expires` writes in place of the upstream's own fields.
     @inline(__always)
     private func replacedByExpires(_ x: Ref<Exchange>) -> UInt64 {
-        if case .off = x.location.expires { return 0 }
-        if case .off = effectiveExpires(x) { return 0 }
+        if x.location.expires.isOff || effectiveExpires(x).isOff { return 0 }
         return bit(.expires) | bit(.cacheControl)
     }
 
@@ -102,14 +104,6 @@ extension Worker {
         w.value.append(": ")
         w.value.append(value)
         w.value.append("\r\n")
-    }
-
-    @inline(__always)
-    private func listedByConnection(_ index: Int, _ bytes: ByteView) -> ByteView? {
-        if index < 0 { return nil }
-        let value = slice(upstreamField(index).value, bytes)
-        if value.equalsIgnoringCase(ByteView("close")) || value.equalsIgnoringCase(ByteView("keep-alive")) { return nil }
-        return value
     }
 
     /// `proxy_pass_trailers`: the trailer fields that are not about this connection or the message's framing (RFC 9110 6.5.1).
@@ -150,9 +144,10 @@ extension Worker {
     }
 
     private func appendOwnAuthority(_ w: Ref<ByteWriter>, _ x: Ref<Exchange>) {
-        w.value.append("http://")
+        w.value.append(scheme(x))
+        w.value.append("://")
         w.value.append(x.location.serverNameInRedirect ? x.server.name : x.host)
-        if x.location.portInRedirect, let port = value(of: Variable(.serverPort), for: x), !port.isEmpty, !(port == ByteView("80")) {
+        if x.location.portInRedirect, let port = value(of: Variable(.serverPort), for: x), !port.isEmpty, !isDefaultPort(port, x) {
             w.value.append(0x3A)
             w.value.append(port)
         }

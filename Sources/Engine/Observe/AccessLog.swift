@@ -67,33 +67,38 @@ extension Worker {
     private func appendLogLine(_ spec: Ref<AccessLogSpec>, _ x: Ref<Exchange>) {
         let parts = spec.format.parts
         let escaping = spec.escaping
+        let w = out
         for i in 0..<parts.count {
             let part = parts[i]
-            if part.variable.kind == .none {
-                out.value.append(part.literal)
+            w.value.append(part.literal)
+            let value: ByteView?
+            switch part.variable.kind {
+            case .none: continue
+            // What nearly every line has. The first four are never absent and need no escape in any format.
+            case .remoteAddr:
+                x.client.address.append(to: w)
                 continue
+            case .timeLocal:
+                w.value.append(dates.local(realtimeNs, parameters.utcOffsetMinutes))
+                continue
+            case .status:
+                w.value.append(decimal: UInt64(x.status), minimumDigits: 3)
+                continue
+            case .bodyBytesSent:
+                w.value.append(decimal: UInt64(x.bodySentToClient))
+                continue
+            case .request: value = x.requestLine
+            case .httpReferer: value = joinedRequestFields(.referer, x, ", ")
+            case .httpUserAgent: value = joinedRequestFields(.userAgent, x, ", ")
+            case .remoteUser where x.head.fields.presentNames & HeaderName.authorization.bit == 0: value = nil
+            default: value = self.value(of: part.variable, for: x)
             }
-            if appendPlainValue(part.variable.kind, x) { continue }
-            let value = value(of: part.variable, for: x)
             switch escaping {
-            case .none: if let value { out.value.append(value) }
-            case .log: if let value { appendLogEscaped(value) } else { out.value.append(0x2D) }
+            case .none: if let value { w.value.append(value) }
+            case .log: if let value { appendLogEscaped(value) } else { w.value.append(0x2D) }
             case .json: if let value { appendJSONEscaped(value) }
             }
         }
-    }
-
-    /// The values nearly every line has that are never absent and need no escape in any format: written in place.
-    @inline(__always)
-    private func appendPlainValue(_ kind: VariableKind, _ x: Ref<Exchange>) -> Bool {
-        switch kind {
-        case .remoteAddr: x.client.address.append(to: out)
-        case .timeLocal: out.value.append(dates.local(realtimeNs, parameters.utcOffsetMinutes))
-        case .status: out.value.append(decimal: UInt64(x.status), minimumDigits: 3)
-        case .bodyBytesSent: out.value.append(decimal: x.bodySentToClient)
-        default: return false
-        }
-        return true
     }
 
     /// `escape=default`: quotes, backslashes, controls and bytes above 126 as \xXX.
@@ -119,30 +124,33 @@ extension Worker {
         let count = text.count
         if count >= 8 {
             var i = 0
+            var marks = notPlain(text.word(count &- 8))
             while i &+ 8 < count {
-                if !isPlain(text.word(i)) { return false }
+                marks |= notPlain(text.word(i))
                 i &+= 8
             }
-            return isPlain(text.word(count &- 8))
+            return marks == 0
         }
         let bytes = UnsafeRawPointer(text.start)
         if count >= 4 {
             let last = bytes.loadUnaligned(fromByteOffset: count &- 4, as: UInt32.self)
-            return isPlain(UInt64(bytes.loadUnaligned(as: UInt32.self)) | UInt64(last) &<< 32)
+            return notPlain(UInt64(bytes.loadUnaligned(as: UInt32.self)) | UInt64(last) &<< 32) == 0
         }
         if count == 0 { return true }
         let ends = UInt64(text[0]) | UInt64(text[count &- 1]) &<< 8
-        return isPlain(ends | UInt64(text[count &>> 1]) &<< 16 | 0x2020_2020_2000_0000)
+        return notPlain(ends | UInt64(text[count &>> 1]) &<< 16 | 0x2020_2020_2000_0000) == 0
     }
 
-    /// Whether none of eight bytes needs an escape. The sums cannot carry from one byte into the next while no byte has its top bit.
+    /// Not 0 when one of eight bytes needs an escape. Each term sets the top bit of a byte for some values, given that no byte has
+    /// it already; a borrow into the next byte comes from one that is marked itself.
     @inline(__always)
-    private func isPlain(_ w: UInt64) -> Bool {
+    private func notPlain(_ w: UInt64) -> UInt64 {
         let ones: UInt64 = 0x0101_0101_0101_0101
-        let tops = ones &* 0x80
-        func hasZero(_ v: UInt64) -> UInt64 { (v &- ones) & ~v & tops }
-        let belowSpace = (w &- ones &* 0x20) & ~w & tops
-        return (w & tops) | belowSpace | hasZero(w ^ (ones &* 0x22)) | hasZero(w ^ (ones &* 0x5C)) | hasZero(w ^ (ones &* 0x7F)) == 0
+        let belowSpace = w &- ones &* 0x20
+        let delete = w &+ ones
+        let quote = (w ^ ones &* 0x22) &- ones
+        let backslash = (w ^ ones &* 0x5C) &- ones
+        return (w | belowSpace | delete | quote | backslash) & (ones &* 0x80)
     }
 
     private func appendJSONEscaped(_ text: ByteView) {

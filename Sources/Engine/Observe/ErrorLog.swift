@@ -16,22 +16,37 @@ extension Worker {
     }
 
     /// About a client's connection between exchanges.
-    func logClient(_ level: LogLevel, _ words: StaticString, _ c: Ref<ClientConnection>) {
+    ///
+    /// ssl: what libssl says of it. action: what the connection was at, such as " while reading PROXY protocol".
+    func logClient(
+        _ level: LogLevel, _ words: StaticString, _ c: Ref<ClientConnection>, detail: ByteView = .empty, ssl: ByteView = .empty,
+        action: StaticString = "", errno: Int32 = 0
+    ) {
         guard let server = c.defaultServer(in: self), wants(server.settings.errorLog, level) else { return }
         beginLine(level, connection: c.number)
-        appendWords(words, .empty, 0)
+        appendWords(words, detail, errno)
+        if !ssl.isEmpty {
+            errorText.value.append(" (SSL: ")
+            errorText.value.append(ssl)
+            errorText.value.append(")")
+        }
+        errorText.value.append(action)
         appendClient(c)
         appendPart(", server: ", server.name)
         writeErrorLine(server.settings.errorLog, level)
     }
 
     /// About an exchange: with its client, server, request, upstream and host.
-    func logExchange(_ level: LogLevel, _ words: StaticString, _ x: Ref<Exchange>, detail: ByteView = .empty, errno: Int32 = 0) {
+    ///
+    /// more: goes on with the words; detail: follows in quotes.
+    func logExchange(
+        _ level: LogLevel, _ words: StaticString, _ x: Ref<Exchange>, more: ByteView = .empty, detail: ByteView = .empty, errno: Int32 = 0
+    ) {
         let target = x.location.errorLog
         guard wants(target, level) else { return }
         // Details may lie in a scratch; the line is made in another.
         beginLine(level, connection: x.client.number)
-        appendWords(words, detail, errno)
+        appendWords(words, detail, errno, more: more)
         appendClient(x.client)
         appendPart(", server: ", x.server.name)
         let w = errorText
@@ -81,9 +96,10 @@ extension Worker {
         }
     }
 
-    private func appendWords(_ words: StaticString, _ detail: ByteView, _ errno: Int32) {
+    private func appendWords(_ words: StaticString, _ detail: ByteView, _ errno: Int32, more: ByteView = .empty) {
         let w = errorText
         w.value.append(words)
+        w.value.append(more)
         if !detail.isEmpty {
             w.value.append(" \"")
             w.value.append(detail.slice(0, 512))

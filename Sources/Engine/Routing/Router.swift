@@ -77,6 +77,11 @@ extension Worker {
 
     @inline(__always)
     private func runContent(_ x: Ref<Exchange>) {
+        if x.location.isGated, !passGates(x) { return }
+        makeContent(x)
+    }
+
+    func makeContent(_ x: Ref<Exchange>) {
         if !x.location.tryFiles.isEmpty { return tryFiles(x) }
         switch x.location.handler {
         case .proxy: beginProxying(x)

@@ -4,6 +4,7 @@
 import Balancing
 import Bytes
 import HTTPMessage
+import Synchronization
 
 /// One `split {}`. Immutable, in the arena of its definition.
 package struct SplitSettings: BitwiseCopyable {
@@ -20,6 +21,8 @@ package struct SplitSettings: BitwiseCopyable {
     /// Who gets which variant; whose turn it is. Set by `SplitDefinition`.
     var choice: SplitView?
     var turns: SplitTurnsView?
+    /// How many requests wait for it now, on all workers.
+    var holding: UnsafeMutablePointer<Atomic<Int>>?
     package init(name: ByteView, variants: Frozen<ByteView>) {
         self.name = name
         self.variants = variants
@@ -50,24 +53,41 @@ package struct SplitEntry: BitwiseCopyable {
     }
 }
 
+/// What stays of a split over its revisions: whose turn it is, and how many requests wait for it.
+package final class SplitMemory: @unchecked Sendable {
+    fileprivate let turns = SplitTurns()
+    fileprivate let waiting = UnsafeMutablePointer<Atomic<Int>>.allocate(capacity: 1)
+
+    package init() { waiting.initialize(to: Atomic(0)) }
+
+    deinit {
+        waiting.deinitialize(count: 1)
+        waiting.deallocate()
+    }
+
+    /// Requests that wait now, on all workers.
+    package var holding: Int { waiting.pointee.load(ordering: .relaxed) }
+}
+
 /// Owns what a `SplitEntry` points to. Shared by the snapshots in which the split is the same.
 package final class SplitDefinition: Sendable {
     package let settings: Ref<SplitSettings>
     /// The names of the variants, sorted.
     package let variants: [String]
     private let choice: SplitChoice
-    private let turns: SplitTurns
+    private let memory: SplitMemory
     private let arena: Arena
 
     /// `variants` are in the order of `choice` and of `settings.variants`, which lie in `arena`.
-    package init(_ settings: SplitSettings, variants: [String], choice: SplitChoice, turns: SplitTurns, arena: Arena) {
+    package init(_ settings: SplitSettings, variants: [String], choice: SplitChoice, memory: SplitMemory, arena: Arena) {
         var settings = settings
         settings.choice = choice.view
-        settings.turns = turns.view
+        settings.turns = memory.turns.view
+        settings.holding = memory.waiting
         self.settings = arena.freeze(settings)
         self.variants = variants
         self.choice = choice
-        self.turns = turns
+        self.memory = memory
         self.arena = arena
     }
 }

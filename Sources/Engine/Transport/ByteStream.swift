@@ -1,5 +1,5 @@
 // One socket as a stream of bytes with its readiness and what a short write left behind.
-// Embedded in client and upstream connections; the worker reads and writes through it. TLS will hide behind the same calls.
+// Embedded in client and upstream connections; the worker reads and writes through it. TLS hides behind the same calls.
 
 import Bytes
 import CLinux
@@ -28,6 +28,12 @@ package struct ByteStream: BitwiseCopyable {
     var sawEnd = false
     /// Reset or another error: nothing more comes or goes.
     var isBroken = false
+    /// The stream that carries it, when that is of HTTP/2 and a client's.
+    var clientStream: Ref<ClientStream>?
+    /// The state of the TLS connection that these bytes come by: this stream's own, or that of the connection it is a stream of.
+    var tls: Ref<TLSConnection>?
+    /// What an upstream's stream of HTTP/2 reads from and writes to.
+    var upstreamStream: Ref<UpstreamStream>?
     private(set) var pending = Buffer.none
     private var from: UInt32 = 0
     private var to: UInt32 = 0
@@ -75,6 +81,12 @@ package struct ByteStream: BitwiseCopyable {
         }
     }
 
+    /// `n` of the pending bytes have been taken by whoever carries them; the buffer is kept until `dropTaken`.
+    mutating func takePending(_ n: Int) { from += UInt32(n) }
+
+    /// Lets the buffer go if all that was in it has been taken.
+    mutating func dropTaken(pool: inout BufferPool) { dropPending(0, pool: &pool) }
+
     mutating func dropAllPending(pool: inout BufferPool) { dropPending(pendingCount, pool: &pool) }
 }
 
@@ -98,6 +110,12 @@ extension Worker {
     @inline(__always)
     func read(_ s: inout ByteStream, into buffer: UnsafeMutablePointer<UInt8>, _ count: Int) -> ReadResult {
         if s.carrier != .socket { return readCarried(&s, into: buffer, count) }
+        return readSocket(&s, into: buffer, count)
+    }
+
+    /// As above, whatever is carried.
+    @inline(__always)
+    func readSocket(_ s: inout ByteStream, into buffer: UnsafeMutablePointer<UInt8>, _ count: Int) -> ReadResult {
         while true {
             let n = kernel.receive(s.fd, buffer, count, flags: 0)
             if n > 0 {
@@ -123,6 +141,12 @@ extension Worker {
     func write(_ s: inout ByteStream, _ bytes: ByteView) -> WriteResult {
         if s.isBroken { return .failed(ECONNRESET) }
         if s.carrier != .socket { return writeCarried(&s, bytes) }
+        return writeSocket(&s, bytes)
+    }
+
+    /// As above, whatever is carried.
+    @inline(__always)
+    func writeSocket(_ s: inout ByteStream, _ bytes: ByteView) -> WriteResult {
         if s.hasPending || !s.isWritable {
             return s.queue(bytes, pool: &buffers) ? .queued : .failed(ENOBUFS)
         }
@@ -149,7 +173,8 @@ extension Worker {
         var left = most
         while s.hasPending {
             if s.isBroken { return .failed(ECONNRESET) }
-            if !s.isWritable || left <= 0 { return .queued }
+            // A stream of HTTP/2 is emptied by its session.
+            if !s.isWritable || left <= 0 || s.carrier == .http2 { return .queued }
             let view = s.pendingView.slice(0, left)
             let n = kernel.send(s.fd, view.start, view.count, flags: 0)
             if n >= 0 {
@@ -164,6 +189,21 @@ extension Worker {
             }
         }
         return .sent
+    }
+
+    /// Adds bytes to what waits, to be sent by `flush`. False, and the stream is broken, when they are too many.
+    func queue(_ s: inout ByteStream, _ bytes: ByteView) -> Bool {
+        s.carrier == .socket ? s.queue(bytes, pool: &buffers) : queueCarried(&s, bytes)
+    }
+
+    /// No more will be written; the peer is told, and may go on sending.
+    func endStream(_ s: inout ByteStream) {
+        if s.carrier == .socket { _ = kernel.shutdownWrite(s.fd) } else { endCarried(&s) }
+    }
+
+    /// The coming `closeStream` breaks the stream instead of ending it: the peer must not take what it has for all there is.
+    func cutStream(_ s: inout ByteStream) {
+        if s.carrier == .socket { kernel.resetOnClose(s.fd) } else { cutCarried(&s) }
     }
 
     func closeStream(_ s: inout ByteStream) {

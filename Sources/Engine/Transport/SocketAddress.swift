@@ -3,15 +3,19 @@
 
 import Bytes
 import CLinux
+import HTTPMessage
 
 /// The address of a connected client: IPv4, IPv6 or a unix socket (which has none worth printing).
 package struct ClientAddress: BitwiseCopyable, Equatable {
     package enum Family: UInt8, BitwiseCopyable { case unix, ipv4, ipv6 }
-    package var family = Family.unix
-    package var port: UInt16 = 0
-    /// Network order; IPv4 in the first four bytes.
-    package var high: UInt64 = 0
-    package var low: UInt64 = 0
+    package private(set) var family = Family.unix
+    package private(set) var port: UInt16 = 0
+    /// Of IPv4: the address in network order.
+    private var short: UInt32 = 0
+    /// Of IPv6: the address in network order. Of IPv4: its text, which nearly every log line and head asks for, with its count in
+    /// the last byte.
+    private var first: UInt64 = 0
+    private var second: UInt64 = 0
 
     package init() {}
 
@@ -22,69 +26,78 @@ package struct ClientAddress: BitwiseCopyable, Equatable {
         if code == AF_INET, length >= UInt32(MemoryLayout<sockaddr_in>.size) {
             family = .ipv4
             port = UInt16(bigEndian: p.loadUnaligned(fromByteOffset: 2, as: UInt16.self))
-            high = UInt64(p.loadUnaligned(fromByteOffset: 4, as: UInt32.self))
+            short = p.loadUnaligned(fromByteOffset: 4, as: UInt32.self)
+            keepText()
         } else if code == AF_INET6, length >= UInt32(MemoryLayout<sockaddr_in6>.size) {
             family = .ipv6
             port = UInt16(bigEndian: p.loadUnaligned(fromByteOffset: 2, as: UInt16.self))
-            high = p.loadUnaligned(fromByteOffset: 8, as: UInt64.self)
-            low = p.loadUnaligned(fromByteOffset: 16, as: UInt64.self)
+            first = p.loadUnaligned(fromByteOffset: 8, as: UInt64.self)
+            second = p.loadUnaligned(fromByteOffset: 16, as: UInt64.self)
         }
     }
+
+    /// What a header or a field of the request says.
+    package init(_ endpoint: IPEndpoint) {
+        family = endpoint.address.isIPv6 ? .ipv6 : .ipv4
+        port = endpoint.port
+        if endpoint.address.isIPv6 {
+            first = endpoint.address.high
+            second = endpoint.address.low
+        } else {
+            short = UInt32(truncatingIfNeeded: endpoint.address.high)
+            keepText()
+        }
+    }
+
+    /// The first eight bytes in network order, the first of them in the lowest place; those of IPv4 are four.
+    var high: UInt64 { family == .ipv4 ? UInt64(short) : first }
+    /// The last eight bytes of IPv6.
+    var low: UInt64 { family == .ipv4 ? 0 : second }
 
     /// How many of the address's bytes count: 4, 16 or 0.
     var byteCount: Int { family == .ipv4 ? 4 : family == .ipv6 ? 16 : 0 }
 
     func byte(_ i: Int) -> UInt8 {
-        UInt8(truncatingIfNeeded: i < 8 ? high >> UInt64(8 * i) : low >> UInt64(8 * (i - 8)))
+        if family == .ipv4 { return UInt8(truncatingIfNeeded: short >> UInt32(8 * i)) }
+        return UInt8(truncatingIfNeeded: i < 8 ? first >> UInt64(8 * i) : second >> UInt64(8 * (i - 8)))
+    }
+
+    /// `::ffff:a.b.c.d` of an IPv4 address.
+    var mappedToIPv6: ClientAddress {
+        var mapped = ClientAddress()
+        mapped.family = .ipv6
+        mapped.port = port
+        mapped.second = 0xFFFF_0000 | UInt64(short) << 32
+        return mapped
     }
 
     /// As nginx prints `$remote_addr`: dotted, or RFC 5952 without brackets, or `unix:`.
+    @inline(__always)
     func append(to w: Ref<ByteWriter>) {
-        switch family {
-        case .unix: w.value.append("unix:")
-        case .ipv4: appendIPv4(to: w)
-        case .ipv6: appendIPv6(to: w)
-        }
+        if family == .ipv4 { return w.value.append(packed: first, second, count: Int(second &>> 56)) }
+        appendOther(to: w)
     }
 
-    /// At most 15 characters, written without asking for room at each.
-    private func appendIPv4(to w: Ref<ByteWriter>) {
-        if w.value.room < 16 {
-            for i in 0..<4 {
-                if i > 0 { w.value.append(0x2E) }
-                w.value.append(decimal: UInt64(byte(i)))
-            }
-            return
+    @inline(never)
+    private func appendOther(to w: Ref<ByteWriter>) {
+        if family == .ipv6 { appendIPv6(to: w) } else { w.value.append("unix:") }
+    }
+
+    /// Notes the text of an IPv4 address: 7 to 15 characters.
+    private mutating func keepText() {
+        var count: UInt64 = 0
+        func keep(_ c: UInt8) {
+            if count < 8 { first |= UInt64(c) << (8 * count) } else { second |= UInt64(c) << (8 * (count - 8)) }
+            count += 1
         }
-        let start = w.value.start + w.value.count
-        var p = start
-        var rest = high
         for i in 0..<4 {
-            let n = UInt8(truncatingIfNeeded: rest)
-            rest &>>= 8
-            if n >= 100 {
-                let hundreds: UInt8 = n >= 200 ? 2 : 1
-                let below = n &- hundreds &* 100
-                let tens = below / 10
-                p[0] = 0x30 &+ hundreds
-                p[1] = 0x30 &+ tens
-                p[2] = 0x30 &+ below &- tens &* 10
-                p += 3
-            } else if n >= 10 {
-                let tens = n / 10
-                p[0] = 0x30 &+ tens
-                p[1] = 0x30 &+ n &- tens &* 10
-                p += 2
-            } else {
-                p[0] = 0x30 &+ n
-                p += 1
-            }
-            if i < 3 {
-                p[0] = 0x2E
-                p += 1
-            }
+            let n = byte(i)
+            if i > 0 { keep(0x2E) }
+            if n >= 100 { keep(0x30 + n / 100) }
+            if n >= 10 { keep(0x30 + n / 10 % 10) }
+            keep(0x30 + n % 10)
         }
-        w.value.advance(p - start)
+        second |= count << 56
     }
 
     private func appendIPv6(to w: Ref<ByteWriter>) {

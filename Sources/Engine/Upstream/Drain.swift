@@ -102,10 +102,10 @@ extension Worker {
         answerDone(x)
     }
 
-    /// An orderly end for both sides; of a WebSocket connection, the closing handshake, which has its time.
+    /// An orderly end for both sides, which has its time.
     private func closeTunnel(_ x: Ref<Exchange>) {
         let handle = x.handle
-        if !closeWebSocket(x) { return finish(x, .completed) }
+        closeTunnelInOrder(x)
         if exchanges.find(handle) != nil { drains.closing.append((handle, nowMs + Limits.closeHandshakeMs)) }
     }
 

@@ -8,6 +8,7 @@ import HTTPMessage
 extension Worker {
     func upstreamEvent(_ u: Ref<UpstreamConnection>, _ bits: UInt32) {
         u.value.stream.note(bits)
+        if let session = u.session { return sessionEvent(u, session, bits) }
         switch u.phase {
         case .idle:
             // Nothing may come on an idle connection: its end, or bytes nobody asked for. A writable edge says nothing.
@@ -58,6 +59,7 @@ extension Worker {
             logExchange(.error, Fault.headTooLarge.words, x)
             return fail(x, .headTooLarge)
         }
+        if let stream = u.stream.upstreamStream { return sendRequest(x, u, stream) }
         // A small body leaves in the same send.
         var bodyLeft = x.bodyBuffered
         if sendsBody(x), bodyLeft > 0, out.room >= bodyLeft {
@@ -78,6 +80,26 @@ extension Worker {
             x.currentTry?.bytesSent += Int64(bodyLeft)
             if case .failed = write(&u.value.stream, ByteView(x.bodyBuffer.start, x.bodyBuffered)) { return upstreamReadable(u) }
         }
+        sendRest(x, u)
+    }
+
+    /// As above, on a stream of an HTTP/2 connection: all of it goes with what the connection sends at the end of the turn.
+    private func sendRequest(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>, _ stream: Ref<UpstreamStream>) {
+        let size = out.count
+        if !submitRequest(x, u, stream) { return }
+        x.requestSent = true
+        x.requestHeadSent = true
+        x.currentTry?.bytesSent += Int64(size)
+        if sendsBody(x), x.bodyBuffered > 0 {
+            x.currentTry?.bytesSent += Int64(x.bodyBuffered)
+            _ = write(&u.value.stream, ByteView(x.bodyBuffer.start, x.bodyBuffered))
+        }
+        sendRest(x, u)
+    }
+
+    /// The head is on its way, with what of the body is in memory.
+    @inline(__always)
+    private func sendRest(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>) {
         x.bodySpool.taken = 0
         if x.streamsBody, !x.body.isComplete || x.bodyWaits {
             x.bodyWaits = false
@@ -89,7 +111,7 @@ extension Worker {
         pumpRequest(x, u)
     }
 
-    private func upstreamWritable(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>) {
+    func upstreamWritable(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>) {
         if case .failed = flush(&u.value.stream) {
             // The answer may be there although the rest of the request is not wanted.
             u.stream.isReadable = true
@@ -118,6 +140,7 @@ extension Worker {
                 x.requestSent = true
             }
         }
+        if let stream = u.stream.upstreamStream, !sendsBody(x) || x.bodySpool.isEmpty { endOutput(stream) }
         if u.stream.hasPending || (sendsBody(x) && !x.bodySpool.isEmpty) {
             return timers.set(u.timer, at: nowMs + x.location.proxy.sendTimeoutMs)
         }
@@ -148,6 +171,8 @@ extension Worker {
             append(proxy.method, for: x, to: w)
         } else if x.methodReplaced {
             w.value.append(x.method == .head ? "HEAD" : "GET")
+        } else if x.head.method == .get {
+            w.value.append("GET")
         } else {
             w.value.append(x.bytes(x.head.methodRange))
         }
@@ -205,7 +230,7 @@ extension Worker {
             w.value.append("\r\n")
         } else if !proxy.passRequestBody {
             return
-        } else if x.streamsBody, x.body.isChunked {
+        } else if x.streamsBody, x.body.isUnsized {
             w.value.append("Transfer-Encoding: chunked\r\n")
         } else if case .none = x.body.framing {
             return
@@ -220,8 +245,9 @@ extension Worker {
     @inline(__always)
     private func appendClientFields(_ x: Ref<Exchange>, _ w: Ref<ByteWriter>) {
         let proxy = x.location.proxy
-        let replaced = proxy.replacedKnown | Self.ownRequestFields
-        let listed = connectionList(x.head.fields.connectionIndex, x)
+        let dropped = proxy.replacedKnown | Self.ownRequestFields | HeaderName.hopByHopBits
+        // The names that a Connection field lists: those fields are hop-by-hop too (RFC 9110 7.6.1).
+        let listed: ByteView? = x.head.fields.listsNames ? x.bytes(x.fields[x.head.fields.connectionIndex].value.value) : nil
         let bytes = x.headBytes
         let fields = x.fields
         var run = LineRun()
@@ -231,7 +257,7 @@ extension Worker {
                 if !f.flags.isEmpty, isDropped(f.value, x) { continue }
                 if !proxy.replacedOther.isEmpty, proxy.replacedOther.contains(x.bytes(f.name)) { continue }
                 if let listed, isListed(x.bytes(f.name), in: listed) { continue }
-            } else if f.known.isHopByHop || replaced & f.known.bit != 0 {
+            } else if dropped & f.known.bit != 0 {
                 continue
             }
             run.append(f.value, of: bytes, to: w)
@@ -241,19 +267,6 @@ extension Worker {
 
     /// Fields of the request that are the proxy's to write.
     private static var ownRequestFields: UInt64 { HeaderName.contentLength.bit | HeaderName.expect.bit }
-
-    /// The names a Connection field lists besides the usual ones: those fields are hop-by-hop too (RFC 9110 7.6.1).
-    @inline(__always)
-    private func connectionList(_ index: Int, _ x: Ref<Exchange>) -> ByteView? {
-        if index < 0 { return nil }
-        let value = x.bytes(x.fields[index].value.value)
-        if value.equalsIgnoringCase(ByteView("close")) || value.equalsIgnoringCase(ByteView("keep-alive"))
-            || value.equalsIgnoringCase(ByteView("upgrade"))
-        {
-            return nil
-        }
-        return value
-    }
 }
 
 /// Whether a comma-separated list names `name`.
@@ -280,25 +293,30 @@ struct LineRun {
         // A head ends in an empty line: there are bytes behind every value.
         if field.value.first == field.name.end &+ 2, bytes[field.name.end &+ 1] == 0x20, bytes[stop] == 0x0D, bytes[stop &+ 1] == 0x0A {
             if first != end {
-                flush(bytes, w)
+                if end > start { flush(bytes, w) }
                 start = first
             }
             end = stop &+ 2
-            return
+        } else {
+            appendApart(field, bytes, w)
         }
-        flush(bytes, w)
+    }
+
+    @inline(never)
+    private mutating func appendApart(_ field: HeaderField, _ bytes: ByteView, _ w: Ref<ByteWriter>) {
+        if end > start { flush(bytes, w) }
         start = end
-        w.value.append(bytes.slice(first, field.name.length))
+        w.value.append(bytes.slice(field.name))
         w.value.append(": ")
-        w.value.append(bytes.slice(field.value.first, field.value.length))
+        w.value.append(bytes.slice(field.value))
         w.value.append("\r\n")
     }
 
     @inline(__always)
-    func end(_ bytes: ByteView, _ w: Ref<ByteWriter>) { flush(bytes, w) }
+    func end(_ bytes: ByteView, _ w: Ref<ByteWriter>) { if end > start { flush(bytes, w) } }
 
-    @inline(__always)
+    @inline(never)
     private func flush(_ bytes: ByteView, _ w: Ref<ByteWriter>) {
-        if end > start { w.value.append(ByteView(bytes.start + start, end &- start)) }
+        w.value.append(ByteView(bytes.start + start, end &- start))
     }
 }

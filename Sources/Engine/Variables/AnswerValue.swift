@@ -87,8 +87,7 @@ extension Worker {
 
     private func upstreamCookie(_ name: ByteView, _ x: Ref<Exchange>) -> ByteView? {
         for i in 0..<x.keptUpstreamFields.count where x.keptUpstreamFields[i].known == .setCookie {
-            let text = x.keptUpstreamHead.slice(
-                Int(x.keptUpstreamFields[i].value.value.start), Int(x.keptUpstreamFields[i].value.value.count))
+            let text = x.keptUpstreamHead.slice(x.keptUpstreamFields[i].value.value)
             let pair = text.slice(0, text.firstIndex(of: 0x3B) ?? text.count)
             if let equals = pair.firstIndex(of: 0x3D), pair.slice(0, equals).trimmed.equalsIgnoringCase(name) {
                 return pair.slice(equals + 1).trimmed

@@ -21,10 +21,15 @@ extension Worker {
     func append(_ template: Template, for x: Ref<Exchange>, to w: Ref<ByteWriter>) {
         for i in 0..<template.parts.count {
             let part = template.parts[i]
-            if part.variable.kind == .none {
-                w.value.append(part.literal)
-            } else if let value = value(of: part.variable, for: x) {
-                w.value.append(value)
+            w.value.append(part.literal)
+            switch part.variable.kind {
+            case .none: continue
+            // What most requests to upstreams carry is written in place.
+            case .host: w.value.append(x.host)
+            case .remoteAddr: x.client.address.append(to: w)
+            case .proxyAddXForwardedFor where x.head.fields.presentNames & HeaderName.xForwardedFor.bit == 0:
+                x.client.address.append(to: w)
+            default: if let value = value(of: part.variable, for: x) { w.value.append(value) }
             }
         }
     }
@@ -42,10 +47,11 @@ extension Worker {
         case .requestURI: return x.target
         case .request: return x.requestLine
         case .requestMethod: return x.headBytes.isEmpty ? nil : x.bytes(x.head.methodRange)
-        case .scheme: return ByteView("http")
-        case .https: return ByteView.empty
+        case .scheme: return scheme(x)
+        case .https: return x.client.stream.tls == nil ? ByteView.empty : ByteView("on")
         case .serverName: return x.server.name
-        case .serverProtocol: return x.head.versionMinor == 0 ? ByteView("HTTP/1.0") : ByteView("HTTP/1.1")
+        case .serverProtocol: return x.client.stream.carrier == .http2 ? ByteView("HTTP/2.0") : x.head.versionMinor == 0 ? ByteView("HTTP/1.0") : ByteView("HTTP/1.1")
+        case .http2: return http2Name(x)
         case .contentLength: return requestField(.contentLength, x)
         case .contentType: return joinedRequestFields(.contentType, x, ", ")
         case .httpHost: return requestField(.host, x)
@@ -71,9 +77,16 @@ extension Worker {
         case .remoteAddr, .remotePort, .binaryRemoteAddr, .connection, .connectionRequests, .connectionTime, .serverAddr,
             .serverPort, .requestPort, .pipe, .pid, .nginxVersion, .hostname, .msec, .timeLocal, .timeISO8601, .proxyAddXForwardedFor:
             return connectionValue(v, x)
+        case .realIPRemoteAddr, .realIPRemotePort, .proxyProtocolAddr, .proxyProtocolPort, .proxyProtocolServerAddr,
+            .proxyProtocolServerPort, .proxyProtocolValue:
+            return addressValue(v, x)
+        case .limitReqStatus: return limitStatusValue(x.requestLimitStatus)
+        case .limitConnStatus: return limitStatusValue(x.connectionLimitStatus)
         case .requestBody, .requestBodyFile, .requestFilename, .documentRoot, .realpathRoot, .requestID, .requestLength, .requestTime,
             .requestCompletion, .remoteUser, .limitRate:
             return requestValue(v, x)
+        case .sslProtocol, .sslCipher, .sslCiphers, .sslCurve, .sslCurves, .sslServerName, .sslSessionID, .sslSessionReused, .sslALPNProtocol:
+            return tlsValue(v, x)
         default: return answerValue(v, x)
         }
     }
@@ -86,8 +99,10 @@ extension Worker {
         let c = x.client
         switch v.kind {
         case .remoteAddr: c.address.append(to: w)
-        case .remotePort: w.value.append(decimal: Int(c.address.port))
-        case .binaryRemoteAddr: for i in 0..<c.address.byteCount { w.value.append(c.address.byte(i)) }
+        case .remotePort: if c.address.port > 0 { w.value.append(decimal: Int(c.address.port)) }
+        case .binaryRemoteAddr:
+            if c.address.family == .unix { w.value.append("unix:") }
+            for i in 0..<c.address.byteCount { w.value.append(c.address.byte(i)) }
         case .connection: w.value.append(decimal: c.number)
         case .connectionRequests: w.value.append(decimal: UInt64(c.requests))
         case .connectionTime: w.value.append(milliseconds: nowMs - c.acceptedMs)
@@ -119,14 +134,18 @@ extension Worker {
     }
 
     /// The address the client connected to: asked of the kernel, since a listener may be a wildcard.
-    private func localAddress(_ x: Ref<Exchange>, port: Bool) -> ByteView? {
-        let w = valueText
+    func ownAddress(_ c: Ref<ClientConnection>) -> ClientAddress {
         var storage = sockaddr_storage()
         var length = UInt32(MemoryLayout<sockaddr_storage>.size)
-        let address = withUnsafeMutableBytes(of: &storage) { raw -> ClientAddress in
-            guard let base = raw.baseAddress, kernel.socketName(x.client.stream.fd, base, &length) >= 0 else { return ClientAddress() }
+        return withUnsafeMutableBytes(of: &storage) { raw -> ClientAddress in
+            guard let base = raw.baseAddress, kernel.socketName(socket(of: c), base, &length) >= 0 else { return ClientAddress() }
             return ClientAddress(sockaddr: base, length: length)
         }
+    }
+
+    private func localAddress(_ x: Ref<Exchange>, port: Bool) -> ByteView? {
+        let w = valueText
+        let address = ownAddress(x.client)
         w.value.reset()
         if address.family == .unix {
             if port { return ByteView.empty }
@@ -150,7 +169,7 @@ extension Worker {
             if x.requestID == (0, 0) { x.requestID = (kernel.random(), kernel.random()) }
             w.value.append(hex: x.requestID.0, minimumDigits: 16)
             w.value.append(hex: x.requestID.1, minimumDigits: 16)
-        case .requestLength: w.value.append(decimal: Int64(x.headBytes.count) + x.body.received)
+        case .requestLength: w.value.append(decimal: requestHeadBytes(x) + x.body.received)
         case .requestTime: w.value.append(milliseconds: nowMs - x.startedMs)
         case .requestCompletion: return x.answerQueued ? ByteView("OK") : ByteView.empty
         case .limitRate: w.value.append(decimal: x.paceRate)

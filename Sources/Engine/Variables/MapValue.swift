@@ -62,17 +62,15 @@ extension Worker {
         var size = 0
         for i in 0..<template.parts.count {
             let part = template.parts[i]
-            size += part.variable.kind == .none ? part.literal.count : value(of: part.variable, for: x)?.count ?? 0
+            size += part.literal.view.count
+            if part.variable.kind != .none { size += value(of: part.variable, for: x)?.count ?? 0 }
         }
         guard let memory = x.value.region.allocate(size, from: &buffers, limit: Limits.regionBytesMax) else { return .empty }
         var w = ByteWriter(memory, capacity: size)
         for i in 0..<template.parts.count {
             let part = template.parts[i]
-            if part.variable.kind == .none {
-                w.append(part.literal)
-            } else if let value = value(of: part.variable, for: x) {
-                w.append(value)
-            }
+            w.append(part.literal.view)
+            if part.variable.kind != .none, let value = value(of: part.variable, for: x) { w.append(value) }
         }
         return w.view
     }

@@ -13,11 +13,14 @@ extension Worker {
     }
 
     /// All fields of a known name, with `separator` between; copied only when there are several.
+    @inline(__always)
     func joinedRequestFields(_ name: HeaderName, _ x: Ref<Exchange>, _ separator: StaticString) -> ByteView? {
-        if name.bit != 0 {
-            if x.head.fields.presentNames & name.bit == 0 { return nil }
-            if x.head.fields.repeatedNames & name.bit == 0 { return requestField(name, x) }
-        }
+        if name.bit != 0, x.head.fields.presentNames & name.bit == 0 { return nil }
+        return joinedPresentFields(name, x, separator)
+    }
+
+    private func joinedPresentFields(_ name: HeaderName, _ x: Ref<Exchange>, _ separator: StaticString) -> ByteView? {
+        if name.bit != 0, x.head.fields.repeatedNames & name.bit == 0 { return requestField(name, x) }
         var first: ByteView?
         var isJoined = false
         for i in 0..<x.fields.count where x.fields[i].known == name {

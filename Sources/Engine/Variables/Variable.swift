@@ -9,12 +9,16 @@ package enum VariableKind: UInt8, BitwiseCopyable {
     case args, isArgs, contentLength, contentType, documentURI, uri, host, hostname, httpHost, httpUserAgent, httpReferer, httpVia
     case httpXForwardedFor, httpCookie
     case request, requestBody, requestBodyFile, requestFilename, requestID, requestLength, requestMethod, requestTime, requestURI
-    case requestCompletion, requestPort, isRequestPort
+    case requestCompletion, requestPort, isRequestPort, http2
     case scheme, https, serverAddr, serverName, serverPort, serverProtocol, remoteUser, documentRoot, realpathRoot, limitRate
     case httpName, argument, cookie
     // The connection and the process
     case binaryRemoteAddr, remoteAddr, remotePort, connection, connectionRequests, connectionTime, pipe, pid, nginxVersion, msec
     case timeLocal, timeISO8601
+    // TLS towards the client
+    case sslProtocol, sslCipher, sslCiphers, sslCurve, sslCurves, sslServerName, sslSessionID, sslSessionReused, sslALPNProtocol
+    case realIPRemoteAddr, realIPRemotePort, proxyProtocolAddr, proxyProtocolPort, proxyProtocolServerAddr, proxyProtocolServerPort
+    case proxyProtocolValue, limitReqStatus, limitConnStatus
     // The response
     case status, bodyBytesSent, bytesSent, sentHTTPName, sentTrailerName
     case sentHTTPContentType, sentHTTPContentLength, sentHTTPConnection, sentHTTPLocation, sentHTTPTransferEncoding
@@ -46,6 +50,7 @@ package struct Variable: BitwiseCopyable {
     private static let prefixes: [(String, VariableKind)] = [
         ("http_", .httpName), ("sent_http_", .sentHTTPName), ("sent_trailer_", .sentTrailerName), ("upstream_http_", .upstreamHTTPName),
         ("upstream_trailer_", .upstreamTrailerName), ("upstream_cookie_", .upstreamCookieName), ("arg_", .argument), ("cookie_", .cookie),
+        ("proxy_protocol_tlv_", .proxyProtocolValue),
     ]
 
     /// Every built-in name. The manual's table of variables is held against it by a test.
@@ -56,7 +61,7 @@ package struct Variable: BitwiseCopyable {
         "request_body": .requestBody, "request_body_file": .requestBodyFile, "request_filename": .requestFilename,
         "request_id": .requestID, "request_length": .requestLength, "request_method": .requestMethod, "request_time": .requestTime,
         "request_uri": .requestURI, "request_completion": .requestCompletion, "request_port": .requestPort,
-        "is_request_port": .isRequestPort, "scheme": .scheme,
+        "is_request_port": .isRequestPort, "scheme": .scheme, "http2": .http2,
         "https": .https, "server_addr": .serverAddr, "server_name": .serverName, "server_port": .serverPort,
         "server_protocol": .serverProtocol, "remote_user": .remoteUser, "document_root": .documentRoot, "realpath_root": .realpathRoot,
         "limit_rate": .limitRate, "binary_remote_addr": .binaryRemoteAddr, "remote_addr": .remoteAddr, "remote_port": .remotePort,
@@ -68,6 +73,12 @@ package struct Variable: BitwiseCopyable {
         "upstream_bytes_received": .upstreamBytesReceived, "upstream_bytes_sent": .upstreamBytesSent,
         "upstream_cache_status": .upstreamCacheStatus, "proxy_host": .proxyHost, "proxy_port": .proxyPort,
         "proxy_add_x_forwarded_for": .proxyAddXForwardedFor, "proxy_internal_body_length": .proxyInternalBodyLength,
+        "ssl_protocol": .sslProtocol, "ssl_cipher": .sslCipher, "ssl_ciphers": .sslCiphers, "ssl_curve": .sslCurve, "ssl_curves": .sslCurves,
+        "ssl_server_name": .sslServerName, "ssl_session_id": .sslSessionID, "ssl_session_reused": .sslSessionReused,
+        "ssl_alpn_protocol": .sslALPNProtocol,
+        "realip_remote_addr": .realIPRemoteAddr, "realip_remote_port": .realIPRemotePort, "proxy_protocol_addr": .proxyProtocolAddr,
+        "proxy_protocol_port": .proxyProtocolPort, "proxy_protocol_server_addr": .proxyProtocolServerAddr,
+        "proxy_protocol_server_port": .proxyProtocolServerPort, "limit_req_status": .limitReqStatus, "limit_conn_status": .limitConnStatus,
         "upstream_name": .upstreamName, "split": .split, "variant": .variant, "revision": .revision,
     ]
 
@@ -92,20 +103,21 @@ package struct Template: BitwiseCopyable {
 
     /// A template of one literal.
     package init(literal: ByteView, arena: Arena) {
-        parts = literal.isEmpty ? .empty : arena.freeze([TemplatePart(literal: literal, variable: Variable(.none))])
+        let part = TemplatePart(literal: arena.freezePadded(literal.buffer), variable: Variable(.none))
+        parts = literal.isEmpty ? .empty : arena.freeze([part])
     }
 
     package var isEmpty: Bool { parts.isEmpty }
     package var isLiteral: Bool { parts.isEmpty || (parts.count == 1 && parts[0].variable.kind == .none) }
     /// The text of a template without variables.
-    package var literal: ByteView { parts.isEmpty ? .empty : parts[0].literal }
+    package var literal: ByteView { parts.isEmpty ? .empty : parts[0].literal.view }
 }
 
-/// A literal, or a variable when its kind is not `.none`.
+/// A literal, possibly empty, and behind it a variable, when its kind is not `.none`.
 package struct TemplatePart: BitwiseCopyable {
-    package var literal: ByteView
+    package var literal: PaddedBytes
     package var variable: Variable
-    package init(literal: ByteView, variable: Variable) {
+    package init(literal: PaddedBytes, variable: Variable) {
         self.literal = literal
         self.variable = variable
     }

@@ -1,0 +1,139 @@
+// What the configuration says of pools and splits, merged with what was changed at run time: at the start and at reloads.
+// Called by the controller's init and the supervisor.
+
+import AdminAPI
+import Engine
+
+/// The file beside what runs.
+struct FileMerge {
+    let merged: ProxyState
+    let conflicts: [MergeConflict]
+    /// What the next file is compared with: this one, but as it was before wherever a conflict is not settled.
+    let nextBase: ProxyState
+    let prefersFile: Bool
+
+    init(base: ProxyState, file: ProxyState, running: ProxyState, preferringFile: Bool) {
+        (merged, conflicts) = merge(base: base, file: file, running: running, preferringFile: preferringFile)
+        nextBase = preferringFile ? file : mergeBase(file: file, base: base, conflicts: conflicts)
+        prefersFile = preferringFile
+    }
+
+    var whoseValueStays: String { prefersFile ? "the file's value is taken" : "the running value stays" }
+}
+
+/// A start that could not be written to the journal.
+struct Unkept {
+    /// Nil: there was nothing to be told but the file.
+    var revision: Revision?
+    var fileState: ProxyState
+}
+
+extension Controller {
+    // MARK: Start
+
+    /// What the journal remembers, merged with the file. A journal that cannot be written to, as on a full disk, keeps nobody from serving.
+    func restore(_ built: BuiltConfiguration, _ replay: Replay?) throws(Problem) {
+        guard let replay, let remembered = replay.current, let last = journal.history.current else {
+            fileState = built.state
+            return try begin(built.state.numbered(after: ProxyState()), .start, summary: "start")
+        }
+        let file = FileMerge(base: replay.fileState ?? remembered, file: built.state, running: remembered, preferringFile: false)
+        current = last.revision.number
+        state = remembered
+        fileState = file.nextBase
+        if file.merged == remembered {
+            let snapshot = try pools.build(state, over: routes, publication(current))
+            if replay.fileState != fileState { keepIfPossible(Unkept(revision: nil, fileState: fileState)) }
+            show(snapshot)
+            enter(snapshot, acceptedNs: clock.monotonicNs(), last.revision)
+        } else {
+            try begin(file.merged, .reload, summary: AdminAPI.summary(from: remembered, to: file.merged))
+        }
+        announce(file)
+    }
+
+    /// A revision that runs whether or not it can be kept: nobody has been told of it.
+    private func begin(_ first: ProxyState, _ kind: Revision.Kind, summary: String) throws(Problem) {
+        let acceptedNs = clock.monotonicNs()
+        let number = journal.nextNumber
+        let snapshot = try pools.build(first, over: routes, publication(number, isNew: true))
+        let revision = Revision(
+            number: number, kind: kind, atMs: clock.realtimeMs(), who: "configuration", reason: "", summary: summary,
+            previous: current == 0 ? nil : current)
+        state = first
+        keepIfPossible(Unkept(revision: revision, fileState: fileState))
+        show(snapshot)
+        enter(snapshot, acceptedNs: acceptedNs, revision)
+        events.emit(.revision, revision: number, subject: "", text: summary)
+    }
+
+    private func keepIfPossible(_ start: Unkept) {
+        unkept = start
+        do throws(Problem) { try keep(start) } catch {
+            events.warn("\(error.detail): the proxy serves by what the journal holds and the configuration says; changes are refused while this lasts")
+        }
+    }
+
+    private func keep(_ start: Unkept) throws(Problem) {
+        try journaled { () throws(JournalFailure) in
+            if let revision = start.revision {
+                try journal.append(revision, state: state, fileState: start.fileState)
+            } else {
+                try journal.append(fileState: start.fileState)
+            }
+        }
+        unkept = nil
+    }
+
+    /// What a start could not write comes before any other change.
+    func keepFirst() throws(Problem) {
+        guard let unkept else { return }
+        try keep(unkept)
+        events.warn("the journal can be written again: changes are accepted")
+    }
+
+    // MARK: Reload
+
+    /// The configuration was read anew: its routes take over, and its pools and splits are merged with what was changed at run time.
+    package func reload(_ built: BuiltConfiguration, by author: Author, preferringFile: Bool = false) throws(Problem) -> Accepted {
+        try exclusively(nil) { () throws(Problem) in
+            let file = FileMerge(base: fileState, file: built.state, running: state, preferringFile: preferringFile)
+            let before = routes
+            routes = built.routes
+            pools.forgetAddresses()
+            pools.learn(built.addresses)
+            do throws(Problem) {
+                let accepted = try commit(file.merged, .reload, author, summary: reloadSummary(file.merged), fileState: file.nextBase)
+                announce(file)
+                return accepted
+            } catch {
+                routes = before
+                throw error
+            }
+        }
+    }
+
+    package func planReload(_ built: BuiltConfiguration, preferringFile: Bool, ifMatch: UInt64? = nil) throws(Problem) -> Plan {
+        try exclusively(ifMatch) { () throws(Problem) in
+            let file = FileMerge(base: fileState, file: built.state, running: state, preferringFile: preferringFile)
+            var plan = try planned(file.merged, over: built.routes)
+            plan.warnings += file.conflicts.map { "\($0.pointer): both the file and the running proxy changed it; \(file.whoseValueStays)" }
+            return plan
+        }
+    }
+
+    private func reloadSummary(_ merged: ProxyState) -> String {
+        let changes = AdminAPI.summary(from: state, to: merged)
+        return "configuration read anew" + (changes == noChange ? "" : ": " + changes)
+    }
+
+    private func announce(_ file: FileMerge) {
+        for conflict in file.conflicts {
+            let text =
+                "\(conflict.pointer): the file says \(conflict.inFile ?? "nothing"), the running proxy \(conflict.running ?? "nothing") "
+                + "(it was \(conflict.was ?? "nothing")); \(file.whoseValueStays)"
+            events.emit(.conflict, revision: current, subject: conflict.pointer, text: text)
+            events.warn(text)
+        }
+    }
+}

@@ -1,0 +1,106 @@
+// What connections of one kind have in common in TLS: certificates, ciphers, versions. A server of ours has one, or a location's upstreams.
+// Built by Control while a configuration is read and not changed afterwards; workers make connections from it.
+
+import Bytes
+import COpenSSL
+
+/// What a server's own block says of TLS, for the data path.
+package struct TLSServerSettings: BitwiseCopyable {
+    /// An SSL_CTX that the snapshot keeps alive; nil: no certificate, the default server's stands in.
+    package var context: OpaquePointer?
+    /// `ssl_reject_handshake on`.
+    package var rejectsHandshake = false
+    package init() {}
+}
+
+/// Versions of the protocol, as bits.
+package struct TLSVersions: OptionSet, BitwiseCopyable, Sendable, Hashable {
+    package let rawValue: UInt32
+    package init(rawValue: UInt32) { self.rawValue = rawValue }
+    package static let tls10 = TLSVersions(rawValue: 1)
+    package static let tls11 = TLSVersions(rawValue: 2)
+    package static let tls12 = TLSVersions(rawValue: 4)
+    package static let tls13 = TLSVersions(rawValue: 8)
+}
+
+/// What libssl says to a certificate, a key, a list of ciphers.
+package struct TLSFailure: Error {
+    /// `SSL: error:...`, as nginx prints it.
+    package var reason: String
+
+    init() {
+        let text = withUnsafeTemporaryAllocation(of: CChar.self, capacity: 2048) { buffer -> String in
+            guard let start = buffer.baseAddress, tls_errors(start, buffer.count) > 0 else { return "" }
+            return String(cString: start)
+        }
+        reason = text.isEmpty ? "SSL: no reason given" : "SSL: " + text
+    }
+}
+
+/// Owns an SSL_CTX. Snapshots keep it; a connection counts for one owner more, so that it may outlive its snapshot.
+package final class TLSContext: @unchecked Sendable {
+    /// The SSL_CTX. Not changed any more when the first connection is made from it; libssl locks what it changes itself.
+    package let pointer: OpaquePointer
+
+    /// isServer: for connections that we accept; else for those that we open.
+    package init(isServer: Bool) throws(TLSFailure) {
+        guard let made = tls_context_make(isServer ? 1 : 0) else { throw TLSFailure() }
+        pointer = made
+    }
+
+    deinit { SSL_CTX_free(pointer) }
+
+    private func check(_ result: Int32) throws(TLSFailure) { if result != 1 { throw TLSFailure() } }
+
+    /// A certificate in PEM with the chain behind it. One of each type of key may be added.
+    package func addCertificate(_ pem: [UInt8]) throws(TLSFailure) {
+        try check(tls_use_certificate(pointer, pem, pem.count))
+    }
+
+    /// The key of the certificate that was added last, in PEM. Passwords are tried in their order.
+    package func addKey(_ pem: [UInt8], passwords: [String] = []) throws(TLSFailure) {
+        try check(withStrings(passwords) { tls_use_key(pointer, pem, pem.count, passwords.isEmpty ? nil : $0) })
+    }
+
+    /// Parameters for finite-field Diffie-Hellman, in PEM.
+    package func useDHParameters(_ pem: [UInt8]) throws(TLSFailure) {
+        try check(tls_use_dh_parameters(pointer, pem, pem.count))
+    }
+
+    package func setVersions(_ versions: TLSVersions) { tls_set_versions(pointer, versions.rawValue) }
+
+    /// Ciphers of TLS 1.2 and before, in OpenSSL's words.
+    package func setCiphers(_ list: String, prefersOwn: Bool = false) throws(TLSFailure) {
+        try check(SSL_CTX_set_cipher_list(pointer, list))
+        if prefersOwn { tls_prefer_own_ciphers(pointer) }
+    }
+
+    /// Groups for the exchange of keys, such as `X25519:prime256v1`.
+    package func setGroups(_ list: String) throws(TLSFailure) { try check(tls_set_groups(pointer, list)) }
+
+    /// The most plaintext that goes into one record, 512 to 16384.
+    package func setRecordBytes(_ bytes: Int) { tls_set_fragment(pointer, min(max(bytes, 512), 16384)) }
+
+    /// Sessions are taken up by servers with the same id alone.
+    package func setSessionContext(_ id: [UInt8]) throws(TLSFailure) {
+        try check(SSL_CTX_set_session_id_context(pointer, id, UInt32(min(id.count, 32))))
+    }
+
+    /// Whether the value of this configuration command is the name of a file.
+    package func commandTakesFile(_ name: String) -> Bool { tls_command_kind(pointer, name) == 2 }
+
+    /// One of OpenSSL's configuration commands (SSL_CONF_cmd).
+    package func command(_ name: String, _ value: String) throws(TLSFailure) { try check(tls_command(pointer, name, value)) }
+}
+
+/// The strings as an array of C that ends with a null.
+private func withStrings(_ texts: [String], _ body: (UnsafePointer<UnsafePointer<CChar>?>) -> Int32) -> Int32 {
+    func add(_ i: Int, _ list: [UnsafePointer<CChar>?]) -> Int32 {
+        if i == texts.count {
+            let whole = list + [nil]
+            return whole.withUnsafeBufferPointer { $0.baseAddress.map(body) ?? 0 }
+        }
+        return texts[i].withCString { add(i + 1, list + [$0]) }
+    }
+    return add(0, [])
+}

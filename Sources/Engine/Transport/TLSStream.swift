@@ -1,0 +1,327 @@
+// TLS under a byte stream: records in and out of one socket, through memory that all connections of a worker share.
+// Called by CarriedStream.swift and by the handshakes of either side. It knows nothing of HTTP, of servers or of peers.
+
+import Bytes
+import CLinux
+import COpenSSL
+
+/// The TLS state of one connection, in a slab of the worker: few bytes beside libssl's own.
+struct TLSConnection: BitwiseCopyable {
+    var handle = Handle.none
+    let ssl: OpaquePointer
+    /// Ciphertext that was read and not wanted yet.
+    var held = Buffer.none
+    var heldFrom = 0
+    var heldTo = 0
+    /// libssl may have plaintext left of the last record: it was asked for less.
+    var hasMore = false
+    /// The handshake is done.
+    var isEstablished = false
+    /// The client's hello has chosen its server.
+    var hasServer = false
+    /// `h2` may be chosen.
+    var offersHTTP2 = false
+    /// The peer has said that it sends no more, or what it sent cannot be read.
+    var hasEnded = false
+    var hasFailed = false
+    /// We have said that we send no more.
+    var saidEnd = false
+    /// It is to break, not to end: nothing may look orderly.
+    var isCut = false
+
+    var heldView: ByteView { ByteView(held.start + heldFrom, heldTo - heldFrom) }
+}
+
+/// What a call into libssl reads from and writes to. One for a worker, since only one call is under way.
+struct TLSMemory: ~Copyable {
+    /// One read of ciphertext.
+    static var inputBytes: Int { Limits.readBytes }
+    /// The records of one write, and whatever libssl says besides.
+    static var outputBytes: Int { Limits.readBytes + (64 << 10) }
+    /// Less room than a record needs: what is there goes first.
+    static var recordBytesMax: Int { 20 << 10 }
+
+    let pipe = UnsafeMutablePointer<TLSPipe>.allocate(capacity: 1)
+    let input = UnsafeMutablePointer<UInt8>.allocate(capacity: inputBytes)
+    private let output = UnsafeMutablePointer<UInt8>.allocate(capacity: outputBytes)
+
+    init() {
+        pipe.initialize(to: TLSPipe())
+        pipe.pointee.out = output
+        pipe.pointee.out_capacity = Self.outputBytes
+    }
+
+    deinit {
+        pipe.deallocate()
+        input.deallocate()
+        output.deallocate()
+    }
+}
+
+enum HandshakeResult {
+    case done
+    /// More must come from the peer first.
+    case wouldBlock
+    /// A client's hello is there: `TLSMemory.pipe` has the name it asks for, if any. `answerName`, then again.
+    case wantsServer
+    /// The peer has gone in the midst of it.
+    case ended
+    /// `tlsErrors` says why.
+    case failed
+    case failedSocket(Int32)
+}
+
+extension Worker {
+    /// From here on the stream's bytes go in the records of TLS. `early`: what was read of them already.
+    /// False when there is no memory for it.
+    func beginTLS(_ s: inout ByteStream, _ context: OpaquePointer, isServer: Bool, early: ByteView = .empty) -> Bool {
+        guard let ssl = tls_make(context, tls.pipe, isServer ? 1 : 0) else { return false }
+        guard let (t, handle) = tlsConnections.insert(TLSConnection(ssl: ssl)) else {
+            SSL_free(ssl)
+            return false
+        }
+        t.handle = handle
+        s.tls = t
+        s.carrier = .tls
+        if !early.isEmpty { hold(early, t) }
+        return true
+    }
+
+    // MARK: The handshake
+
+    /// Goes on with the handshake as far as what the peer has sent allows.
+    func shakeHands(_ s: inout ByteStream) -> HandshakeResult {
+        guard let t = s.tls else { return .failed }
+        while true {
+            if t.held.isNone {
+                if let end = receiveForHandshake(&s, t) { return end }
+            }
+            let pipe = beginCall(t.heldView)
+            pipe.pointee.name_verdict = Int32(t.hasServer ? TLS_NAME_TAKEN : TLS_NAME_UNKNOWN)
+            setALPN(t)
+            let r = Int(tls_handshake(t.ssl))
+            keepRest(t)
+            let sent = sendRecords(&s)
+            switch r {
+            case 1:
+                t.isEstablished = true
+                // What came behind the handshake is there, and no edge will say so.
+                if !t.held.isNone { s.isReadable = true }
+                return .done
+            case TLS_WANT_NAME: return .wantsServer
+            case TLS_WANT_READ, TLS_WANT_WRITE:
+                if case .failed(let errno) = sent { return .failedSocket(errno) }
+                if r == TLS_WANT_READ, !s.isReadable { return .wouldBlock }
+            case TLS_ENDED, TLS_FAILED_SYSCALL:
+                s.sawEnd = true
+                return .ended
+            default: return .failed
+            }
+        }
+    }
+
+    /// One read for a handshake; a client's side begins without. Nil: go on.
+    private func receiveForHandshake(_ s: inout ByteStream, _ t: Ref<TLSConnection>) -> HandshakeResult? {
+        if !s.isReadable { return nil }
+        switch receive(&s, TLSMemory.recordBytesMax) {
+        case .bytes(let n): hold(ByteView(tls.input, n), t)
+        case .wouldBlock: return nil
+        case .end: return .ended
+        case .failed(let errno): return .failedSocket(errno)
+        }
+        return nil
+    }
+
+    /// The server of a client's hello: with its own certificate, or none when it will not have the client.
+    func takeServer(_ t: Ref<TLSConnection>, _ context: OpaquePointer?, offersHTTP2: Bool) -> Bool {
+        t.hasServer = true
+        t.offersHTTP2 = offersHTTP2
+        guard let context, SSL_get_SSL_CTX(t.ssl) != context else { return true }
+        return tls_change_context(t.ssl, context) == 1
+    }
+
+    /// Refuses the name of a client's hello, with the alert for it.
+    func rejectName(_ s: inout ByteStream) {
+        guard let t = s.tls else { return }
+        let pipe = beginCall(t.heldView)
+        pipe.pointee.name_verdict = Int32(TLS_NAME_REJECTED)
+        _ = tls_handshake(t.ssl)
+        ERR_clear_error()
+        _ = sendRecords(&s)
+    }
+
+    private func setALPN(_ t: Ref<TLSConnection>) {
+        let names: StaticString =
+            t.offersHTTP2 ? "\u{2}h2\u{8}http/1.1\u{8}http/1.0\u{8}http/0.9" : "\u{8}http/1.1\u{8}http/1.0\u{8}http/0.9"
+        tls.pipe.pointee.alpn = names.utf8Start
+        tls.pipe.pointee.alpn_count = UInt32(names.utf8CodeUnitCount)
+    }
+
+    /// What libssl has to say about the last failure. It lasts until the next value is made; nothing is left to be said.
+    func tlsErrors() -> ByteView {
+        valueText.value.reset()
+        let room = min(valueText.room, 1024)
+        let n = valueText.start.withMemoryRebound(to: CChar.self, capacity: room) { tls_errors($0, room) }
+        valueText.value.advance(n)
+        return valueText.view
+    }
+
+    // MARK: Reading
+
+    func readTLS(_ s: inout ByteStream, into buffer: UnsafeMutablePointer<UInt8>, _ count: Int) -> ReadResult {
+        guard let t = s.tls, t.isEstablished else { return .failed(ENOTCONN) }
+        if !t.held.isNone || t.hasMore {
+            _ = beginCall(t.heldView)
+            let n = decrypt(&s, t, into: buffer, count)
+            keepRest(t)
+            if n > 0 { return .bytes(n) }
+        }
+        while true {
+            if t.hasFailed {
+                s.isReadable = false
+                s.isBroken = true
+                return .failed(EPROTO)
+            }
+            if t.hasEnded || s.sawEnd {
+                s.sawEnd = true
+                s.isReadable = false
+                return .end
+            }
+            switch receive(&s, min(max(count, TLSMemory.recordBytesMax), TLSMemory.inputBytes)) {
+            case .bytes(let n):
+                _ = beginCall(ByteView(tls.input, n))
+                let got = decrypt(&s, t, into: buffer, count)
+                keepRest(t)
+                if got > 0 { return .bytes(got) }
+                if !s.isReadable { return .wouldBlock }
+            case .wouldBlock: return .wouldBlock
+            case .end: return .end
+            case .failed(let errno): return .failed(errno)
+            }
+        }
+    }
+
+    /// One read of ciphertext into the worker's memory for it, with the rules of a plain read.
+    @inline(__always)
+    private func receive(_ s: inout ByteStream, _ count: Int) -> ReadResult { readSocket(&s, into: tls.input, count) }
+
+    /// Plaintext of what the pipe has, as much as there is room for. What is left, or an end behind it, keeps the stream readable.
+    private func decrypt(_ s: inout ByteStream, _ t: Ref<TLSConnection>, into buffer: UnsafeMutablePointer<UInt8>, _ count: Int) -> Int {
+        var got = 0
+        var r: Int32 = 0
+        while got < count {
+            r = tls_read(t.ssl, buffer + got, Int32(clamping: count - got))
+            if r <= 0 { break }
+            got += Int(r)
+        }
+        t.hasMore = got == count
+        switch Int(r) {
+        case TLS_WANT_READ, TLS_WANT_WRITE: break
+        case TLS_ENDED: t.hasEnded = true
+        default: if r <= 0, count > 0 { t.hasFailed = true }
+        }
+        if t.hasMore || t.hasEnded || t.hasFailed { s.isReadable = true }
+        // Answers of libssl itself: alerts, updates of keys.
+        if tls.pipe.pointee.out_count > 0 { _ = sendRecords(&s) }
+        return got
+    }
+
+    // MARK: Writing
+
+    /// Encrypts and sends; what the kernel does not take waits as ciphertext.
+    func writeTLS(_ s: inout ByteStream, _ bytes: ByteView) -> WriteResult {
+        guard let t = s.tls, t.isEstablished, !t.saidEnd else { return .failed(EPIPE) }
+        let pipe = beginCall(.empty)
+        var done = 0
+        while done < bytes.count {
+            if pipe.pointee.out_capacity - pipe.pointee.out_count < TLSMemory.recordBytesMax, case .failed(let errno) = sendRecords(&s) {
+                return .failed(errno)
+            }
+            let n = tls_write(t.ssl, bytes.start + done, Int32(clamping: bytes.count - done))
+            if n <= 0 {
+                s.isBroken = true
+                ERR_clear_error()
+                return .failed(EPROTO)
+            }
+            done += Int(n)
+        }
+        return sendRecords(&s)
+    }
+
+    /// Encrypts now, to be sent when `flush` is asked for it. False, and the stream is broken, when it cannot wait.
+    func queueTLS(_ s: inout ByteStream, _ bytes: ByteView) -> Bool {
+        let wasWritable = s.isWritable
+        s.isWritable = false
+        defer { s.isWritable = wasWritable }
+        if case .failed = writeTLS(&s, bytes) { return false }
+        return true
+    }
+
+    /// Empties the pipe into the socket.
+    private func sendRecords(_ s: inout ByteStream) -> WriteResult {
+        let pipe = tls.pipe
+        let count = pipe.pointee.out_count
+        pipe.pointee.out_count = 0
+        if count == 0 { return s.hasPending ? .queued : .sent }
+        if s.isBroken { return .failed(ECONNRESET) }
+        return writeSocket(&s, ByteView(pipe.pointee.out, count))
+    }
+
+    // MARK: The end
+
+    /// Says that no more will be written.
+    func endTLS(_ s: inout ByteStream) {
+        guard let t = s.tls, t.isEstablished, !t.saidEnd, !t.isCut, !t.hasFailed, !s.isBroken else { return }
+        t.saidEnd = true
+        _ = beginCall(.empty)
+        tls_end(t.ssl)
+        _ = sendRecords(&s)
+    }
+
+    func closeTLS(_ s: inout ByteStream) {
+        guard let t = s.tls else { return }
+        // In the midst of records that will never go, an alert would only be noise.
+        if !s.hasPending { endTLS(&s) }
+        // However the connection ends, its session may be taken up again.
+        if t.isEstablished { SSL_set_shutdown(t.ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN) }
+        SSL_free(t.ssl)
+        buffers.give(t.held)
+        tlsConnections.remove(t.handle)
+        s.tls = nil
+        s.carrier = .socket
+    }
+
+    // MARK: Input that waits
+
+    private func beginCall(_ input: ByteView) -> UnsafeMutablePointer<TLSPipe> {
+        let pipe = tls.pipe
+        pipe.pointee.in = input.start
+        pipe.pointee.in_count = input.count
+        pipe.pointee.at_end = 0
+        pipe.pointee.out_count = 0
+        return pipe
+    }
+
+    /// What the call has left of its input is kept for the next one.
+    private func keepRest(_ t: Ref<TLSConnection>) {
+        let left = tls.pipe.pointee.in_count
+        if t.held.isNone {
+            if left > 0, let from = tls.pipe.pointee.in { hold(ByteView(from, left), t) }
+        } else if left > 0 {
+            t.heldFrom = t.heldTo - left
+        } else {
+            buffers.give(t.held)
+            t.held = .none
+            t.heldFrom = 0
+            t.heldTo = 0
+        }
+    }
+
+    /// Nothing is held yet.
+    private func hold(_ bytes: ByteView, _ t: Ref<TLSConnection>) {
+        t.held = buffers.take(bytes.count)
+        t.held.start.update(from: bytes.start, count: bytes.count)
+        t.heldFrom = 0
+        t.heldTo = bytes.count
+    }
+}

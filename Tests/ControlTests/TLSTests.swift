@@ -1,0 +1,100 @@
+// Owns what the TLS directives say no to: positions, and OpenSSL's reason in words.
+// Certificates and keys are made by `openssl` when the first test asks for them.
+
+import ConfigurationFile
+import Engine
+import Foundation
+import Testing
+
+@testable import Control
+
+@Suite("TLS directives")
+struct TLSDirectiveTests {
+    /// A certificate, its key, and a key of nobody.
+    private static let made = Result<[String: String], any Error> {
+        let folder = FileManager.default.temporaryDirectory.appending(path: "tls-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let ec = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: "/bin/sh")
+        process.currentDirectoryURL = folder
+        process.arguments = [
+            "-ec",
+            """
+            openssl req -x509 \(ec) -subj /CN=a -keyout a.key -out a.crt; openssl req -x509 \(ec) -subj /CN=b -keyout b.key -out b.crt
+            openssl pkcs8 -topk8 -in a.key -out sealed.key -passout pass:secret
+            """,
+        ]
+        process.standardError = FileHandle.nullDevice
+        try process.run()
+        process.waitUntilExit()
+        return try ["a.crt", "a.key", "b.key", "sealed.key"].reduce(into: [:]) {
+            $0["/prefix/" + $1] = try String(contentsOf: folder.appending(path: $1), encoding: .utf8)
+        }
+    }
+
+    private func system() throws -> PlayedSystem {
+        let system = PlayedSystem()
+        system.files = try Self.made.get()
+        system.files["/prefix/bad"] = "no certificate at all"
+        system.files["/prefix/pass"] = "wrong\r\nsecret\n"
+        return system
+    }
+
+    private static let pair = "ssl_certificate a.crt; ssl_certificate_key a.key;"
+
+    /// The text in line 2, where PAIR stands for a certificate and its key, inside a server that listens for TLS in line 1.
+    private func told(_ text: String) throws -> String {
+        let text = text.replacing("PAIR", with: Self.pair)
+        return refusal(whole: "events { } http { server { listen 443 ssl;\n\(text)\n} }", on: try system())
+    }
+
+    @Test(
+        "refusals",
+        arguments: [
+            ("ssl_certificate a.crt;", #"no "ssl_certificate_key" is defined for certificate "a.crt" in 2:17"#),
+            (
+                "ssl_certificate gone.crt; ssl_certificate_key a.key;",
+                #"cannot load certificate "/prefix/gone.crt" (2: No such file or directory) in 2:17"#
+            ),
+            ("ssl_certificate bad; ssl_certificate_key a.key;", "PEM routines::no start line"),
+            ("ssl_certificate a.crt; ssl_certificate_key gone.key;", #"cannot load certificate key "/prefix/gone.key" (2: "#),
+            ("ssl_certificate a.crt; ssl_certificate_key bad;", #"cannot load certificate key "/prefix/bad" (SSL: error:"#),
+            ("ssl_certificate a.crt; ssl_certificate_key b.key;", "key values mismatch) in 2:44"),
+            ("ssl_certificate a.crt; ssl_certificate_key sealed.key;", #"cannot load certificate key "/prefix/sealed.key" (SSL: error:"#),
+            ("ssl_password_file gone; ssl_certificate a.crt; ssl_certificate_key sealed.key;", #"open() "/prefix/gone" failed (2: "#),
+            ("PAIR ssl_ciphers NONE:SUCH;", #"SSL_CTX_set_cipher_list("NONE:SUCH") failed (SSL: error:0A0000B9:SSL routines::no cipher match) in 2:63"#),
+            ("PAIR ssl_protocols TLSv9;", #"invalid value "TLSv9" in "ssl_protocols" directive, it must be "TLSv1", "#),
+            ("PAIR ssl_ecdh_curve nowhere;", #"SSL_CTX_set1_curves_list("nowhere") failed (SSL: "#),
+            ("PAIR ssl_dhparam bad;", #"PEM_read_bio_Parameters("/prefix/bad") failed (SSL: error:"#),
+            ("PAIR ssl_conf_command Nonsense x;", #"SSL_CONF_cmd("Nonsense", "x") failed (SSL: error:"#),
+            ("PAIR ssl_buffer_size x;", #"invalid value "x" in "ssl_buffer_size""#),
+            ("PAIR ssl_certificate $ssl_server_name.crt;", "variables are not supported yet"),
+            ("PAIR", "accepted"), ("PAIR ssl_ciphers HIGH; ssl_ecdh_curve X25519:prime256v1; ssl_prefer_server_ciphers on;", "accepted"),
+            ("PAIR ssl_protocols SSLv3 TLSv1 TLSv1.3; ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;", "accepted"),
+            ("ssl_certificate a.crt; ssl_certificate_key sealed.key; ssl_password_file pass;", "accepted"),
+            ("ssl_reject_handshake on;", "accepted"),
+        ])
+    func refused(written: String, wanted: String) throws {
+        let told = try told(written)
+        #expect(told.contains(wanted), "\(told)")
+        if wanted != "accepted" { #expect(told.contains(" in 2:"), "\(told)") }
+    }
+
+    @Test func everyServerOfARejectingAddressNeedsItsCertificate() throws {
+        let refused = refusal(
+            whole: "events { } http { server { listen 443 ssl; ssl_reject_handshake on; }\nserver { listen 443; server_name a; } }", on: try system())
+        #expect(refused == #"no "ssl_certificate" is defined for the "listen ... ssl" directive in 2:10"#)
+    }
+
+    @Test func certificatesAreInheritedUntilAServerHasItsOwn() throws {
+        let built = try build(
+            "ssl_certificate a.crt; ssl_certificate_key a.key; server { listen 443 ssl; } server { listen 80; ssl_protocols TLSv1.3; }",
+            on: try system())
+        #expect(built.root.listens[0].isTLS)
+        #expect(!built.root.listens[1].isTLS)
+        #expect(built.root.servers[0].tls.context != nil)
+        #expect(built.root.servers[0].tls.context != built.root.servers[1].tls.context)
+    }
+}

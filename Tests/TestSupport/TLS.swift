@@ -1,0 +1,92 @@
+// Owns what tests of TLS need beside the proxy: keys and certificates made by `openssl`, and a client that speaks through it.
+// Called by the suites. It judges nothing; the client's certificate checks are up to the words given.
+
+import CLinux
+import Foundation
+
+public enum OpenSSL {
+    /// Runs `openssl` to its end; what it printed. Its failure is thrown, or its words are returned as well when it may fail.
+    @discardableResult
+    public static func run(_ words: [String], in folder: String, input: String = "", failing: Bool = false) throws -> String {
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+        process.arguments = ["timeout", "20", "openssl"] + words
+        process.currentDirectoryURL = URL(fileURLWithPath: folder)
+        let (output, errors, given) = (Pipe(), Pipe(), Pipe())
+        process.standardOutput = output
+        process.standardError = failing ? output : errors
+        process.standardInput = given
+        try process.run()
+        given.fileHandleForWriting.write(Data(input.utf8))
+        try given.fileHandleForWriting.close()
+        let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+        if failing {
+            process.waitUntilExit()
+            return text
+        }
+        let complaints = String(decoding: errors.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+        process.waitUntilExit()
+        if process.terminationStatus != 0 { throw TestFailure("openssl \(words): \(complaints)") }
+        return text
+    }
+
+    /// A certificate that signs itself and its key, in PEM.
+    public static func pair(_ name: String, key: [String] = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]) throws -> (
+        certificate: String, key: String
+    ) {
+        let folder = try Harness.temporaryDirectory()
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        try run(["req", "-x509", "-nodes", "-days", "2", "-subj", "/CN=\(name)", "-keyout", "key", "-out", "crt"] + key, in: folder)
+        return (
+            try String(contentsOfFile: folder + "/crt", encoding: .utf8), try String(contentsOfFile: folder + "/key", encoding: .utf8)
+        )
+    }
+
+    /// Made once for all tests that do not care.
+    public static let ec = Result { try pair("localhost") }
+    public static let rsa = Result { try pair("localhost", key: ["-newkey", "rsa:2048"]) }
+
+    /// `localhost.crt` and `.key` for the files of a proxy.
+    public static func files(_ pairs: [(name: String, pair: (certificate: String, key: String))]) -> [String: String] {
+        pairs.reduce(into: [:]) { files, pair in
+            files[pair.name + ".crt"] = pair.pair.certificate
+            files[pair.name + ".key"] = pair.pair.key
+        }
+    }
+}
+
+/// A client whose bytes go through `openssl s_client`: what RawClient does, it does over TLS.
+public final class TLSClient: Sendable {
+    public let raw: RawClient
+    private let process: ChildProcess
+    private let base: String
+
+    /// `words`: further ones for s_client, such as `-tls1_2`.
+    public init(_ proxy: Proxy, _ words: [String] = ["-servername", "localhost"], timeoutMs: Int = 10_000) throws {
+        base = proxy.path("s_client-" + UUID().uuidString)
+        let (near, far) = try Sockets.pair()
+        defer { Glibc.close(far) }
+        process = try ChildProcess(
+            "/usr/bin/env",
+            ["openssl", "s_client", "-connect", "127.0.0.1:\(proxy.port)", "-quiet", "-nocommands"] + words,
+            stdin: far, stdout: nil, stderr: base + ".err")
+        raw = RawClient(stream: Stream(fd: near, timeoutMs: timeoutMs))
+    }
+
+    deinit { close() }
+
+    /// Goes away without a word.
+    public func close() {
+        raw.close()
+        process.signal(SIGKILL)
+    }
+
+    /// What s_client said about the handshake.
+    public var remarks: String { (try? String(contentsOfFile: base + ".err", encoding: .utf8)) ?? "" }
+
+    /// One request on this connection.
+    @discardableResult
+    public func request(_ method: String = "GET", _ target: String = "/", _ fields: [String] = [], body: String? = nil) throws -> Response {
+        try raw.request(method, target, fields, body: body)
+    }
+}
