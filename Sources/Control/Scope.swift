@@ -24,6 +24,8 @@ struct LocationDraft {
     var mediaTypes: [(fileExtension: String, type: String)]?
     var trustedProxies: [AddressRange] = []
     var accessRules: [AccessRule] = []
+    var requestLimits: [RequestLimit] = []
+    var connectionLimits: [ConnectionLimit] = []
     var errorLogs: [(file: LogFile, level: LogLevel)] = []
     /// Lists that a directive of this very block has begun: the first one replaces what was inherited.
     var begun: Set<String> = []

@@ -167,6 +167,13 @@ extension SnapshotBuilder {
                     at: draft.positions[i], directive: "server", "balancing method does not support parameter \"backup\"", found: "backup",
                     expected: "no backup server with \(method.name.text)")
             }
+            if let method = draft.method, method.name.text != "least_conn",
+                let i = draft.state.servers.firstIndex(where: { $0.slowStartMs > 0 })
+            {
+                throw Diagnostic(
+                    at: draft.positions[i], directive: "server", "balancing method does not support parameter \"slow_start\"",
+                    found: "slow_start", expected: "no slow_start with \(method.name.text)")
+            }
             state.upstreams[name] = draft.state
         }
         for (name, draft) in splits {
@@ -184,7 +191,9 @@ extension SnapshotBuilder {
             do throws(Problem) {
                 let state = UpstreamState(servers: [ServerState(server: name)])
                 made.append(
-                    (name, try PoolBuilder.make(name, state, variables: variables, counters: counters, pointer: "") { (_, _) throws(Problem) in found }))
+                    (name, try PoolBuilder.make(name, state, variables: variables, counters: counters, pointer: "", isImplicit: true) {
+                        (_, _) throws(Problem) in found
+                    }))
             } catch {
                 throw Diagnostic(at: word.position, directive: "proxy_pass", error.detail, found: name, expected: "a host")
             }

@@ -37,12 +37,16 @@ extension Worker {
     }
 
     /// About an exchange: with its client, server, request, upstream and host.
-    func logExchange(_ level: LogLevel, _ words: StaticString, _ x: Ref<Exchange>, detail: ByteView = .empty, errno: Int32 = 0) {
+    ///
+    /// more: goes on with the words; detail: follows in quotes.
+    func logExchange(
+        _ level: LogLevel, _ words: StaticString, _ x: Ref<Exchange>, more: ByteView = .empty, detail: ByteView = .empty, errno: Int32 = 0
+    ) {
         let target = x.location.errorLog
         guard wants(target, level) else { return }
         // Details may lie in a scratch; the line is made in another.
         beginLine(level, connection: x.client.number)
-        appendWords(words, detail, errno)
+        appendWords(words, detail, errno, more: more)
         appendClient(x.client)
         appendPart(", server: ", x.server.name)
         let w = errorText
@@ -92,9 +96,10 @@ extension Worker {
         }
     }
 
-    private func appendWords(_ words: StaticString, _ detail: ByteView, _ errno: Int32) {
+    private func appendWords(_ words: StaticString, _ detail: ByteView, _ errno: Int32, more: ByteView = .empty) {
         let w = errorText
         w.value.append(words)
+        w.value.append(more)
         if !detail.isEmpty {
             w.value.append(" \"")
             w.value.append(detail.slice(0, 512))

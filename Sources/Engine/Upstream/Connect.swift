@@ -18,6 +18,7 @@ extension Worker {
         let proxy = x.location.proxy
         if x.firstTryMs >= 0 {
             // Not the exchange's first target.
+            endRetry(x)
             x.proxyTarget = ProxyTargetState()
             x.tried = TriedPeers()
         }
@@ -101,6 +102,7 @@ extension Worker {
         let address = x.proxyTarget.address
         beginTry(x, address.text)
         let isShared = x.location.proxy.sendsProxyHeader == .none
+        if x.location.proxy.speaksHTTP2 { return connectOverHTTP2(x, isShared ? pool : nil) }
         if let pool, isShared, !x.retriesSamePeer, let idle = takeIdleConnection(x, pool) {
             x.reusedConnection = true
             attach(idle, to: x)
@@ -108,12 +110,17 @@ extension Worker {
             return sendRequest(x, idle)
         }
         x.retriesSamePeer = false
+        if let pool, pool.isGuarded, pool.settings.limits.pendingMax != .max, !becomesPending(x, pool) { return }
         open(x, address)
     }
 
     @inline(__always)
     private func pickPeer(_ x: Ref<Exchange>, _ pool: Ref<UpstreamPool>) -> Bool {
         let settings = pool.settings
+        if pool.isGuarded {
+            if standsBehindOthers(x, pool) { return !waitsInLine(x, pool, .allBusy) }
+            if settings.limits.countsActive, !becomesActive(x, pool) { return false }
+        }
         let context = PickContext(nowMs: nowMs, randomNumber: settings.algorithm.needsRandom ? kernel.random() : 0)
         if settings.isSticky, pickSticky(x, pool, context) { return true }
         let key = balancingKey(x, settings)
@@ -121,23 +128,32 @@ extension Worker {
         case .peer(let peer, _):
             x.proxyTarget.peer = peer
             x.holdsPeer = true
+            x.isCalled = false
+            noticePanic(x, pool)
             return true
         case .none(let reason):
             x.proxyTarget.peer = -1
+            endActive(x)
+            if waitsInLine(x, pool, reason) { return false }
             let fault: Fault = reason == .allBusy ? .peersBusy : .noLivePeer
             logExchange(fault.level, fault.words, x, detail: settings.name)
-            beginTry(x, settings.name)
-            x.currentTry?.status = 502
+            recordNoPeer(x, pool, status: 502)
             answerFault(x, fault)
             return false
         }
+    }
+
+    /// A try that no peer was asked in.
+    func recordNoPeer(_ x: Ref<Exchange>, _ pool: Ref<UpstreamPool>, status: UInt16) {
+        beginTry(x, pool.settings.name)
+        x.currentTry?.status = status
     }
 
     @inline(__always)
     private func balancingKey(_ x: Ref<Exchange>, _ settings: Ref<UpstreamSettings>) -> ByteView {
         switch settings.algorithm {
         case .hash, .hashConsistent: return expand(settings.hashKey, for: x, keep: true)
-        case .ipHash: return value(of: Variable(.binaryRemoteAddr), for: x) ?? .empty
+        case .ipHash: return x.client.address.family == .unix ? .empty : value(of: Variable(.binaryRemoteAddr), for: x) ?? .empty
         default: return .empty
         }
     }
@@ -167,36 +183,52 @@ extension Worker {
         return kernel.receive(u.stream.fd, &byte, 1, flags: Int32(MSG_PEEK)) == -Int(EAGAIN)
     }
 
-    private func open(_ x: Ref<Exchange>, _ address: SocketAddress) {
+    /// A connection with a socket that is not connected yet. Nil: the exchange has been answered.
+    func makeConnection(_ x: Ref<Exchange>) -> Ref<UpstreamConnection>? {
+        let address = x.proxyTarget.address
         if upstreams.count == upstreams.limit { _ = closeOneIdle() }
         var fd = kernel.socket(family: address.family, type: Int32(SOCK_STREAM.rawValue))
         if fd == -EMFILE || fd == -ENFILE, closeOneIdle() {
             fd = kernel.socket(family: address.family, type: Int32(SOCK_STREAM.rawValue))
         }
-        if fd < 0 { return cannotOpen(x, -fd) }
+        if fd < 0 {
+            cannotOpen(x, -fd)
+            return nil
+        }
         guard let (u, handle) = upstreams.insert(UpstreamConnection()) else {
             kernel.close(fd)
-            return cannotOpen(x, EMFILE)
+            cannotOpen(x, EMFILE)
+            return nil
         }
         u.handle = handle
         u.stream.fd = fd
         u.phase = .connecting
         u.openedMs = nowMs
         u.address = address
-        let word = EventOwner.word(.upstream, handle)
-        u.timer = timers.make(owner: word)
-        attach(u, to: x)
-        x.phase = .connecting
+        u.timer = timers.make(owner: EventOwner.word(.upstream, handle))
         bindLocal(x, u)
         if !address.isUnix { _ = kernel.setOption(fd, level: Int32(IPPROTO_TCP), name: TCP_NODELAY, value: 1) }
         if x.location.proxy.socketKeepalive { _ = kernel.setOption(fd, level: SOL_SOCKET, name: SO_KEEPALIVE, value: 1) }
+        return u
+    }
+
+    /// False: the kernel has no memory for the registration.
+    func register(_ u: Ref<UpstreamConnection>) -> Bool {
+        let bits = Readiness.readable | Readiness.writable | Readiness.peerClosed | Readiness.edgeTriggered
+        return kernel.epollAdd(epoll, u.stream.fd, events: bits, data: EventOwner.word(.upstream, u.handle)) >= 0
+    }
+
+    private func open(_ x: Ref<Exchange>, _ address: SocketAddress) {
+        guard let u = makeConnection(x) else { return }
+        attach(u, to: x)
+        x.phase = .connecting
+        let fd = u.stream.fd
         let r = kernel.connect(fd, address.bytes.start, UInt32(address.bytes.count))
         if r < 0, r != -EINPROGRESS {
             logExchange(.error, "connect() failed while connecting to upstream", x, errno: -r)
             return upstreamFailed(x, .connectRefused, isLogged: true)
         }
-        let bits = Readiness.readable | Readiness.writable | Readiness.peerClosed | Readiness.edgeTriggered
-        if kernel.epollAdd(epoll, fd, events: bits, data: word) < 0 { return cannotOpen(x, ENOMEM) }
+        if !register(u) { return cannotOpen(x, ENOMEM) }
         if r == 0 { return connected(x, u) }
         timers.set(u.timer, at: nowMs + x.location.proxy.connectTimeoutMs)
     }
@@ -214,7 +246,7 @@ extension Worker {
     }
 
     @inline(__always)
-    private func attach(_ u: Ref<UpstreamConnection>, to x: Ref<Exchange>) {
+    func attach(_ u: Ref<UpstreamConnection>, to x: Ref<Exchange>) {
         u.exchange = x
         u.peer = x.proxyTarget.peer
         // In the snapshot that the exchange holds: that of the pool it came from may be gone before the exchange.
@@ -234,7 +266,7 @@ extension Worker {
         else { return logExchange(.crit, "bind() failed while connecting to upstream", x, detail: text) }
     }
 
-    private func cannotOpen(_ x: Ref<Exchange>, _ errno: Int32) {
+    func cannotOpen(_ x: Ref<Exchange>, _ errno: Int32) {
         logExchange(.crit, Fault.noDescriptors.words, x, errno: errno)
         counts.upstreamDescriptorFailures += 1
         if let u = x.upstream {
@@ -248,6 +280,7 @@ extension Worker {
     func connected(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>) {
         u.phase = .busy
         u.stream.isWritable = true
+        endPending(x)
         x.currentTry?.connectMs = nowMs - x.tryStartedMs
         if x.location.proxy.sendsProxyHeader != .none, !sendProxyHeader(x, u) { return }
         sendRequest(x, u)
@@ -256,7 +289,7 @@ extension Worker {
     // MARK: Tries
 
     @inline(__always)
-    private func beginTry(_ x: Ref<Exchange>, _ address: ByteView) {
+    func beginTry(_ x: Ref<Exchange>, _ address: ByteView) {
         let size = MemoryLayout<UpstreamTry>.stride
         guard let memory = x.value.region.allocate(size, from: &buffers, limit: Limits.regionBytesMax) else { return }
         let record = Frozen(repeating: UpstreamTry(), count: 1, into: memory)[0]
@@ -273,14 +306,20 @@ extension Worker {
             record.responseMs = nowMs - x.tryStartedMs
             record.responseBytes = x.response.received
         }
-        if x.holdsPeer {
+        endPending(x)
+        if x.holdsPeer, let pool = x.proxyTarget.pool {
             x.holdsPeer = false
-            x.proxyTarget.pool?.balancer.pointee.release(x.proxyTarget.peer, outcome: outcome, nowMs: nowMs)
+            if pool.isGuarded { return releaseGuarded(x, pool, outcome) }
+            pool.balancer.pointee.release(x.proxyTarget.peer, outcome: outcome, nowMs: nowMs)
         }
     }
 
     func closeUpstream(_ u: Ref<UpstreamConnection>) {
         if u.phase == .closed { return }
+        if let session = u.session {
+            leavePool(u)
+            endSession(session, .connectionClosed)
+        }
         u.phase = .closed
         timers.free(u.timer)
         closeStream(&u.value.stream)

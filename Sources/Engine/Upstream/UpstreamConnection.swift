@@ -11,10 +11,12 @@ package struct UpstreamConnection: BitwiseCopyable {
     var phase = UpstreamPhase.closed
     var timer = TimerID.none
     var exchange: Ref<Exchange>?
+    /// It speaks HTTP/2: exchanges are on its streams, which are connections without a socket.
+    var session: Ref<UpstreamSession>?
     var requests: UInt32 = 0
     var openedMs: Int64 = 0
     var address = SocketAddress.none
-    /// While idle: the pool, the peer in it, the location that opened it, and the neighbours.
+    /// While idle, and while others may share it: the pool, the peer in it, the location that opened it, and the neighbours.
     var pool: Ref<UpstreamPool>?
     var peer: Int32 = -1
     var tag: Int32 = -1
