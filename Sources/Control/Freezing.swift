@@ -23,6 +23,7 @@ extension SnapshotBuilder {
         draft.settings.accessRules = arena.freeze(draft.accessRules)
         draft.settings.isGated = !draft.trustedProxies.isEmpty || !draft.accessRules.isEmpty
         freezeProxy(&draft)
+        draft.settings.proxy.tls = draft.mayUseTLS && draft.settings.handler == .proxy ? try buildUpstreamTLS(draft.proxyTLS) : nil
     }
 
     private func accessLogs(of draft: LocationDraft) throws(Diagnostic) -> [AccessLogSpec] {
@@ -96,6 +97,7 @@ extension SnapshotBuilder {
         root.regexes = arena.freeze(regexes)
         root.maps = arena.freeze(maps)
         root.splitClients = arena.freeze(splitClients)
+        root.certificateCaches = arena.freeze(certificateCaches)
         root.valueSlots = variables.slots
         root.captureSlots = NameTable(variables.groups.map { ($0.key, $0.value) }, arena: arena)
         root.logFiles = arena.freeze(logFileList.map { LogFile($0) })

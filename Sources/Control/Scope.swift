@@ -25,6 +25,9 @@ struct LocationDraft {
     var trustedProxies: [AddressRange] = []
     var accessRules: [AccessRule] = []
     var errorLogs: [(file: LogFile, level: LogLevel)] = []
+    var proxyTLS = UpstreamTLSDraft()
+    /// `proxy_pass` says https, or may come to it.
+    var mayUseTLS = false
     /// Lists that a directive of this very block has begun: the first one replaces what was inherited.
     var begun: Set<String> = []
     var steps: [RewriteStep] = []

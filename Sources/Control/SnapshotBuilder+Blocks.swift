@@ -143,12 +143,18 @@ extension SnapshotBuilder {
     }
 
     /// The slot of what a `proxy_pass` names: an upstream or a split that is defined (perhaps further down), or the host itself.
-    func slot(_ authority: String, at word: Word) -> Int {
-        if let known = slotIndex[authority] { return known }
-        slots.append((authority, word))
-        slotIndex[authority] = slots.count - 1
+    func slot(_ authority: String, at word: Word, defaultPort: Int) -> Int {
+        let hasPort = authority.hasPrefix("unix:") || (!authority.hasSuffix("]") && authority.contains(":"))
+        let direct = hasPort || defaultPort == 80 ? authority : "\(authority):\(defaultPort)"
+        let key = "\(authority) \(direct)"
+        if let known = slotIndex[key] { return known }
+        slots.append((authority, direct, word))
+        slotIndex[key] = slots.count - 1
         return slots.count - 1
     }
+
+    /// Whether there is an upstream or a split of that name.
+    func isNamed(_ name: String) -> Bool { upstreams[name] != nil || splits[name] != nil || runtimeNames.contains(name) }
 
     /// Addresses for `HOST[:PORT]` or `unix:PATH`.
     func addresses(_ text: String, at word: Word, of directive: String) throws(Diagnostic) -> [ResolvedAddress] {
@@ -179,12 +185,15 @@ extension SnapshotBuilder {
     /// Pools for what `proxy_pass` names without an `upstream` or a split of that name.
     func implicitUpstreams() throws(Diagnostic) -> [(name: String, definition: UpstreamDefinition)] {
         var made: [(name: String, definition: UpstreamDefinition)] = []
-        for (name, word) in slots where upstreams[name] == nil && splits[name] == nil && !runtimeNames.contains(name) {
+        for slot in slots where !isNamed(slot.name) && !made.contains(where: { $0.name == slot.direct }) {
+            let (name, word) = (slot.direct, slot.word)
             let found = try addresses(name, at: word, of: "proxy_pass")
             do throws(Problem) {
                 let state = UpstreamState(servers: [ServerState(server: name)])
                 made.append(
-                    (name, try PoolBuilder.make(name, state, variables: variables, counters: counters, pointer: "") { (_, _) throws(Problem) in found }))
+                    (name, try PoolBuilder.make(name, state, variables: variables, counters: counters, pointer: "", isImplicit: true) {
+                        (_, _) throws(Problem) in found
+                    }))
             } catch {
                 throw Diagnostic(at: word.position, directive: "proxy_pass", error.detail, found: name, expected: "a host")
             }

@@ -177,6 +177,12 @@ package struct ProxySettings: BitwiseCopyable {
     /// `$proxy_host` and `$proxy_port`.
     package var hostText = ByteView.empty
     package var portText = ByteView.empty
+    /// Host and port as `proxy_pass` says them: what `proxy_redirect default` looks for.
+    package var authorityText = ByteView.empty
+    /// `proxy_pass https://...`; a computed one says it for each request.
+    package var usesTLS = false
+    /// How TLS is spoken, where it may be.
+    package var tls: Ref<UpstreamTLSSettings>?
 
     package var connectTimeoutMs: Int64 = 60_000
     package var sendTimeoutMs: Int64 = 60_000

@@ -195,7 +195,7 @@ package final class PoolBuilder {
 
     static func make(
         _ name: String, _ state: UpstreamState, variables: VariableNames, counters: PeerCounterRegistry, before: UpstreamDefinition? = nil,
-        pointer: String,
+        pointer: String, isImplicit: Bool = false,
         addresses: (String, Int) throws(Problem) -> [ResolvedAddress]
     ) throws(Problem) -> UpstreamDefinition {
         let arena = Arena(blockBytes: min(256 << 10, 512 + state.servers.count * 256))
@@ -209,6 +209,7 @@ package final class PoolBuilder {
         } catch {
             throw Problem(.badBalance, error.message, hint: error.hint ?? "", pointer: pointer + "/balance")
         }
+        settings.isImplicit = isImplicit
         if let n = state.keepalive {
             settings.keepalive = n
             settings.keepaliveIsLocal = state.keepaliveIsLocal

@@ -25,11 +25,7 @@ extension Worker {
         guard let server = c.defaultServer(in: self), wants(server.settings.errorLog, level) else { return }
         beginLine(level, connection: c.number)
         appendWords(words, detail, errno)
-        if !ssl.isEmpty {
-            errorText.value.append(" (SSL: ")
-            errorText.value.append(ssl)
-            errorText.value.append(")")
-        }
+        appendReason(ssl)
         errorText.value.append(action)
         appendClient(c)
         appendPart(", server: ", server.name)
@@ -37,12 +33,19 @@ extension Worker {
     }
 
     /// About an exchange: with its client, server, request, upstream and host.
-    func logExchange(_ level: LogLevel, _ words: StaticString, _ x: Ref<Exchange>, detail: ByteView = .empty, errno: Int32 = 0) {
+    ///
+    /// ssl: what libssl says of it. action: what the upstream's connection was at, such as " while SSL handshaking to upstream".
+    func logExchange(
+        _ level: LogLevel, _ words: StaticString, _ x: Ref<Exchange>, detail: ByteView = .empty, ssl: ByteView = .empty,
+        action: StaticString = "", errno: Int32 = 0
+    ) {
         let target = x.location.errorLog
         guard wants(target, level) else { return }
         // Details may lie in a scratch; the line is made in another.
         beginLine(level, connection: x.client.number)
         appendWords(words, detail, errno)
+        appendReason(ssl)
+        errorText.value.append(action)
         appendClient(x.client)
         appendPart(", server: ", x.server.name)
         let w = errorText
@@ -52,7 +55,7 @@ extension Worker {
             w.value.append("\"")
         }
         if x.currentTry != nil, x.proxyTarget.address.text.count > 0 {
-            w.value.append(", upstream: \"http://")
+            w.value.append(x.proxyTarget.usesTLS ? ", upstream: \"https://" : ", upstream: \"http://")
             w.value.append(x.proxyTarget.address.text)
             w.value.append(x.target.isEmpty ? ByteView("/") : x.target)
             w.value.append("\"")
@@ -107,6 +110,13 @@ extension Worker {
             w.value.append(errnoText(errno))
             w.value.append(")")
         }
+    }
+
+    private func appendReason(_ ssl: ByteView) {
+        if ssl.isEmpty { return }
+        errorText.value.append(" (SSL: ")
+        errorText.value.append(ssl)
+        errorText.value.append(")")
     }
 
     private func appendClient(_ c: Ref<ClientConnection>) {

@@ -11,7 +11,11 @@ extension Worker {
         switch u.phase {
         case .idle:
             // Nothing may come on an idle connection: its end, or bytes nobody asked for. A writable edge says nothing.
-            if bits & (Readiness.readable | Readiness.peerClosed | Readiness.error | Readiness.hangUp) == 0 { return }
+            if bits & (Readiness.readable | Readiness.peerClosed | Readiness.error | Readiness.hangUp) == 0 {
+                if u.stream.hasPending { _ = flush(&u.value.stream) }
+                return
+            }
+            if u.stream.carrier == .tls, isQuiet(u) { return }
             unpark(u)
             counts.idleUpstreamsClosed += 1
             closeUpstream(u)
@@ -25,6 +29,10 @@ extension Worker {
             u.stream.isBroken = false
             u.stream.isReadable = bits & (Readiness.readable | Readiness.peerClosed) != 0
             connected(x, u)
+            if u.phase == .busy, u.exchange == x, u.stream.isReadable { upstreamReadable(u) }
+        case .handshaking:
+            guard let x = u.exchange else { return closeUpstream(u) }
+            shakeHands(x, u)
             if u.phase == .busy, u.exchange == x, u.stream.isReadable { upstreamReadable(u) }
         case .busy:
             guard let x = u.exchange else { return closeUpstream(u) }
@@ -40,6 +48,7 @@ extension Worker {
             unpark(u)
             closeUpstream(u)
         case .connecting: if let x = u.exchange { upstreamFailed(x, .connectTimeout) }
+        case .handshaking: if let x = u.exchange { handshakeTimedOut(x) }
         case .busy:
             guard let x = u.exchange else { return closeUpstream(u) }
             if x.phase == .tunnel { return finish(x, .completed) }

@@ -32,6 +32,8 @@ package struct UpstreamSettings: BitwiseCopyable {
     package var keepaliveRequests: UInt32 = 1000
     package var keepaliveTimeMs: Int64 = 3_600_000
     package var keepaliveTimeoutMs: Int64 = 60_000
+    /// What `proxy_pass` names directly, without an `upstream`.
+    package var isImplicit = false
     /// One of the peers is drained.
     package var hasDrained = false
     package var sticky = StickySettings()
