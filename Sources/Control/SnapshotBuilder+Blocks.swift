@@ -13,6 +13,7 @@ extension SnapshotBuilder {
         let scope = parent.child(.location)
         scope.location.settings.handler = .files
         scope.location.settings.proxy.target = .none
+        scope.location.passesGRPC = false
         scope.location.settings.tryFiles = .empty
         scope.location.settings.isInternal = false
         let (kind, name) = try locationName(d)
@@ -143,12 +144,19 @@ extension SnapshotBuilder {
     }
 
     /// The slot of what a `proxy_pass` names: an upstream or a split that is defined (perhaps further down), or the host itself.
-    func slot(_ authority: String, at word: Word) -> Int {
-        if let known = slotIndex[authority] { return known }
-        slots.append((authority, word))
-        slotIndex[authority] = slots.count - 1
+    /// Without a default port the host must come with its own.
+    func slot(_ authority: String, at word: Word, defaultPort: Int?) -> Int {
+        let hasPort = authority.hasPrefix("unix:") || (!authority.hasSuffix("]") && authority.contains(":"))
+        let direct = hasPort || defaultPort == 80 ? authority : "\(authority):\(defaultPort.map(String.init) ?? "")"
+        let key = "\(authority) \(direct)"
+        if let known = slotIndex[key] { return known }
+        slots.append((authority, direct, word))
+        slotIndex[key] = slots.count - 1
         return slots.count - 1
     }
+
+    /// Whether there is an upstream or a split of that name.
+    func isNamed(_ name: String) -> Bool { upstreams[name] != nil || splits[name] != nil || runtimeNames.contains(name) }
 
     /// Addresses for `HOST[:PORT]` or `unix:PATH`.
     func addresses(_ text: String, at word: Word, of directive: String) throws(Diagnostic) -> [ResolvedAddress] {
@@ -179,7 +187,13 @@ extension SnapshotBuilder {
     /// Pools for what `proxy_pass` names without an `upstream` or a split of that name.
     func implicitUpstreams() throws(Diagnostic) -> [(name: String, definition: UpstreamDefinition)] {
         var made: [(name: String, definition: UpstreamDefinition)] = []
-        for (name, word) in slots where upstreams[name] == nil && splits[name] == nil && !runtimeNames.contains(name) {
+        for slot in slots where !isNamed(slot.name) && !made.contains(where: { $0.name == slot.direct }) {
+            let (name, word) = (slot.direct, slot.word)
+            if name.hasSuffix(":") {
+                throw Diagnostic(
+                    at: word.position, directive: "grpc_pass", "no port in upstream \"\(slot.name)\"", found: slot.name,
+                    expected: "HOST:PORT, or the name of an upstream or a split")
+            }
             let found = try addresses(name, at: word, of: "proxy_pass")
             do throws(Problem) {
                 let state = UpstreamState(servers: [ServerState(server: name)])

@@ -28,6 +28,13 @@ struct TLSConnection: BitwiseCopyable {
     var saidEnd = false
     /// It is to break, not to end: nothing may look orderly.
     var isCut = false
+    /// Of a connection to a peer: what it depends on and then the address, by which a session is found again.
+    var peerKey = Buffer.none
+    var peerKeyCount = 0
+    var identityCount = 0
+
+    /// What a request must share to go on this connection: empty for a client's.
+    var identity: ByteView { ByteView(peerKey.start, identityCount) }
 
     var heldView: ByteView { ByteView(held.start + heldFrom, heldTo - heldFrom) }
 }
@@ -52,6 +59,7 @@ struct TLSMemory: ~Copyable {
     }
 
     deinit {
+        SSL_SESSION_free(pipe.pointee.session)
         pipe.deallocate()
         input.deallocate()
         output.deallocate()
@@ -221,6 +229,7 @@ extension Worker {
         default: if r <= 0, count > 0 { t.hasFailed = true }
         }
         if t.hasMore || t.hasEnded || t.hasFailed { s.isReadable = true }
+        if tls.pipe.pointee.session != nil { keepSession(t) }
         // Answers of libssl itself: alerts, updates of keys.
         if tls.pipe.pointee.out_count > 0 { _ = sendRecords(&s) }
         return got
@@ -286,6 +295,7 @@ extension Worker {
         if t.isEstablished { SSL_set_shutdown(t.ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN) }
         SSL_free(t.ssl)
         buffers.give(t.held)
+        buffers.give(t.peerKey)
         tlsConnections.remove(t.handle)
         s.tls = nil
         s.carrier = .socket
@@ -299,6 +309,10 @@ extension Worker {
         pipe.pointee.in_count = input.count
         pipe.pointee.at_end = 0
         pipe.pointee.out_count = 0
+        if let unwanted = pipe.pointee.session {
+            SSL_SESSION_free(unwanted)
+            pipe.pointee.session = nil
+        }
         return pipe
     }
 

@@ -3,7 +3,7 @@
 
 import Bytes
 
-package enum UpstreamPhase: UInt8, BitwiseCopyable { case connecting, busy, idle, closed }
+package enum UpstreamPhase: UInt8, BitwiseCopyable { case connecting, handshaking, busy, idle, closed }
 
 package struct UpstreamConnection: BitwiseCopyable {
     var handle = Handle.none

@@ -33,7 +33,7 @@ extension Worker {
             count += 1
         }
         add(ByteView(":method"), slice(block.method, head))
-        add(ByteView(":scheme"), ByteView("http"))
+        add(ByteView(":scheme"), x.proxyTarget.usesTLS ? ByteView("https") : ByteView("http"))
         add(ByteView(":path"), slice(block.path, head))
         if !block.authority.isEmpty { add(ByteView(":authority"), slice(block.authority, head)) }
         for i in 0..<block.fieldCount { add(slice(fieldScratch[i].name, head), slice(fieldScratch[i].value, head)) }
@@ -160,7 +160,7 @@ extension Worker {
         }
         let fault: Fault
         switch stream.fault {
-        case .none, .connectFailed, .connectionClosed:
+        case .none, .connectFailed, .handshakeFailed, .connectionClosed:
             log("upstream prematurely closed connection")
             fault = beforeHead ? .upstreamClosed : .upstreamEndedEarly
         case .connectionReset:

@@ -10,7 +10,7 @@ extension Worker {
     func connectOverHTTP2(_ x: Ref<Exchange>, _ pool: Ref<UpstreamPool>?) {
         if let pool, !x.retriesSamePeer, let session = takeSession(x, pool) {
             guard let u = attachStream(x, to: session) else { return }
-            if session.connection.phase == .connecting { return awaitConnection(x, u) }
+            if session.connection.phase == .connecting || session.connection.phase == .handshaking { return awaitConnection(x, u) }
             x.reusedConnection = true
             u.phase = .busy
             x.currentTry?.connectMs = 0
@@ -28,6 +28,7 @@ extension Worker {
         }
         if let shared { join(connection, shared.pool, peer: shared.peer) }
         guard let u = attachStream(x, to: session) else { return }
+        if x.proxyTarget.usesTLS, x.location.proxy.sendsProxyHeader == .none, !startTLS(x, u, on: connection) { return }
         let r = kernel.connect(connection.stream.fd, connection.address.bytes.start, UInt32(connection.address.bytes.count))
         if r < 0, r != -EINPROGRESS {
             logExchange(.error, "connect() failed while connecting to upstream", x, errno: -r)
@@ -83,7 +84,8 @@ extension Worker {
         var next = place.pool.byPeer[Int(place.peer)].value
         while let u = upstreams.find(next) {
             next = u.nextOfPeer
-            guard let session = u.session, !place.pool.settings.keepaliveIsLocal || u.tag == x.location.tag, hasRoom(session, place.pool)
+            guard let session = u.session, !place.pool.settings.keepaliveIsLocal || u.tag == x.location.tag, hasRoom(session, place.pool),
+                hasIdentity(u, x.proxyTarget.tlsIdentity)
             else { continue }
             if u.phase == .idle {
                 if u.stream.peerClosed || u.stream.isBroken {
@@ -91,7 +93,8 @@ extension Worker {
                     continue
                 }
                 // A request that must not be sent twice is not risked on a connection that has just closed.
-                if !x.method.isIdempotent, !isStillOpen(u) {
+                // What a connection with TLS has to say is read by its session alone.
+                if !x.method.isIdempotent, u.stream.carrier == .tls || !isStillOpen(u) {
                     u.stream.isReadable = true
                     readSession(u, session)
                     if u.phase != .idle || session.isLeaving { continue }

@@ -11,6 +11,8 @@ enum StreamFault: UInt8, BitwiseCopyable {
     case none
     /// The connection could not be opened; `code` is the errno.
     case connectFailed
+    /// TLS could not be agreed on; the log says why.
+    case handshakeFailed
     /// The connection ended, or was reset.
     case connectionClosed, connectionReset
     /// The upstream broke the rules of the connection.
