@@ -5,6 +5,7 @@ import AdminAPI
 import Bytes
 import ConfigurationFile
 import Engine
+import HTTPMessage
 
 extension SnapshotBuilder {
     // MARK: location
@@ -120,6 +121,34 @@ extension SnapshotBuilder {
         parent.location.steps.append(.unless(condition, target: Int32(from + 1 + steps.count)))
         parent.location.steps += steps
     }
+
+    // MARK: limit_except
+
+    /// Methods that are not named have settings of their own, and no rewriting: these steps stand before all others.
+    func readLimitExcept(_ d: Directive, _ block: [Directive], in parent: Scope) throws(Diagnostic) {
+        if d.arguments.isEmpty { throw .wrongArgumentCount(d, expected: "at least one method") }
+        var allowed: UInt32 = 0
+        for word in d.arguments {
+            guard let method = Self.limitableMethods.first(where: { $0.word.description == word.text.uppercased() }) else {
+                throw Diagnostic(
+                    at: word.position, directive: "limit_except", "invalid method \"\(word.shown)\"", found: word.shown,
+                    expected: Self.limitableMethods.map(\.word.description).joined(separator: ", "))
+            }
+            allowed |= 1 << UInt32(method.rawValue)
+            if method == .get { allowed |= 1 << UInt32(Method.head.rawValue) }
+        }
+        if let first = parent.seen["limit_except"] { throw .duplicate(d, first: first) }
+        parent.seen["limit_except"] = d.position
+        let scope = parent.child(.limitExcept)
+        try read(block, in: scope)
+        let index = try add(scope.location)
+        let steps: [RewriteStep] = [.unless(.otherMethod(allowed), target: 3), .enter(location: index), .stop]
+        parent.location.steps.insert(contentsOf: steps, at: 0)
+    }
+
+    private static let limitableMethods: [Method] = [
+        .get, .head, .post, .put, .delete, .mkcol, .copy, .move, .options, .propfind, .proppatch, .lock, .unlock, .patch,
+    ]
 
     // MARK: upstream
 

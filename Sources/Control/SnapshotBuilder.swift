@@ -184,6 +184,7 @@ package final class SnapshotBuilder {
             try readServer(block, d, in: scope)
         case ("upstream", .http): try readUpstream(d, block, in: scope)
         case ("location", .server), ("location", .location): try readLocation(d, block, in: scope)
+        case ("limit_except", .location): try readLimitExcept(d, block, in: scope)
         default: throw .refusal(of: d, in: scope.context, own: DirectiveTable.own)
         }
     }

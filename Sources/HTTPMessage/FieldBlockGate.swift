@@ -33,19 +33,32 @@ public struct FieldBlockGate: Sendable, BitwiseCopyable {
     private var stream: UInt32 = 0
     private var isComplete = false
     private var isReleasing = false
+    /// What has come of a frame's head has passed, and so does the rest of the frame.
+    private var isLoose = false
 
     public init() {}
 
-    /// Some frames of a block are kept, and the rest has not come.
+    /// Something is kept: a part of a block, or of the head of some frame.
     public var isHolding: Bool { held > 0 }
+    /// A block has begun, and the rest of it has not come.
+    public var isInBlock: Bool { held > 0 && frames > 0 }
+
+    /// What is kept is given up: it passes as it is, and what is missing of its last frame when it comes.
+    public mutating func release() {
+        let old = self
+        self = FieldBlockGate()
+        if old.frameBytes > 0 {
+            passLeft = old.frameBytes - old.frameCount
+        } else if old.frameCount > 0 {
+            (head, frameCount, isLoose) = (old.head, old.frameCount, true)
+        }
+    }
 
     /// Reads on from `offset` in `input`, and moves it behind what the answer speaks of. Call again until the answer is `needMore`.
     public mutating func step(_ input: Span<UInt8>, at offset: inout Int) -> Step {
         if isReleasing || isComplete {
             let step: Step = isComplete ? .heldBlock : .release
-            let rest = isReleasing && frameBytes > frameCount ? frameBytes - frameCount : 0
-            self = FieldBlockGate()
-            passLeft = rest
+            release()
             return step
         }
         let left = input.count - offset
@@ -56,6 +69,7 @@ public struct FieldBlockGate: Sendable, BitwiseCopyable {
             offset += n
             return .pass(n)
         }
+        if isLoose { return passHead(input, at: &offset) }
         if held > 0 { return hold(input, at: &offset) }
         if left < 9 { return hold(input, at: &offset) }
         let count = 9 + (Int(input[offset]) << 16 | Int(input[offset + 1]) << 8 | Int(input[offset + 2]))
@@ -70,18 +84,35 @@ public struct FieldBlockGate: Sendable, BitwiseCopyable {
         return hold(input, at: &offset)
     }
 
-    /// Keeps what has come of the frame that is under way, which may be the first of a block.
-    private mutating func hold(_ input: Span<UInt8>, at offset: inout Int) -> Step {
+    private mutating func passHead(_ input: Span<UInt8>, at offset: inout Int) -> Step {
         let start = offset
+        readHead(input, at: &offset)
+        if frameCount == 9 {
+            let count = frameLength
+            self = FieldBlockGate()
+            passLeft = count
+        }
+        return .pass(offset - start)
+    }
+
+    private mutating func readHead(_ input: Span<UInt8>, at offset: inout Int) {
         while frameCount < 9, offset < input.count {
             head[frameCount] = input[offset]
             frameCount += 1
             offset += 1
         }
+    }
+
+    private var frameLength: Int { Int(head[0]) << 16 | Int(head[1]) << 8 | Int(head[2]) }
+
+    /// Keeps what has come of the frame that is under way, which may be the first of a block.
+    private mutating func hold(_ input: Span<UInt8>, at offset: inout Int) -> Step {
+        let start = offset
+        readHead(input, at: &offset)
         held += offset - start
         if frameCount < 9 { return .hold(offset - start) }
         if frameBytes == 0 {
-            frameBytes = 9 + (Int(head[0]) << 16 | Int(head[1]) << 8 | Int(head[2]))
+            frameBytes = 9 + frameLength
             let id = UInt32(head[5] & 127) << 24 | UInt32(head[6]) << 16 | UInt32(head[7]) << 8 | UInt32(head[8])
             let belongs = frames == 0 ? head[3] == FrameBits.headers : head[3] == FrameBits.continuation && id == stream
             stream = id

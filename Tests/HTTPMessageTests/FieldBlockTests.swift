@@ -172,6 +172,32 @@ private func field(_ name: [UInt8], _ value: [UInt8]) -> [UInt8] { [0x00] + name
         }
     }
 
+    @Test func whatIsGivenUpPasses() {
+        let input = frame(1, 0, [1, 2]) + frame(9, 0, [3]) + frame(9, 4, [4]) + frame(1, 4, [5])
+        for cut in 1..<input.count - 10 {
+            var gate = FieldBlockGate()
+            var held: [UInt8] = []
+            var rest: [UInt8] = []
+            for (i, piece) in [Array(input[..<cut]), Array(input[cut...])].enumerated() {
+                var at = 0
+                reading: while true {
+                    switch gate.step(piece.span, at: &at) {
+                    case .pass(let n): rest += piece[at - n..<at]
+                    case .block(let n): #expect(Array(piece[at - n..<at]) == frame(1, 4, [5]))
+                    case .hold(let n): held += piece[at - n..<at]
+                    case .heldBlock, .release: break
+                    case .needMore: break reading
+                    }
+                }
+                if i == 0 {
+                    #expect(gate.isInBlock == (cut >= 9 && held.count == cut))
+                    gate.release()
+                }
+            }
+            #expect(held + rest == input.dropLast(10), "\(cut)")
+        }
+    }
+
     @Test func whatIsNoBlockPasses() {
         let many = frame(1, 0, [1]) + (0..<200).flatMap { _ in frame(9, 0, [1]) }
         let large = frame(1, 0, [1]) + (0..<9).flatMap { _ in frame(9, 0, [UInt8](repeating: 1, count: 16_384)) }

@@ -156,7 +156,7 @@ extension Worker {
             w.value.append(" ")
             w.value.append(reading)
             let text = x.value.region.copy(w.view, from: &buffers, limit: Limits.regionBytesMax) ?? .empty
-            logExchange(.error, "", x, detail: text, errno: errno)
+            logExchange(.error, "", x, more: text, errno: errno)
         }
         let fault: Fault
         switch stream.fault {
