@@ -6,7 +6,8 @@ extension OpenAPISchemas {
 
     private static let upstreams = map(reference("Upstream"))
     private static let splits = map(reference("Split"))
-    private static let state = words(["up", "failed", "down", "drain", "busy", "unknown"], "Its condition now.")
+    private static let state = words(
+        ["up", "failed", "ejected", "unhealthy", "unchecked", "starting", "down", "drain", "busy", "unknown"], "Its condition now.")
 
     private static let accepted: KeyValuePairs<String, JSON> = [
         "revision": count("The one that is current now."),
@@ -86,7 +87,21 @@ extension OpenAPISchemas {
                 "id": type("integer"), "server": text(), "weight": count(), "backup": type("boolean"), "state": state, "in_flight": count(),
                 "requests": count("Tries given to it."), "failures": count("Those that failed."), "errors": count("Its answers 5xx."),
             ]),
-        "UpstreamStatus": object("A pool at this moment.", ["servers": list(reference("ServerStatus"))]),
+        "QueueStatus": object(
+            "Requests that wait for a server.",
+            [
+                "size": count("They."), "max_size": count("How many may."), "overflows": count("Refused because it was full."),
+                "timeouts": count("Refused because they had waited too long."),
+            ]),
+        "UpstreamStatus": object(
+            "A pool at this moment.",
+            [
+                "servers": list(reference("ServerStatus")), "queue": reference("QueueStatus"),
+                "panic": type("boolean", "Too few servers are healthy: all are used."), "panics": count("How often that began."),
+                "ejections": count("Of servers that did worse than their siblings."),
+                "retries_refused": count("Requests not tried at a further server: the budget was spent."),
+                "requests_refused": count("By the circuit breaker."),
+            ], required: ["servers", "panic", "panics", "ejections", "retries_refused", "requests_refused"]),
         "SplitStatus": object(
             "A split at this moment.",
             ["weights": map(count()), "held": type("boolean", "New requests wait."), "holding": count("Requests that wait now.")]),

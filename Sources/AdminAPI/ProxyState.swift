@@ -26,6 +26,13 @@ public struct UpstreamState: Sendable, Equatable {
     public var keepaliveTimeoutMs: Int64 = 60_000
     /// `sticky cookie ...` as the configuration writes it behind the word `sticky`; nil: none.
     public var sticky: String?
+    /// The words of these directives; nil: they do not stand.
+    public var circuitBreaker: String?
+    public var outlierDetection: String?
+    public var queue: String?
+    public var retryBudget: String?
+    /// In percent; nil: the default.
+    public var panicThreshold: Int?
     public var servers: [ServerState]
     /// The id the next new server is given. Ids are never used twice in an upstream.
     public var nextServerID = 0
@@ -44,6 +51,8 @@ public struct ServerState: Sendable, Equatable {
     public var maxConns = 0
     public var maxFails = 1
     public var failTimeoutMs: Int64 = 10_000
+    /// For so long its share grows when it is new or has recovered.
+    public var slowStartMs: Int64 = 0
     public var backup = false
     public var down = false
     /// Only requests stuck to it by session.

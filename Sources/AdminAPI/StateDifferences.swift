@@ -120,6 +120,6 @@ struct ServerChanges {
     /// Besides the id and the spelling of the address.
     static func isAlike(_ old: ServerState, _ new: ServerState) -> Bool {
         old.weight == new.weight && old.maxConns == new.maxConns && old.maxFails == new.maxFails && old.failTimeoutMs == new.failTimeoutMs
-            && old.backup == new.backup && old.down == new.down && old.drain == new.drain
+            && old.slowStartMs == new.slowStartMs && old.backup == new.backup && old.down == new.down && old.drain == new.drain
     }
 }

@@ -21,7 +21,26 @@ public struct Status: Sendable, Equatable {
 public struct UpstreamStatus: Sendable, Equatable {
     public var name: String
     public var servers: [ServerStatus] = []
+    /// So many servers are sick that all are used; how often that began, and how often a server was ejected.
+    public var isPanicking = false
+    public var panics = 0
+    public var ejections = 0
+    /// Requests that were not tried at a further server, and those refused because too many were active or waited for a connection.
+    public var retriesRefused = 0
+    public var requestsRefused = 0
+    /// Nil: there is none.
+    public var queue: QueueStatus?
     public init(name: String) { self.name = name }
+}
+
+/// Requests that wait for a server. Names in JSON are those of NGINX Plus's API.
+public struct QueueStatus: Sendable, Equatable {
+    public var size = 0
+    public var sizeMax = 0
+    /// Refused because the queue was full, and because they had waited too long.
+    public var overflows = 0
+    public var timeouts = 0
+    public init() {}
 }
 
 public struct ServerStatus: Sendable, Equatable {
@@ -29,7 +48,8 @@ public struct ServerStatus: Sendable, Equatable {
     public var server: String
     public var weight: Int
     public var backup = false
-    /// `up`, `failed` (out after failures), `down`, `drain`, `busy` (at max_conns).
+    /// `up`, `failed` (out after failures), `ejected` (as an outlier), `unhealthy` and `unchecked` (by its health checks), `down`,
+    /// `drain`, `busy` (at max_conns), `starting` (slowly).
     public var state = "up"
     public var inFlight = 0
     /// Tries given to it, those that failed, and its answers 5xx, since its counters were made.

@@ -204,6 +204,13 @@ extension SnapshotBuilder {
                     at: draft.positions[i], directive: "server", "balancing method does not support parameter \"backup\"", found: "backup",
                     expected: "no backup server with \(method.name.text)")
             }
+            if let method = draft.method, method.name.text != "least_conn",
+                let i = draft.state.servers.firstIndex(where: { $0.slowStartMs > 0 })
+            {
+                throw Diagnostic(
+                    at: draft.positions[i], directive: "server", "balancing method does not support parameter \"slow_start\"",
+                    found: "slow_start", expected: "no slow_start with \(method.name.text)")
+            }
             state.upstreams[name] = draft.state
         }
         for (name, draft) in splits {

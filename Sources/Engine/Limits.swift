@@ -79,6 +79,8 @@ package enum Limits {
     /// How often held requests that are released go on, at most, and how many a second whatever is asked.
     static let releaseEveryMs: Int64 = 10
     static let releaseRateMax = 1_000_000
+    /// How often the oldest request in line for a peer tries its luck without being called.
+    static let queueEveryMs: Int64 = 20
     /// `limit_req` or `limit_conn` directives of one location.
     package static let limitsOfLocationMax = 16
     /// Interim (1xx) responses taken from an upstream for one request.

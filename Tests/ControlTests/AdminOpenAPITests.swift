@@ -61,11 +61,14 @@ struct AdminOpenAPITests {
         var upstream = UpstreamState(servers: [server])
         upstream.keepalive = 4
         upstream.sticky = "cookie id"
+        (upstream.circuitBreaker, upstream.outlierDetection) = ("max_requests=9", "latency=300%")
+        (upstream.panicThreshold, upstream.queue, upstream.retryBudget) = (30, "10 timeout=1s", "20% min=3")
         let assign = AssignState(cookie: "sid", maxAgeSeconds: 60)
         let split = SplitState(weights: ["blue": 1], key: ["$a"], force: "$b", assign: assign)
         let state = ProxyState(upstreams: ["blue": upstream], splits: ["app": split])
         var patch = ServerPatch()
         (patch.reason, patch.server, patch.weight, patch.maxConns) = ("why", "127.0.0.1:2", 1, 2)
+        patch.slowStartMs = 30_000
         (patch.maxFails, patch.failTimeoutMs, patch.backup, patch.down, patch.drain) = (3, 4000, true, true, true)
         let revision = Revision(number: 4, kind: .undo, atMs: 0, who: "me", reason: "why", summary: "what", restores: 2, previous: 3)
         var plan = Plan(revision: 4)
@@ -77,6 +80,7 @@ struct AdminOpenAPITests {
         var status = Status()
         status.upstreams = [UpstreamStatus(name: "blue")]
         status.upstreams[0].servers = [ServerStatus(id: 1, server: "127.0.0.1:1", weight: 1)]
+        status.upstreams[0].queue = QueueStatus()
         status.splits = [SplitStatus(name: "app", weights: ["blue": 1])]
         let event = Event(id: 1, kind: .held, atMs: 0, revision: 4, subject: "app", text: "waits")
         let problem = Problem(.lostRace, "no", hint: "again", pointer: "/weight", revision: 4)
@@ -89,7 +93,8 @@ struct AdminOpenAPITests {
             ("Accepted", Accepted(revision: 4, previous: 3, changed: true).json), ("Plan", plan.json), ("Difference", plan.differences[0].json),
             ("PlannedServer", plan.servers[0].json), ("Problem", problem.json), ("Revision", revision.json),
             ("RevisionWithState", revision.json(with: state)), ("Receipt", receipt.json), ("RequestAccount", RequestAccount().json),
-            ("Status", status.json), ("UpstreamStatus", status.upstreams[0].json), ("ServerStatus", status.upstreams[0].servers[0].json),
+            ("Status", status.json), ("UpstreamStatus", status.upstreams[0].json), ("QueueStatus", QueueStatus().json),
+            ("ServerStatus", status.upstreams[0].servers[0].json),
             ("SplitStatus", status.splits[0].json), ("Event", event.json),
         ]
     }

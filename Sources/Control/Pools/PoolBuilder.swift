@@ -96,11 +96,16 @@ package final class PoolBuilder {
         package var accounts: [RevisionAccount]
         /// Splits whose new requests wait.
         package var holds: [String: HoldSettings]
-        package init(revision: UInt64, serial: UInt64, accounts: [RevisionAccount] = [], holds: [String: HoldSettings] = [:]) {
+        /// Of the engine's clock, when this is a change while the proxy runs: servers that are new start slowly.
+        package var nowMs: Int64?
+        package init(
+            revision: UInt64, serial: UInt64, accounts: [RevisionAccount] = [], holds: [String: HoldSettings] = [:], nowMs: Int64? = nil
+        ) {
             self.revision = revision
             self.serial = serial
             self.accounts = accounts
             self.holds = holds
+            self.nowMs = nowMs
         }
     }
 
@@ -135,7 +140,7 @@ package final class PoolBuilder {
         let layout = try layout(of: state, routes)
         var definitions = routes.implicit.map(\.definition)
         for name in layout.upstreamNames {
-            if let upstream = state.upstreams[name] { definitions.append(try definition(name, upstream, routes)) }
+            if let upstream = state.upstreams[name] { definitions.append(try definition(name, upstream, routes, nowMs: publication.nowMs)) }
         }
         let arena = Arena(blockBytes: 1024)
         var entries: [SplitEntry] = []
@@ -175,13 +180,17 @@ package final class PoolBuilder {
 
     // MARK: Upstreams
 
-    private func definition(_ name: String, _ state: UpstreamState, _ routes: Routes) throws(Problem) -> UpstreamDefinition {
+    private func definition(
+        _ name: String, _ state: UpstreamState, _ routes: Routes, nowMs: Int64?
+    ) throws(Problem) -> UpstreamDefinition {
         if let known = upstreams[name], known.state == state, known.routes == ObjectIdentifier(routes) || Self.isSelfContained(state) {
             if known.routes != ObjectIdentifier(routes) { made.upstreams.append((name, (state, ObjectIdentifier(routes), known.definition))) }
             return known.definition
         }
         let pointer = "/upstreams/\(JSONPointer.escape(name))"
-        let fresh = try Self.make(name, state, variables: routes.variables, counters: counters, before: upstreams[name]?.definition, pointer: pointer) {
+        let fresh = try Self.make(
+            name, state, variables: routes.variables, counters: counters, before: upstreams[name]?.definition, nowMs: nowMs, pointer: pointer
+        ) {
             (server, place) throws(Problem) in try addresses(server, "\(pointer)/servers/\(place)/server")
         }
         made.upstreams.append((name, (state, ObjectIdentifier(routes), fresh)))
@@ -195,7 +204,7 @@ package final class PoolBuilder {
 
     static func make(
         _ name: String, _ state: UpstreamState, variables: VariableNames, counters: PeerCounterRegistry, before: UpstreamDefinition? = nil,
-        pointer: String, isImplicit: Bool = false, addresses: (String, Int) throws(Problem) -> [ResolvedAddress]
+        nowMs: Int64? = nil, pointer: String, isImplicit: Bool = false, addresses: (String, Int) throws(Problem) -> [ResolvedAddress]
     ) throws(Problem) -> UpstreamDefinition {
         let arena = Arena(blockBytes: min(256 << 10, 512 + state.servers.count * 256))
         var settings = UpstreamSettings(name: arena.freeze(name), peers: .empty, algorithm: .roundRobin, hashKey: .empty)
@@ -216,9 +225,14 @@ package final class PoolBuilder {
         settings.keepaliveRequests = UInt32(clamping: state.keepaliveRequests)
         settings.keepaliveTimeMs = state.keepaliveTimeMs
         settings.keepaliveTimeoutMs = state.keepaliveTimeoutMs
+        do { (settings.health, settings.limits) = try UpstreamGuards.settings(of: state) } catch {
+            var problem = error
+            problem.pointer = pointer + (error.pointer ?? "")
+            throw problem
+        }
         let sticky = try stickyCookie(state, pointer)
         var peers = try PeerList(
-            state.servers, of: name, in: arena, isRing: settings.algorithm == .hashConsistent, counters: counters, before: before,
+            state.servers, of: name, in: arena, isRing: settings.algorithm == .hashConsistent, counters: counters, before: before, nowMs: nowMs,
             addresses: addresses)
         if sticky != nil {
             for i in peers.settings.indices { peers.settings[i].stickyID = arena.freeze(stickyID(of: peers.settings[i].address.text.string)) }
@@ -234,7 +248,7 @@ package final class PoolBuilder {
         } catch {
             throw Problem(.badBalance, error.message, hint: error.hint ?? "", pointer: pointer + "/sticky")
         }
-        return UpstreamDefinition(settings: settings, peers: peers.specs, arena: arena)
+        return UpstreamDefinition(settings: settings, peers: peers.specs, counters: peers.pool, line: peers.line, arena: arena)
     }
 
     private static func stickyCookie(_ state: UpstreamState, _ pointer: String) throws(Problem) -> Sticky? {

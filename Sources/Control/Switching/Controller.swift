@@ -242,7 +242,8 @@ package final class Controller: @unchecked Sendable {
         serial += 1
         let accounts = isNew ? nil : ledger.accounts(of: revision)
         return PoolBuilder.Publication(
-            revision: revision, serial: serial, accounts: accounts ?? (0..<workerCount).map { _ in RevisionAccount() }, holds: holds)
+            revision: revision, serial: serial, accounts: accounts ?? (0..<workerCount).map { _ in RevisionAccount() }, holds: holds,
+            nowMs: publisher == nil ? nil : nowMs)
     }
 
     func journaled(_ body: () throws(JournalFailure) -> Void) throws(Problem) {

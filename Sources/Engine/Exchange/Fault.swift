@@ -7,10 +7,10 @@ package enum Fault: UInt8, BitwiseCopyable {
     // The upstream's side
     case connectRefused, connectTimeout, upstreamReset, upstreamClosed, upstreamTimeout, upstreamSendTimeout
     case upstreamBadHead, upstreamBadBody, upstreamHeadTooLarge, upstreamEndedEarly, upstreamStatus, upstreamRefused
-    case upstreamTLS, noLivePeer, peersBusy, hostNotFound, badProxyTarget
+    case upstreamTLS, noLivePeer, peersBusy, queueFull, queuedTooLong, hostNotFound, badProxyTarget
     // Ours
     case noDescriptors, noMemory, headTooLarge, tooManyRedirects, spoolFailed, fileFailed, shutdown
-    case heldTooLong, heldTooMany, drainEnded, badTLSValue
+    case heldTooLong, heldTooMany, drainEnded, tooManyActive, tooManyPending, badTLSValue
 
     /// The words of the error log; nginx's where nginx has them, since people search for those.
     var words: StaticString {
@@ -36,6 +36,10 @@ package enum Fault: UInt8, BitwiseCopyable {
         case .upstreamTLS: "SSL_do_handshake() failed"
         case .noLivePeer: "no live upstreams"
         case .peersBusy: "no live upstreams: every peer is at its max_conns"
+        case .queueFull: "upstream queue is full"
+        case .queuedTooLong: "upstream queue: the request has waited too long"
+        case .tooManyActive: "circuit breaker: too many requests are active in upstream"
+        case .tooManyPending: "circuit breaker: too many requests wait for a connection in upstream"
         case .hostNotFound: "no resolver defined to resolve the upstream's host"
         case .badProxyTarget: "invalid URL in proxy_pass"
         case .noDescriptors: "no file descriptors left for a connection to the upstream"
@@ -65,11 +69,11 @@ package enum Fault: UInt8, BitwiseCopyable {
         switch self {
         case .clientReset, .clientClosed, .clientTimeout, .clientBadBody, .clientBodyTooLarge, .sendTimeout: .nobody
         case .noDescriptors, .noMemory, .headTooLarge, .tooManyRedirects, .spoolFailed, .fileFailed, .shutdown, .badProxyTarget,
-            .heldTooLong, .heldTooMany, .drainEnded, .badTLSValue:
+            .heldTooLong, .heldTooMany, .drainEnded, .tooManyActive, .tooManyPending, .badTLSValue:
             .proxy
         case .connectRefused, .connectTimeout, .upstreamReset, .upstreamClosed, .upstreamTimeout, .upstreamSendTimeout, .upstreamBadHead,
             .upstreamBadBody, .upstreamHeadTooLarge, .upstreamEndedEarly, .upstreamStatus, .upstreamRefused, .upstreamTLS, .noLivePeer, .peersBusy,
-            .hostNotFound:
+            .queueFull, .queuedTooLong, .hostNotFound:
             .upstream
         }
     }
@@ -82,10 +86,11 @@ package enum Fault: UInt8, BitwiseCopyable {
         case .clientBadBody: 400
         case .clientBodyTooLarge: 413
         case .connectTimeout, .upstreamTimeout, .upstreamSendTimeout: 504
-        case .noDescriptors, .shutdown, .heldTooLong, .heldTooMany, .drainEnded: 503
+        case .noDescriptors, .shutdown, .heldTooLong, .heldTooMany, .drainEnded, .tooManyActive, .tooManyPending: 503
         case .noMemory, .headTooLarge, .tooManyRedirects, .spoolFailed, .fileFailed, .badProxyTarget, .badTLSValue: 500
         case .connectRefused, .upstreamReset, .upstreamClosed, .upstreamBadHead, .upstreamBadBody, .upstreamHeadTooLarge,
-            .upstreamEndedEarly, .upstreamStatus, .upstreamRefused, .upstreamTLS, .noLivePeer, .peersBusy, .hostNotFound:
+            .upstreamEndedEarly, .upstreamStatus, .upstreamRefused, .upstreamTLS, .noLivePeer, .peersBusy, .queueFull, .queuedTooLong,
+            .hostNotFound:
             502
         }
     }

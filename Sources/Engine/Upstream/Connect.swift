@@ -18,6 +18,7 @@ extension Worker {
         let proxy = x.location.proxy
         if x.firstTryMs >= 0 {
             // Not the exchange's first target.
+            endRetry(x)
             x.proxyTarget = ProxyTargetState()
             x.tried = TriedPeers()
         }
@@ -145,12 +146,17 @@ extension Worker {
             return sendRequest(x, idle)
         }
         x.retriesSamePeer = false
+        if let pool, pool.isGuarded, pool.settings.limits.pendingMax != .max, !becomesPending(x, pool) { return }
         open(x, address)
     }
 
     @inline(__always)
     private func pickPeer(_ x: Ref<Exchange>, _ pool: Ref<UpstreamPool>) -> Bool {
         let settings = pool.settings
+        if pool.isGuarded {
+            if standsBehindOthers(x, pool) { return !waitsInLine(x, pool, .allBusy) }
+            if settings.limits.countsActive, !becomesActive(x, pool) { return false }
+        }
         let context = PickContext(nowMs: nowMs, randomNumber: settings.algorithm.needsRandom ? kernel.random() : 0)
         if settings.isSticky, pickSticky(x, pool, context) { return true }
         let key = balancingKey(x, settings)
@@ -158,16 +164,25 @@ extension Worker {
         case .peer(let peer, _):
             x.proxyTarget.peer = peer
             x.holdsPeer = true
+            x.isCalled = false
+            noticePanic(x, pool)
             return true
         case .none(let reason):
             x.proxyTarget.peer = -1
+            endActive(x)
+            if waitsInLine(x, pool, reason) { return false }
             let fault: Fault = reason == .allBusy ? .peersBusy : .noLivePeer
             logExchange(fault.level, fault.words, x, detail: settings.name)
-            beginTry(x, settings.name)
-            x.currentTry?.status = 502
+            recordNoPeer(x, pool, status: 502)
             answerFault(x, fault)
             return false
         }
+    }
+
+    /// A try that no peer was asked in.
+    func recordNoPeer(_ x: Ref<Exchange>, _ pool: Ref<UpstreamPool>, status: UInt16) {
+        beginTry(x, pool.settings.name)
+        x.currentTry?.status = status
     }
 
     @inline(__always)
@@ -302,6 +317,7 @@ extension Worker {
     func connected(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>) {
         u.phase = .busy
         u.stream.isWritable = true
+        endPending(x)
         if !x.proxyTarget.usesTLS { x.currentTry?.connectMs = nowMs - x.tryStartedMs }
         if x.location.proxy.sendsProxyHeader != .none, !sendProxyHeader(x, u) { return }
         if x.proxyTarget.usesTLS { return beginHandshake(x, u) }
@@ -311,7 +327,7 @@ extension Worker {
     // MARK: Tries
 
     @inline(__always)
-    private func beginTry(_ x: Ref<Exchange>, _ address: ByteView) {
+    func beginTry(_ x: Ref<Exchange>, _ address: ByteView) {
         let size = MemoryLayout<UpstreamTry>.stride
         guard let memory = x.value.region.allocate(size, from: &buffers, limit: Limits.regionBytesMax) else { return }
         let record = Frozen(repeating: UpstreamTry(), count: 1, into: memory)[0]
@@ -328,9 +344,11 @@ extension Worker {
             record.responseMs = nowMs - x.tryStartedMs
             record.responseBytes = x.response.received
         }
-        if x.holdsPeer {
+        endPending(x)
+        if x.holdsPeer, let pool = x.proxyTarget.pool {
             x.holdsPeer = false
-            x.proxyTarget.pool?.balancer.pointee.release(x.proxyTarget.peer, outcome: outcome, nowMs: nowMs)
+            if pool.isGuarded { return releaseGuarded(x, pool, outcome) }
+            pool.balancer.pointee.release(x.proxyTarget.peer, outcome: outcome, nowMs: nowMs)
         }
     }
 
