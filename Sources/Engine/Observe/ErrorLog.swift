@@ -25,7 +25,7 @@ extension Worker {
         guard let server = c.defaultServer(in: self), wants(server.settings.errorLog, level) else { return }
         beginLine(level, connection: c.number)
         appendWords(words, detail, errno)
-        appendReason(ssl)
+        appendReason(ssl, "SSL: ")
         errorText.value.append(action)
         appendClient(c)
         appendPart(", server: ", server.name)
@@ -34,17 +34,19 @@ extension Worker {
 
     /// About an exchange: with its client, server, request, upstream and host.
     ///
-    /// ssl: what libssl says of it. action: what the upstream's connection was at, such as " while SSL handshaking to upstream".
+    /// reason, ssl: put in parentheses, the latter as libssl's words. action: what the upstream's connection was at, such as
+    /// " while SSL handshaking to upstream".
     func logExchange(
-        _ level: LogLevel, _ words: StaticString, _ x: Ref<Exchange>, detail: ByteView = .empty, ssl: ByteView = .empty,
-        action: StaticString = "", errno: Int32 = 0
+        _ level: LogLevel, _ words: StaticString, _ x: Ref<Exchange>, detail: ByteView = .empty, reason: ByteView = .empty,
+        ssl: ByteView = .empty, action: StaticString = "", errno: Int32 = 0
     ) {
         let target = x.location.errorLog
         guard wants(target, level) else { return }
         // Details may lie in a scratch; the line is made in another.
         beginLine(level, connection: x.client.number)
         appendWords(words, detail, errno)
-        appendReason(ssl)
+        appendReason(reason)
+        appendReason(ssl, "SSL: ")
         errorText.value.append(action)
         appendClient(x.client)
         appendPart(", server: ", x.server.name)
@@ -112,10 +114,11 @@ extension Worker {
         }
     }
 
-    private func appendReason(_ ssl: ByteView) {
-        if ssl.isEmpty { return }
-        errorText.value.append(" (SSL: ")
-        errorText.value.append(ssl)
+    private func appendReason(_ reason: ByteView, _ whose: StaticString = "") {
+        if reason.isEmpty { return }
+        errorText.value.append(" (")
+        errorText.value.append(whose)
+        errorText.value.append(reason)
         errorText.value.append(")")
     }
 

@@ -178,7 +178,7 @@ extension Worker {
             w.value.append(decimal: Int(verdict))
             w.value.append(":")
             if let words = X509_verify_cert_error_string(verdict) { w.value.append(ByteView(cString: words)) }
-            logExchange(.error, "upstream SSL certificate verify error:", x, ssl: w.view, action: Self.handshaking)
+            logExchange(.error, "upstream SSL certificate verify error:", x, reason: w.view, action: Self.handshaking)
             return false
         }
         if withCString(x.proxyTarget.tlsName, { tls_server_is(t.ssl, $0) == 1 }) { return true }
