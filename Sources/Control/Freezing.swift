@@ -21,7 +21,10 @@ extension SnapshotBuilder {
         draft.settings.mediaTypes = mediaTypes(draft.mediaTypes ?? DefaultTypes.types)
         draft.settings.realIP.trusted = arena.freeze(draft.trustedProxies)
         draft.settings.accessRules = arena.freeze(draft.accessRules)
-        draft.settings.isGated = !draft.trustedProxies.isEmpty || !draft.accessRules.isEmpty
+        draft.settings.limits.requests = arena.freeze(draft.requestLimits)
+        draft.settings.limits.connections = arena.freeze(draft.connectionLimits)
+        draft.settings.isGated =
+            !draft.trustedProxies.isEmpty || !draft.accessRules.isEmpty || !draft.requestLimits.isEmpty || !draft.connectionLimits.isEmpty
         freezeProxy(&draft)
         draft.settings.proxy.tls = draft.mayUseTLS && draft.settings.handler == .proxy ? try buildUpstreamTLS(draft.proxyTLS) : nil
     }
@@ -98,6 +101,7 @@ extension SnapshotBuilder {
         root.maps = arena.freeze(maps)
         root.splitClients = arena.freeze(splitClients)
         root.certificateCaches = arena.freeze(certificateCaches)
+        root.limitZones = arena.freeze(try limitZoneSettings())
         root.valueSlots = variables.slots
         root.captureSlots = NameTable(variables.groups.map { ($0.key, $0.value) }, arena: arena)
         root.logFiles = arena.freeze(logFileList.map { LogFile($0) })

@@ -24,6 +24,8 @@ struct LocationDraft {
     var mediaTypes: [(fileExtension: String, type: String)]?
     var trustedProxies: [AddressRange] = []
     var accessRules: [AccessRule] = []
+    var requestLimits: [RequestLimit] = []
+    var connectionLimits: [ConnectionLimit] = []
     var errorLogs: [(file: LogFile, level: LogLevel)] = []
     var proxyTLS = UpstreamTLSDraft()
     /// `proxy_pass` says https, or may come to it.

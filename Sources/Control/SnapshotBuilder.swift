@@ -63,6 +63,7 @@ package final class SnapshotBuilder {
     var upstreamTLS: [UpstreamTLSDraft.Key: (context: TLSContext, digest: ByteView)] = [:]
     var certificateCaches: [CertificateCacheSettings] = []
     var regexes: [RegularExpression] = []
+    var limitZones: [LimitZoneDraft] = []
     var variables = VariableNames()
     var formats: [String: (template: Template, escaping: Escaping)] = [:]
     var combined: Template?
@@ -73,8 +74,14 @@ package final class SnapshotBuilder {
     let counters: PeerCounterRegistry
     /// Upstreams and splits that were made at run time: a location may name them, too.
     let runtimeNames: Set<String>
+    /// The zones of limits that were there before, so that who has had his share still has.
+    let zones: LimitZoneRegistry
 
-    package init(system: any SystemFiles, logs: LogFiles, counters: PeerCounterRegistry, runtimeNames: Set<String> = []) {
+    package init(
+        system: any SystemFiles, logs: LogFiles, counters: PeerCounterRegistry, zones: LimitZoneRegistry = LimitZoneRegistry(),
+        runtimeNames: Set<String> = []
+    ) {
+        self.zones = zones
         self.system = system
         self.logs = logs
         self.counters = counters

@@ -86,8 +86,15 @@ package final class Worker {
     /// Bodies of answered requests that are still to be read past.
     var discards: Slab<BodyReader>
     var tlsConnections: Slab<TLSConnection>
+    var sessions: Slab<ClientSession>
+    var streams: Slab<ClientStream>
+    /// How many of `clients` are streams of others.
+    var clientStreams = 0
+    /// What HTTP/2 sessions share; nil before the first.
+    var hub: SessionHub?
     /// What headers of the PROXY protocol said about connections that are open.
     var proxied: Slab<ProxiedConnection>
+    let upstreamSessions: UpstreamSessions
     var timers: TimerWheel
     var buffers = BufferPool(keepBytesMax: Limits.keptBufferBytes)
     var matcher = Matcher()
@@ -153,12 +160,15 @@ package final class Worker {
         self.mailbox = mailbox
         self.counters = counters
         counts = counters.values
-        clients = Slab(limit: parameters.connectionsMax)
+        clients = Slab(limit: parameters.connectionsMax + Limits.http2StreamsMax)
         upstreams = Slab(limit: parameters.connectionsMax)
-        exchanges = Slab(limit: parameters.connectionsMax)
+        exchanges = Slab(limit: parameters.connectionsMax + Limits.http2StreamsMax)
         discards = Slab(limit: parameters.connectionsMax)
+        sessions = Slab(limit: parameters.connectionsMax)
+        streams = Slab(limit: Limits.http2StreamsMax)
         tlsConnections = Slab(limit: parameters.connectionsMax)
         proxied = Slab(limit: parameters.connectionsMax)
+        upstreamSessions = UpstreamSessions(limit: parameters.connectionsMax)
         timers = TimerWheel(nowMs: Int64(kernel.monotonicNs() / 1_000_000))
         var memory: [UnsafeMutableRawPointer] = []
         func writer(_ capacity: Int) -> Ref<ByteWriter> {
@@ -219,7 +229,8 @@ package final class Worker {
 
     /// One turn: wait, serve what is ready, fire timers, go on with what was put off, write the logs.
     package func turn() {
-        let sleep = posted.isEmpty ? timers.sleepMs(nowMs: nowMs) : 0
+        let isIdle = posted.isEmpty && !upstreamSessions.hasWork && hub?.hasDirty != true
+        let sleep = isIdle ? timers.sleepMs(nowMs: nowMs) : 0
         let n = kernel.epollWait(epoll, into: events, timeoutMs: sleep)
         updateClock()
         if n > 0 {
@@ -227,6 +238,7 @@ package final class Worker {
         }
         while let owner = timers.nextDue(nowMs: nowMs) { timerFired(owner) }
         if !posted.isEmpty { runPosted() }
+        sendMultiplexed()
         endOfTurn()
     }
 
@@ -273,6 +285,7 @@ package final class Worker {
                 guard let c = clients.find(handle) else { continue }
                 c.isPosted = false
                 resume(c)
+            case .upstream: if let u = upstreams.find(handle) { resumeSession(u) }
             default: continue
             }
         }
@@ -288,6 +301,15 @@ package final class Worker {
         if c.isPosted { return }
         c.isPosted = true
         posted.push(EventOwner.word(.client, c.handle))
+    }
+
+    /// What streams of HTTP/2 connections said in this turn leaves. Answers of upstreams become writes to clients, and those make room
+    /// upstream.
+    @inline(__always)
+    private func sendMultiplexed() {
+        if upstreamSessions.hasWork { sendUpstreamSessions() }
+        if hub?.hasDirty == true { sendSessions() }
+        if upstreamSessions.hasWork { sendUpstreamSessions() }
     }
 
     private func endOfTurn() {
@@ -344,8 +366,9 @@ package final class Worker {
         if let timeout = parameters.shutdownTimeoutMs { timers.set(timers.make(owner: TimerOwner.shutdown), at: nowMs + timeout) }
         for handle in clients.handles {
             // What has been read already, or announced, is still answered.
-            guard let c = clients.find(handle), c.phase == .idle || c.phase == .proxyHeader else { continue }
-            if c.input.isEmpty, !c.stream.isReadable { closeClient(c) }
+            guard let c = clients.find(handle) else { continue }
+            if let session = c.session { leaveSession(session) }
+            if c.phase == .idle || c.phase == .proxyHeader, c.input.isEmpty, !c.stream.isReadable { closeClient(c) }
         }
     }
 
@@ -354,6 +377,7 @@ package final class Worker {
         for handle in exchanges.handles {
             if let x = exchanges.find(handle) { fail(x, .shutdown) }
         }
+        for handle in sessions.handles { if let s = sessions.find(handle) { stopSession(s) } }
         for handle in clients.handles { if let c = clients.find(handle) { closeClient(c) } }
         for handle in upstreams.handles {
             if let u = upstreams.find(handle) {

@@ -85,8 +85,8 @@ struct RefusalTests {
             ("log_format f $remote_adr;", #"unknown "remote_adr" variable in 2:14; did you mean "$remote_addr"?"#),
             ("include gone.conf;", #"open() "gone.conf" failed (2: No such file or directory) in 2:9"#),
             (
-                "proxy_http_version 2;",
-                #"invalid value "2" in "proxy_http_version" directive, it must be "1.0" or "1.1" ("2" is not supported yet) in 2:20"#
+                "proxy_http_version 3;",
+                #"invalid value "3" in "proxy_http_version" directive, it must be "1.0", "1.1" or "2" in 2:20"#
             ),
             (
                 "proxy_next_upstream error http_418;",

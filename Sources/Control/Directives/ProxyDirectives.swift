@@ -8,10 +8,11 @@ enum ProxyDirectives {
     static let all: [DirectiveRule] = [
         DirectiveRule("proxy_pass", [.location, .ifInLocation, .limitExcept], 1...1) { (scope, d) throws(Diagnostic) in try pass(scope, d) },
         DirectiveRule("proxy_http_version", .httpLevels, 1...1) { (scope, d) throws(Diagnostic) in
-            guard let minor: UInt8 = ["1.0": 0, "1.1": 1][d.arguments[0].text] else {
-                throw .invalidValue(d.arguments[0], of: "proxy_http_version", expected: "\"1.0\" or \"1.1\" (\"2\" is not supported yet)")
+            guard let minor: UInt8 = ["1.0": 0, "1.1": 1, "2": 1][d.arguments[0].text] else {
+                throw .invalidValue(d.arguments[0], of: "proxy_http_version", expected: "\"1.0\", \"1.1\" or \"2\"")
             }
             scope.location.settings.proxy.httpMinor = minor
+            scope.location.settings.proxy.speaksHTTP2 = d.arguments[0] == "2"
         },
         DirectiveRule("proxy_method", .httpLevels, 1...1) { (scope, d) throws(Diagnostic) in
             scope.location.settings.proxy.method = try scope.builder.template(d.arguments[0], of: "proxy_method")

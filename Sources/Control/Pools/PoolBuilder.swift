@@ -195,8 +195,7 @@ package final class PoolBuilder {
 
     static func make(
         _ name: String, _ state: UpstreamState, variables: VariableNames, counters: PeerCounterRegistry, before: UpstreamDefinition? = nil,
-        pointer: String, isImplicit: Bool = false,
-        addresses: (String, Int) throws(Problem) -> [ResolvedAddress]
+        pointer: String, isImplicit: Bool = false, addresses: (String, Int) throws(Problem) -> [ResolvedAddress]
     ) throws(Problem) -> UpstreamDefinition {
         let arena = Arena(blockBytes: min(256 << 10, 512 + state.servers.count * 256))
         var settings = UpstreamSettings(name: arena.freeze(name), peers: .empty, algorithm: .roundRobin, hashKey: .empty)

@@ -25,6 +25,8 @@ package enum ExchangePhase: UInt8, BitwiseCopyable {
     case handedOver
     /// New requests of its split wait.
     case held
+    /// It came too fast for `limit_req` and waits for its turn.
+    case delayed
     case finished
 }
 
@@ -90,6 +92,11 @@ package struct Exchange: BitwiseCopyable {
     /// The connection's own address, while another one stands in its place for this exchange.
     var ownAddress = ClientAddress()
     var hasRealAddress = false
+    var requestLimitStatus = LimitStatus.none
+    var connectionLimitStatus = LimitStatus.none
+    /// What it counts as in zones of `limit_conn`: so many of the list.
+    var connectionCount: UInt8 = 0
+    var countedConnections = Frozen<CountedConnection>.empty
     /// Values of `set` and of maps: a slot each, in the region.
     var values = Frozen<VariableSlot>.empty
     var variableDepth = 0
@@ -219,6 +226,7 @@ package struct Exchange: BitwiseCopyable {
     var heldPlace: Int32 = -1
     var heldPrevious = Handle.none
     var heldNext = Handle.none
+    /// Or delayed.
     var heldUntilMs: Int64 = 0
     /// It has waited and goes on: those that still wait came after it.
     var wasReleased = false

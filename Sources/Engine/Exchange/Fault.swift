@@ -6,8 +6,8 @@ package enum Fault: UInt8, BitwiseCopyable {
     case clientReset, clientClosed, clientTimeout, clientBadBody, clientBodyTooLarge, sendTimeout
     // The upstream's side
     case connectRefused, connectTimeout, upstreamReset, upstreamClosed, upstreamTimeout, upstreamSendTimeout
-    case upstreamBadHead, upstreamBadBody, upstreamHeadTooLarge, upstreamEndedEarly, upstreamStatus
-    case upstreamTLS, noLivePeer, peersBusy, hostNotFound, badProxyTarget
+    case upstreamBadHead, upstreamBadBody, upstreamHeadTooLarge, upstreamEndedEarly, upstreamStatus, upstreamRefused, upstreamTLS
+    case noLivePeer, peersBusy, hostNotFound, badProxyTarget
     // Ours
     case noDescriptors, noMemory, headTooLarge, tooManyRedirects, spoolFailed, fileFailed, shutdown
     case heldTooLong, heldTooMany, drainEnded, badTLSValue
@@ -33,6 +33,7 @@ package enum Fault: UInt8, BitwiseCopyable {
         case .upstreamEndedEarly: "upstream prematurely closed connection"
         case .upstreamStatus: "upstream answered with a status that asks for the next peer"
         case .upstreamTLS: "SSL_do_handshake() failed"
+        case .upstreamRefused: "upstream refused the stream"
         case .noLivePeer: "no live upstreams"
         case .peersBusy: "no live upstreams: every peer is at its max_conns"
         case .hostNotFound: "no resolver defined to resolve the upstream's host"
@@ -67,7 +68,7 @@ package enum Fault: UInt8, BitwiseCopyable {
             .heldTooLong, .heldTooMany, .drainEnded, .badTLSValue:
             .proxy
         case .connectRefused, .connectTimeout, .upstreamReset, .upstreamClosed, .upstreamTimeout, .upstreamSendTimeout, .upstreamBadHead,
-            .upstreamBadBody, .upstreamHeadTooLarge, .upstreamEndedEarly, .upstreamStatus, .upstreamTLS, .noLivePeer, .peersBusy, .hostNotFound:
+            .upstreamBadBody, .upstreamHeadTooLarge, .upstreamEndedEarly, .upstreamStatus, .upstreamRefused, .upstreamTLS, .noLivePeer, .peersBusy, .hostNotFound:
             .upstream
         }
     }
@@ -83,7 +84,7 @@ package enum Fault: UInt8, BitwiseCopyable {
         case .noDescriptors, .shutdown, .heldTooLong, .heldTooMany, .drainEnded: 503
         case .noMemory, .headTooLarge, .tooManyRedirects, .spoolFailed, .fileFailed, .badProxyTarget, .badTLSValue: 500
         case .connectRefused, .upstreamReset, .upstreamClosed, .upstreamBadHead, .upstreamBadBody, .upstreamHeadTooLarge,
-            .upstreamEndedEarly, .upstreamStatus, .upstreamTLS, .noLivePeer, .peersBusy, .hostNotFound:
+            .upstreamEndedEarly, .upstreamStatus, .upstreamRefused, .upstreamTLS, .noLivePeer, .peersBusy, .hostNotFound:
             502
         }
     }
@@ -91,7 +92,7 @@ package enum Fault: UInt8, BitwiseCopyable {
     /// The condition of `proxy_next_upstream` this is; nil: never another peer.
     var nextUpstream: NextUpstream? {
         switch self {
-        case .connectRefused, .upstreamReset, .upstreamClosed, .upstreamTLS: .error
+        case .connectRefused, .upstreamReset, .upstreamClosed, .upstreamRefused, .upstreamTLS: .error
         case .connectTimeout, .upstreamTimeout, .upstreamSendTimeout: .timeout
         case .upstreamBadHead, .upstreamHeadTooLarge: .invalidHeader
         default: nil

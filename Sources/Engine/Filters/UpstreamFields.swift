@@ -17,8 +17,8 @@ extension Worker {
         answer.reason = slice(x.upstreamHead.reason, bytes)
         if case .length(let n) = x.response.framing {
             answer.contentLength = n
-        } else if case .none = x.response.framing, summary.contentLengthIndex >= 0 {
-            // HEAD and 304 tell the length of a body that does not come.
+        } else if summary.contentLengthIndex >= 0 {
+            // HEAD and 304 tell the length of a body that does not come, and HTTP/2 that of a body which the stream's end ends.
             answer.contentLength = slice(upstreamField(summary.contentLengthIndex).value, bytes).decimal ?? -1
         }
         let passed = summary.presentNames & ~proxy.hiddenKnown

@@ -25,7 +25,7 @@ extension Worker {
         guard let server = c.defaultServer(in: self), wants(server.settings.errorLog, level) else { return }
         beginLine(level, connection: c.number)
         appendWords(words, detail, errno)
-        appendReason(ssl, "SSL: ")
+        appendReason(ssl)
         errorText.value.append(action)
         appendClient(c)
         appendPart(", server: ", server.name)
@@ -34,19 +34,18 @@ extension Worker {
 
     /// About an exchange: with its client, server, request, upstream and host.
     ///
-    /// reason, ssl: put in parentheses, the latter as libssl's words. action: what the upstream's connection was at, such as
-    /// " while SSL handshaking to upstream".
+    /// more: goes on with the words; detail: follows in quotes; ssl: what libssl says of it. action: what the upstream's connection was
+    /// at, such as " while SSL handshaking to upstream".
     func logExchange(
-        _ level: LogLevel, _ words: StaticString, _ x: Ref<Exchange>, detail: ByteView = .empty, reason: ByteView = .empty,
+        _ level: LogLevel, _ words: StaticString, _ x: Ref<Exchange>, more: ByteView = .empty, detail: ByteView = .empty,
         ssl: ByteView = .empty, action: StaticString = "", errno: Int32 = 0
     ) {
         let target = x.location.errorLog
         guard wants(target, level) else { return }
         // Details may lie in a scratch; the line is made in another.
         beginLine(level, connection: x.client.number)
-        appendWords(words, detail, errno)
-        appendReason(reason)
-        appendReason(ssl, "SSL: ")
+        appendWords(words, detail, errno, more: more)
+        appendReason(ssl)
         errorText.value.append(action)
         appendClient(x.client)
         appendPart(", server: ", x.server.name)
@@ -97,9 +96,10 @@ extension Worker {
         }
     }
 
-    private func appendWords(_ words: StaticString, _ detail: ByteView, _ errno: Int32) {
+    private func appendWords(_ words: StaticString, _ detail: ByteView, _ errno: Int32, more: ByteView = .empty) {
         let w = errorText
         w.value.append(words)
+        w.value.append(more)
         if !detail.isEmpty {
             w.value.append(" \"")
             w.value.append(detail.slice(0, 512))
@@ -114,11 +114,10 @@ extension Worker {
         }
     }
 
-    private func appendReason(_ reason: ByteView, _ whose: StaticString = "") {
-        if reason.isEmpty { return }
-        errorText.value.append(" (")
-        errorText.value.append(whose)
-        errorText.value.append(reason)
+    private func appendReason(_ ssl: ByteView) {
+        if ssl.isEmpty { return }
+        errorText.value.append(" (SSL: ")
+        errorText.value.append(ssl)
         errorText.value.append(")")
     }
 

@@ -7,6 +7,8 @@ package struct WorkerAccounts: Equatable, Sendable {
     package var exchanges = 0
     /// Bodies that are being dropped.
     package var discards = 0
+    /// PROXY headers of open connections.
+    package var proxied = 0
     /// Timers made and not freed, the worker's own four left out.
     package var timers = 0
     /// Bytes of buffers and regions lent out.
@@ -27,6 +29,7 @@ extension Worker {
         accounts.upstreams = upstreams.count
         accounts.exchanges = exchanges.count
         accounts.discards = discards.count
+        accounts.proxied = proxied.count
         accounts.timers = timers.count - 4
         accounts.lentBytes = buffers.lentBytes
         accounts.pins = current.pins

@@ -129,6 +129,7 @@ extension Worker {
         let address = x.proxyTarget.address
         beginTry(x, address.text)
         let isShared = x.location.proxy.sendsProxyHeader == .none
+        if x.location.proxy.speaksHTTP2 { return connectOverHTTP2(x, isShared ? pool : nil) }
         if let pool, isShared, !x.retriesSamePeer, let idle = takeIdleConnection(x, pool) {
             x.reusedConnection = true
             attach(idle, to: x)
@@ -165,7 +166,7 @@ extension Worker {
     private func balancingKey(_ x: Ref<Exchange>, _ settings: Ref<UpstreamSettings>) -> ByteView {
         switch settings.algorithm {
         case .hash, .hashConsistent: return expand(settings.hashKey, for: x, keep: true)
-        case .ipHash: return value(of: Variable(.binaryRemoteAddr), for: x) ?? .empty
+        case .ipHash: return x.client.address.family == .unix ? .empty : value(of: Variable(.binaryRemoteAddr), for: x) ?? .empty
         default: return .empty
         }
     }
@@ -196,36 +197,53 @@ extension Worker {
         return kernel.receive(u.stream.fd, &byte, 1, flags: Int32(MSG_PEEK)) == -Int(EAGAIN)
     }
 
-    private func open(_ x: Ref<Exchange>, _ address: SocketAddress) {
+    /// A connection with a socket that is not connected yet. Nil: the exchange has been answered.
+    func makeConnection(_ x: Ref<Exchange>) -> Ref<UpstreamConnection>? {
+        let address = x.proxyTarget.address
         if upstreams.count == upstreams.limit { _ = closeOneIdle() }
         var fd = kernel.socket(family: address.family, type: Int32(SOCK_STREAM.rawValue))
         if fd == -EMFILE || fd == -ENFILE, closeOneIdle() {
             fd = kernel.socket(family: address.family, type: Int32(SOCK_STREAM.rawValue))
         }
-        if fd < 0 { return cannotOpen(x, -fd) }
+        if fd < 0 {
+            cannotOpen(x, -fd)
+            return nil
+        }
         guard let (u, handle) = upstreams.insert(UpstreamConnection()) else {
             kernel.close(fd)
-            return cannotOpen(x, EMFILE)
+            cannotOpen(x, EMFILE)
+            return nil
         }
         u.handle = handle
         u.stream.fd = fd
         u.phase = .connecting
         u.openedMs = nowMs
         u.address = address
-        let word = EventOwner.word(.upstream, handle)
-        u.timer = timers.make(owner: word)
-        attach(u, to: x)
-        x.phase = .connecting
+        u.timer = timers.make(owner: EventOwner.word(.upstream, handle))
+        if x.proxyTarget.usesTLS { setIdentity(x, u) }
         bindLocal(x, u)
         if !address.isUnix { _ = kernel.setOption(fd, level: Int32(IPPROTO_TCP), name: TCP_NODELAY, value: 1) }
         if x.location.proxy.socketKeepalive { _ = kernel.setOption(fd, level: SOL_SOCKET, name: SO_KEEPALIVE, value: 1) }
+        return u
+    }
+
+    /// False: the kernel has no memory for the registration.
+    func register(_ u: Ref<UpstreamConnection>) -> Bool {
+        let bits = Readiness.readable | Readiness.writable | Readiness.peerClosed | Readiness.edgeTriggered
+        return kernel.epollAdd(epoll, u.stream.fd, events: bits, data: EventOwner.word(.upstream, u.handle)) >= 0
+    }
+
+    private func open(_ x: Ref<Exchange>, _ address: SocketAddress) {
+        guard let u = makeConnection(x) else { return }
+        attach(u, to: x)
+        x.phase = .connecting
+        let fd = u.stream.fd
         let r = kernel.connect(fd, address.bytes.start, UInt32(address.bytes.count))
         if r < 0, r != -EINPROGRESS {
             logExchange(.error, "connect() failed while connecting to upstream", x, errno: -r)
             return upstreamFailed(x, .connectRefused, isLogged: true)
         }
-        let bits = Readiness.readable | Readiness.writable | Readiness.peerClosed | Readiness.edgeTriggered
-        if kernel.epollAdd(epoll, fd, events: bits, data: word) < 0 { return cannotOpen(x, ENOMEM) }
+        if !register(u) { return cannotOpen(x, ENOMEM) }
         if r == 0 { return connected(x, u) }
         timers.set(u.timer, at: nowMs + x.location.proxy.connectTimeoutMs)
     }
@@ -243,7 +261,7 @@ extension Worker {
     }
 
     @inline(__always)
-    private func attach(_ u: Ref<UpstreamConnection>, to x: Ref<Exchange>) {
+    func attach(_ u: Ref<UpstreamConnection>, to x: Ref<Exchange>) {
         u.exchange = x
         u.peer = x.proxyTarget.peer
         // In the snapshot that the exchange holds: that of the pool it came from may be gone before the exchange.
@@ -263,7 +281,7 @@ extension Worker {
         else { return logExchange(.crit, "bind() failed while connecting to upstream", x, detail: text) }
     }
 
-    private func cannotOpen(_ x: Ref<Exchange>, _ errno: Int32) {
+    func cannotOpen(_ x: Ref<Exchange>, _ errno: Int32) {
         logExchange(.crit, Fault.noDescriptors.words, x, errno: errno)
         counts.upstreamDescriptorFailures += 1
         if let u = x.upstream {
@@ -311,9 +329,14 @@ extension Worker {
 
     func closeUpstream(_ u: Ref<UpstreamConnection>) {
         if u.phase == .closed { return }
+        if let session = u.session {
+            leavePool(u)
+            endSession(session, .connectionClosed)
+        }
         u.phase = .closed
         timers.free(u.timer)
         closeStream(&u.value.stream)
+        buffers.give(u.peerKey)
         upstreams.remove(u.handle)
     }
 }

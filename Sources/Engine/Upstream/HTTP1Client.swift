@@ -8,6 +8,7 @@ import HTTPMessage
 extension Worker {
     func upstreamEvent(_ u: Ref<UpstreamConnection>, _ bits: UInt32) {
         u.value.stream.note(bits)
+        if let session = u.session { return sessionEvent(u, session, bits) }
         switch u.phase {
         case .idle:
             // Nothing may come on an idle connection: its end, or bytes nobody asked for. A writable edge says nothing.
@@ -47,7 +48,9 @@ extension Worker {
         case .idle:
             unpark(u)
             closeUpstream(u)
-        case .connecting: if let x = u.exchange { upstreamFailed(x, .connectTimeout) }
+        case .connecting:
+            guard let x = u.exchange else { return }
+            if u.stream.upstreamStream?.session?.connection.phase == .handshaking { handshakeTimedOut(x) } else { upstreamFailed(x, .connectTimeout) }
         case .handshaking: if let x = u.exchange { handshakeTimedOut(x) }
         case .busy:
             guard let x = u.exchange else { return closeUpstream(u) }
@@ -67,6 +70,7 @@ extension Worker {
             logExchange(.error, Fault.headTooLarge.words, x)
             return fail(x, .headTooLarge)
         }
+        if let stream = u.stream.upstreamStream { return sendRequest(x, u, stream) }
         // A small body leaves in the same send.
         var bodyLeft = x.bodyBuffered
         if sendsBody(x), bodyLeft > 0, out.room >= bodyLeft {
@@ -87,6 +91,26 @@ extension Worker {
             x.currentTry?.bytesSent += Int64(bodyLeft)
             if case .failed = write(&u.value.stream, ByteView(x.bodyBuffer.start, x.bodyBuffered)) { return upstreamReadable(u) }
         }
+        sendRest(x, u)
+    }
+
+    /// As above, on a stream of an HTTP/2 connection: all of it goes with what the connection sends at the end of the turn.
+    private func sendRequest(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>, _ stream: Ref<UpstreamStream>) {
+        let size = out.count
+        if !submitRequest(x, u, stream) { return }
+        x.requestSent = true
+        x.requestHeadSent = true
+        x.currentTry?.bytesSent += Int64(size)
+        if sendsBody(x), x.bodyBuffered > 0 {
+            x.currentTry?.bytesSent += Int64(x.bodyBuffered)
+            _ = write(&u.value.stream, ByteView(x.bodyBuffer.start, x.bodyBuffered))
+        }
+        sendRest(x, u)
+    }
+
+    /// The head is on its way, with what of the body is in memory.
+    @inline(__always)
+    private func sendRest(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>) {
         x.bodySpool.taken = 0
         if x.streamsBody, !x.body.isComplete || x.bodyWaits {
             x.bodyWaits = false
@@ -98,7 +122,7 @@ extension Worker {
         pumpRequest(x, u)
     }
 
-    private func upstreamWritable(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>) {
+    func upstreamWritable(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>) {
         if case .failed = flush(&u.value.stream) {
             // The answer may be there although the rest of the request is not wanted.
             u.stream.isReadable = true
@@ -127,6 +151,7 @@ extension Worker {
                 x.requestSent = true
             }
         }
+        if let stream = u.stream.upstreamStream, !sendsBody(x) || x.bodySpool.isEmpty { endOutput(stream) }
         if u.stream.hasPending || (sendsBody(x) && !x.bodySpool.isEmpty) {
             return timers.set(u.timer, at: nowMs + x.location.proxy.sendTimeoutMs)
         }
@@ -216,7 +241,7 @@ extension Worker {
             w.value.append("\r\n")
         } else if !proxy.passRequestBody {
             return
-        } else if x.streamsBody, x.body.isChunked {
+        } else if x.streamsBody, x.body.isUnsized {
             w.value.append("Transfer-Encoding: chunked\r\n")
         } else if case .none = x.body.framing {
             return

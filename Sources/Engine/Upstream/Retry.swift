@@ -10,7 +10,7 @@ extension Worker {
     func upstreamFailed(_ x: Ref<Exchange>, _ fault: Fault, isLogged: Bool = false) {
         if x.phase == .finished { return }
         if !isLogged { logExchange(fault.level, fault.words, x) }
-        let wasReused = x.reusedConnection && x.headBuffered == 0 && (fault == .upstreamClosed || fault == .upstreamReset)
+        let wasReused = x.reusedConnection && x.headBuffered == 0 && (fault == .upstreamClosed || fault == .upstreamReset || fault == .upstreamRefused)
         if let u = x.upstream {
             x.upstream = nil
             u.exchange = nil
