@@ -34,8 +34,8 @@ extension Worker {
 
     /// About an exchange: with its client, server, request, upstream and host.
     ///
-    /// more: goes on with the words; detail: follows in quotes. ssl: what libssl says of it. action: what the upstream's connection
-    /// was at, such as " while SSL handshaking to upstream".
+    /// more: goes on with the words; detail: follows in quotes; ssl: what libssl says of it. action: what the upstream's connection was
+    /// at, such as " while SSL handshaking to upstream".
     func logExchange(
         _ level: LogLevel, _ words: StaticString, _ x: Ref<Exchange>, more: ByteView = .empty, detail: ByteView = .empty,
         ssl: ByteView = .empty, action: StaticString = "", errno: Int32 = 0

@@ -28,13 +28,8 @@ struct TLSConnection: BitwiseCopyable {
     var saidEnd = false
     /// It is to break, not to end: nothing may look orderly.
     var isCut = false
-    /// Of a connection to a peer: what it depends on and then the address, by which a session is found again.
-    var peerKey = Buffer.none
-    var peerKeyCount = 0
-    var identityCount = 0
-
-    /// What a request must share to go on this connection: empty for a client's.
-    var identity: ByteView { ByteView(peerKey.start, identityCount) }
+    /// What sessions are kept by, in memory of the connection to a peer; empty: they are not kept.
+    var sessionKey = ByteView.empty
 
     var heldView: ByteView { ByteView(held.start + heldFrom, heldTo - heldFrom) }
 }
@@ -295,7 +290,6 @@ extension Worker {
         if t.isEstablished { SSL_set_shutdown(t.ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN) }
         SSL_free(t.ssl)
         buffers.give(t.held)
-        buffers.give(t.peerKey)
         tlsConnections.remove(t.handle)
         s.tls = nil
         s.carrier = .socket

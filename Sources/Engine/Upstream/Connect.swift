@@ -243,6 +243,7 @@ extension Worker {
         u.openedMs = nowMs
         u.address = address
         u.timer = timers.make(owner: EventOwner.word(.upstream, handle))
+        if x.proxyTarget.usesTLS { setIdentity(x, u) }
         bindLocal(x, u)
         if !address.isUnix { _ = kernel.setOption(fd, level: Int32(IPPROTO_TCP), name: TCP_NODELAY, value: 1) }
         if x.location.proxy.socketKeepalive { _ = kernel.setOption(fd, level: SOL_SOCKET, name: SO_KEEPALIVE, value: 1) }
@@ -361,6 +362,7 @@ extension Worker {
         u.phase = .closed
         timers.free(u.timer)
         closeStream(&u.value.stream)
+        buffers.give(u.peerKey)
         upstreams.remove(u.handle)
     }
 }

@@ -48,7 +48,9 @@ extension Worker {
         case .idle:
             unpark(u)
             closeUpstream(u)
-        case .connecting: if let x = u.exchange { upstreamFailed(x, .connectTimeout) }
+        case .connecting:
+            guard let x = u.exchange else { return }
+            if u.stream.upstreamStream?.session?.connection.phase == .handshaking { handshakeTimedOut(x) } else { upstreamFailed(x, .connectTimeout) }
         case .handshaking: if let x = u.exchange { handshakeTimedOut(x) }
         case .busy:
             guard let x = u.exchange else { return closeUpstream(u) }

@@ -45,27 +45,41 @@ extension Worker {
         return name.firstIndex(of: 0x3A, from: from).map { name.slice(0, $0) } ?? name
     }
 
-    /// Whether a connection is one that requests of `identity` may go on; empty: without TLS.
+    /// What the connection to the peer will depend on.
+    func setIdentity(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>) {
+        let identity = x.proxyTarget.tlsIdentity
+        u.identityCount = identity.count
+        u.peerKeyCount = identity.count + u.address.bytes.count
+        u.peerKey = buffers.take(u.peerKeyCount)
+        u.peerKey.start.update(from: identity.start, count: identity.count)
+        (u.peerKey.start + identity.count).update(from: u.address.bytes.start, count: u.address.bytes.count)
+    }
+
+    /// Whether requests of `identity` may go on a connection; empty: without TLS.
     @inline(__always)
     func hasIdentity(_ u: Ref<UpstreamConnection>, _ identity: ByteView) -> Bool {
-        guard let t = u.stream.tls else { return identity.isEmpty }
-        return t.value.identity == identity
+        u.identityCount == identity.count && (identity.isEmpty || u.value.identity == identity)
     }
 
     // MARK: The handshake
 
     /// The connection is open, and speaks TLS from here on.
     func beginHandshake(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>) {
-        guard startTLS(x, u, protocols: "") else {
-            u.exchange = nil
-            x.upstream = nil
-            closeUpstream(u)
-            endTry(x, .neither)
-            return answerFault(x, .badTLSValue)
-        }
+        guard startTLS(x, u, protocols: "") else { return cannotBeginTLS(x) }
         u.phase = .handshaking
         timers.set(u.timer, at: x.tryStartedMs + x.location.proxy.connectTimeoutMs)
         shakeHands(x, u)
+    }
+
+    /// What TLS is to begin with is not there: no other peer would do better.
+    func cannotBeginTLS(_ x: Ref<Exchange>) {
+        if let u = x.upstream {
+            u.exchange = nil
+            x.upstream = nil
+            closeUpstream(u)
+        }
+        endTry(x, .neither)
+        answerFault(x, .badTLSValue)
     }
 
     /// Sets up what the handshake begins with. `protocols`: what ALPN offers, as on the wire. False: it cannot be, which has been logged.
@@ -75,12 +89,6 @@ extension Worker {
             return false
         }
         let target = x.proxyTarget
-        let identity = target.tlsIdentity
-        t.peerKey = buffers.take(identity.count + u.address.bytes.count)
-        t.peerKey.start.update(from: identity.start, count: identity.count)
-        (t.peerKey.start + identity.count).update(from: u.address.bytes.start, count: u.address.bytes.count)
-        t.identityCount = identity.count
-        t.peerKeyCount = identity.count + u.address.bytes.count
         if settings.asksForName, isHostName(target.tlsName), !withCString(target.tlsName, { tls_ask_for_name(t.ssl, $0) == 1 }) {
             logExchange(.error, "SSL_set_tlsext_host_name() failed for", x, detail: target.tlsName, ssl: tlsErrors())
             return false
@@ -93,9 +101,10 @@ extension Worker {
             logExchange(.error, "SSL_set_alpn_protos() failed", x, ssl: tlsErrors())
             return false
         }
-        if settings.reusesSessions, let session = tlsSessions.find(ByteView(t.peerKey.start, t.peerKeyCount)) {
+        if settings.reusesSessions {
+            t.sessionKey = ByteView(u.peerKey.start, u.peerKeyCount)
             // Without it the handshake is a whole one.
-            if SSL_set_session(t.ssl, session) != 1 { ERR_clear_error() }
+            if let session = tlsSessions.find(t.sessionKey), SSL_set_session(t.ssl, session) != 1 { ERR_clear_error() }
         }
         return true
     }
@@ -134,29 +143,40 @@ extension Worker {
         }
     }
 
+    enum PeerHandshake { case isUnderWay, isDone, hasFailed }
+
     /// Goes on with the handshake; the request follows it.
     func shakeHands(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>) {
-        if u.stream.hasPending, case .failed(let errno) = flush(&u.value.stream) { return handshakeFailed(x, .failedSocket(errno)) }
-        let result = shakeHands(&u.value.stream)
-        switch result {
-        case .wouldBlock: return
-        case .done:
-            if !isPeerTrusted(x, u) { return upstreamFailed(x, .upstreamTLS, isLogged: true) }
-            if let t = u.stream.tls { keepSession(t) }
+        switch advance(x, u) {
+        case .isUnderWay: return
+        case .hasFailed: upstreamFailed(x, .upstreamTLS, isLogged: true)
+        case .isDone:
             u.phase = .busy
             x.currentTry?.connectMs = nowMs - x.tryStartedMs
             sendRequest(x, u)
-        case .wantsServer, .ended, .failed, .failedSocket: handshakeFailed(x, result)
         }
     }
 
-    private func handshakeFailed(_ x: Ref<Exchange>, _ result: HandshakeResult) {
-        logHandshake(x, result)
-        upstreamFailed(x, .upstreamTLS, isLogged: true)
+    /// The handshake as far as it goes now, and whether the peer is who it should be. What fails has been logged for `x`.
+    func advance(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>) -> PeerHandshake {
+        if u.stream.hasPending, case .failed(let errno) = flush(&u.value.stream) {
+            logHandshake(x, .failedSocket(errno))
+            return .hasFailed
+        }
+        let result = shakeHands(&u.value.stream)
+        switch result {
+        case .wouldBlock: return .isUnderWay
+        case .done:
+            if !isPeerTrusted(x, u) { return .hasFailed }
+            if let t = u.stream.tls { keepSession(t) }
+            return .isDone
+        case .wantsServer, .ended, .failed, .failedSocket:
+            logHandshake(x, result)
+            return .hasFailed
+        }
     }
 
-    /// Says how the handshake failed.
-    func logHandshake(_ x: Ref<Exchange>, _ result: HandshakeResult) {
+    private func logHandshake(_ x: Ref<Exchange>, _ result: HandshakeResult) {
         switch result {
         case .failed:
             let isPeers = tls_failure_is_peers() != 0
@@ -173,7 +193,7 @@ extension Worker {
     }
 
     /// Whether the peer has shown what `proxy_ssl_verify` asks for. Otherwise the log says what was wrong.
-    func isPeerTrusted(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>) -> Bool {
+    private func isPeerTrusted(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>) -> Bool {
         guard let settings = x.location.proxy.tls, let t = u.stream.tls else { return false }
         if !settings.verifies { return true }
         let verdict = SSL_get_verify_result(t.ssl)
@@ -183,7 +203,8 @@ extension Worker {
             w.value.append(decimal: Int(verdict))
             w.value.append(":")
             if let words = X509_verify_cert_error_string(verdict) { w.value.append(ByteView(cString: words)) }
-            logExchange(.error, "upstream SSL certificate verify error:", x, ssl: w.view, action: Self.handshaking)
+            w.value.append(")")
+            logExchange(.error, "upstream SSL certificate verify error: (", x, more: w.view, action: Self.handshaking)
             return false
         }
         if withCString(x.proxyTarget.tlsName, { tls_server_is(t.ssl, $0) == 1 }) { return true }
@@ -195,9 +216,9 @@ extension Worker {
 
     /// The session that the last call into libssl brought is kept for the next connection to the peer.
     func keepSession(_ t: Ref<TLSConnection>) {
-        guard t.peerKeyCount > 0, let session = tls.pipe.pointee.session else { return }
+        guard !t.sessionKey.isEmpty, let session = tls.pipe.pointee.session else { return }
         tls.pipe.pointee.session = nil
-        tlsSessions.keep(session, ByteView(t.peerKey.start, t.peerKeyCount))
+        tlsSessions.keep(session, t.sessionKey)
     }
 
     /// Takes what a peer says on an idle connection. True: tickets and the like, and the connection is still good for a request.

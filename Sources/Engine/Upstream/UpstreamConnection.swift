@@ -24,4 +24,10 @@ package struct UpstreamConnection: BitwiseCopyable {
     var older = Handle.none
     var nextOfPeer = Handle.none
     var previousOfPeer = Handle.none
+    /// What its TLS depends on, and behind it the address: TLS sessions are kept by both. Nothing: it speaks plainly.
+    var peerKey = Buffer.none
+    var peerKeyCount = 0
+    var identityCount = 0
+
+    var identity: ByteView { ByteView(peerKey.start, identityCount) }
 }

@@ -22,19 +22,14 @@ extension Worker {
             if bits & Readiness.writable != 0 { markDirty(session) }
         case .closed: return
         }
-        if u.phase == .busy || u.phase == .idle, u.stream.isReadable { readSession(u, session) }
+        if u.phase == .busy || u.phase == .idle, u.session == session, u.stream.isReadable { readSession(u, session) }
     }
 
     func sessionConnected(_ u: Ref<UpstreamConnection>, _ session: Ref<UpstreamSession>) {
         u.stream.isWritable = true
-        timers.cancel(u.timer)
-        if let x = firstExchange(of: session), x.proxyTarget.usesTLS { return beginHandshake(x, u, session) }
-        sessionReady(u, session)
-    }
-
-    /// Requests may go.
-    func sessionReady(_ u: Ref<UpstreamConnection>, _ session: Ref<UpstreamSession>) {
+        if u.identityCount > 0, u.stream.carrier == .socket { return beginHandshake(u, session) }
         u.phase = .busy
+        timers.cancel(u.timer)
         var next = session.firstStream
         while let stream = upstreamSessions.streams.find(next) {
             next = stream.next
@@ -218,7 +213,8 @@ extension Worker {
                 logExchange(.error, "connect() failed while connecting to upstream", x, errno: Int32(stream.code))
                 return upstreamFailed(x, .connectRefused, isLogged: true)
             }
-            if stream.fault == .handshakeFailed { return upstreamFailed(x, .upstreamTLS, isLogged: true) }
+            if stream.fault == .badTLSValue { return cannotBeginTLS(x) }
+            if stream.fault == .handshakeFailed { return upstreamFailed(x, .upstreamTLS, isLogged: stream.code != 0) }
             if stream.fault != .none { return streamCut(x, stream) }
             u.phase = .busy
             x.currentTry?.connectMs = nowMs - x.tryStartedMs

@@ -160,7 +160,7 @@ extension Worker {
         }
         let fault: Fault
         switch stream.fault {
-        case .none, .connectFailed, .handshakeFailed, .connectionClosed:
+        case .none, .connectFailed, .badTLSValue, .handshakeFailed, .connectionClosed:
             log("upstream prematurely closed connection")
             fault = beforeHead ? .upstreamClosed : .upstreamEndedEarly
         case .connectionReset:

@@ -28,7 +28,6 @@ extension Worker {
         }
         if let shared { join(connection, shared.pool, peer: shared.peer) }
         guard let u = attachStream(x, to: session) else { return }
-        if x.proxyTarget.usesTLS, x.location.proxy.sendsProxyHeader == .none, !startTLS(x, u, on: connection) { return }
         let r = kernel.connect(connection.stream.fd, connection.address.bytes.start, UInt32(connection.address.bytes.count))
         if r < 0, r != -EINPROGRESS {
             logExchange(.error, "connect() failed while connecting to upstream", x, errno: -r)
@@ -84,8 +83,8 @@ extension Worker {
         var next = place.pool.byPeer[Int(place.peer)].value
         while let u = upstreams.find(next) {
             next = u.nextOfPeer
-            guard let session = u.session, !place.pool.settings.keepaliveIsLocal || u.tag == x.location.tag, hasRoom(session, place.pool),
-                hasIdentity(u, x.proxyTarget.tlsIdentity)
+            guard let session = u.session, !place.pool.settings.keepaliveIsLocal || u.tag == x.location.tag,
+                hasIdentity(u, x.proxyTarget.tlsIdentity), hasRoom(session, place.pool)
             else { continue }
             if u.phase == .idle {
                 if u.stream.peerClosed || u.stream.isBroken {
@@ -93,7 +92,6 @@ extension Worker {
                     continue
                 }
                 // A request that must not be sent twice is not risked on a connection that has just closed.
-                // What a connection with TLS has to say is read by its session alone.
                 if !x.method.isIdempotent, u.stream.carrier == .tls || !isStillOpen(u) {
                     u.stream.isReadable = true
                     readSession(u, session)
