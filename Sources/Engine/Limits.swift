@@ -57,6 +57,12 @@ package enum Limits {
     /// Bytes that wait for one slow reader in memory before its source is not read any more.
     package static let pendingBytesMax = 1 << 20
 
+    // MARK: TLS to upstreams
+    /// Sessions that a worker keeps to take up again, one for each peer and settings.
+    static let upstreamSessionsMax = 1024
+    /// One file of a certificate or a key that is read while the proxy runs.
+    static let certificateFileBytesMax = 1 << 20
+
     // MARK: Exchanges
     /// Internal redirects and rewrite cycles of one request (nginx: 10).
     static let internalRedirectsMax = 10

@@ -156,10 +156,7 @@ struct AddressTests {
         arguments: [
             ("location / { proxy_pass 127.0.0.1; }", "invalid URL prefix in 2:25"),
             ("location / { proxy_pass ftp://127.0.0.1; }", "invalid URL prefix in 2:25"),
-            (
-                "location / { proxy_pass https://127.0.0.1; }",
-                #"invalid value "https://127.0.0.1" in "proxy_pass" directive, it must be a URL that begins with "http://" (TLS to upstreams is not supported yet) in 2:25"#
-            ),
+            ("location / { proxy_pass https:/127.0.0.1; }", "invalid URL prefix in 2:25"),
             ("location / { proxy_pass http://; }", #"no host in upstream "http://" in 2:25"#),
             ("location / { proxy_pass http:///x; }", #"no host in upstream "http:///x" in 2:25"#),
             ("location / { proxy_pass http://127.0.0.1:0; }", #"invalid port in upstream "127.0.0.1:0" in 2:25"#),

@@ -276,6 +276,12 @@ struct ProxyTargetState: BitwiseCopyable {
     var hasURI = false
     var hostText = ByteView.empty
     var portText = ByteView.empty
+    var usesTLS = false
+    /// Once TLS is prepared: what connections to the peer must share, and the values it is made of.
+    var tlsIdentity = ByteView.empty
+    var tlsName = ByteView.empty
+    var certificate = ByteView.empty
+    var certificateKey = ByteView.empty
 }
 
 /// One value of `set` or of a map.

@@ -7,10 +7,10 @@ package enum Fault: UInt8, BitwiseCopyable {
     // The upstream's side
     case connectRefused, connectTimeout, upstreamReset, upstreamClosed, upstreamTimeout, upstreamSendTimeout
     case upstreamBadHead, upstreamBadBody, upstreamHeadTooLarge, upstreamEndedEarly, upstreamStatus, upstreamRefused
-    case noLivePeer, peersBusy, queueFull, queuedTooLong, hostNotFound, badProxyTarget
+    case upstreamTLS, noLivePeer, peersBusy, queueFull, queuedTooLong, hostNotFound, badProxyTarget
     // Ours
     case noDescriptors, noMemory, headTooLarge, tooManyRedirects, spoolFailed, fileFailed, shutdown
-    case heldTooLong, heldTooMany, drainEnded, tooManyActive, tooManyPending
+    case heldTooLong, heldTooMany, drainEnded, tooManyActive, tooManyPending, badTLSValue
 
     /// The words of the error log; nginx's where nginx has them, since people search for those.
     var words: StaticString {
@@ -33,6 +33,7 @@ package enum Fault: UInt8, BitwiseCopyable {
         case .upstreamEndedEarly: "upstream prematurely closed connection"
         case .upstreamStatus: "upstream answered with a status that asks for the next peer"
         case .upstreamRefused: "upstream refused the stream"
+        case .upstreamTLS: "SSL_do_handshake() failed"
         case .noLivePeer: "no live upstreams"
         case .peersBusy: "no live upstreams: every peer is at its max_conns"
         case .queueFull: "upstream queue is full"
@@ -49,6 +50,7 @@ package enum Fault: UInt8, BitwiseCopyable {
         case .fileFailed: "the file cannot be read"
         case .shutdown: "the proxy is stopping"
         case .drainEnded: "the time of the upstream's drain is over"
+        case .badTLSValue: "TLS to the upstream cannot be begun"
         case .heldTooLong: "the request has waited too long: its split is held"
         case .heldTooMany: "too many requests wait: their split is held"
         }
@@ -67,10 +69,10 @@ package enum Fault: UInt8, BitwiseCopyable {
         switch self {
         case .clientReset, .clientClosed, .clientTimeout, .clientBadBody, .clientBodyTooLarge, .sendTimeout: .nobody
         case .noDescriptors, .noMemory, .headTooLarge, .tooManyRedirects, .spoolFailed, .fileFailed, .shutdown, .badProxyTarget,
-            .heldTooLong, .heldTooMany, .drainEnded, .tooManyActive, .tooManyPending:
+            .heldTooLong, .heldTooMany, .drainEnded, .tooManyActive, .tooManyPending, .badTLSValue:
             .proxy
         case .connectRefused, .connectTimeout, .upstreamReset, .upstreamClosed, .upstreamTimeout, .upstreamSendTimeout, .upstreamBadHead,
-            .upstreamBadBody, .upstreamHeadTooLarge, .upstreamEndedEarly, .upstreamStatus, .upstreamRefused, .noLivePeer, .peersBusy,
+            .upstreamBadBody, .upstreamHeadTooLarge, .upstreamEndedEarly, .upstreamStatus, .upstreamRefused, .upstreamTLS, .noLivePeer, .peersBusy,
             .queueFull, .queuedTooLong, .hostNotFound:
             .upstream
         }
@@ -85,9 +87,10 @@ package enum Fault: UInt8, BitwiseCopyable {
         case .clientBodyTooLarge: 413
         case .connectTimeout, .upstreamTimeout, .upstreamSendTimeout: 504
         case .noDescriptors, .shutdown, .heldTooLong, .heldTooMany, .drainEnded, .tooManyActive, .tooManyPending: 503
-        case .noMemory, .headTooLarge, .tooManyRedirects, .spoolFailed, .fileFailed, .badProxyTarget: 500
+        case .noMemory, .headTooLarge, .tooManyRedirects, .spoolFailed, .fileFailed, .badProxyTarget, .badTLSValue: 500
         case .connectRefused, .upstreamReset, .upstreamClosed, .upstreamBadHead, .upstreamBadBody, .upstreamHeadTooLarge,
-            .upstreamEndedEarly, .upstreamStatus, .upstreamRefused, .noLivePeer, .peersBusy, .queueFull, .queuedTooLong, .hostNotFound:
+            .upstreamEndedEarly, .upstreamStatus, .upstreamRefused, .upstreamTLS, .noLivePeer, .peersBusy, .queueFull, .queuedTooLong,
+            .hostNotFound:
             502
         }
     }
@@ -95,7 +98,7 @@ package enum Fault: UInt8, BitwiseCopyable {
     /// The condition of `proxy_next_upstream` this is; nil: never another peer.
     var nextUpstream: NextUpstream? {
         switch self {
-        case .connectRefused, .upstreamReset, .upstreamClosed, .upstreamRefused: .error
+        case .connectRefused, .upstreamReset, .upstreamClosed, .upstreamRefused, .upstreamTLS: .error
         case .connectTimeout, .upstreamTimeout, .upstreamSendTimeout: .timeout
         case .upstreamBadHead, .upstreamHeadTooLarge: .invalidHeader
         default: nil

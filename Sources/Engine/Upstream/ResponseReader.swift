@@ -343,6 +343,8 @@ extension Worker {
         if u.stream.isReadable, !isStillOpen(u) { return closeUpstream(u) }
         if x.location.proxy.sendsProxyHeader != .none { return closeUpstream(u) }
         let settings = pool.settings
+        // As with nginx: a certificate that is replaced, or a session that was offered, counts from the next request on.
+        if x.proxyTarget.usesTLS, settings.isImplicit { return closeUpstream(u) }
         if settings.keepalive == 0 || u.requests >= settings.keepaliveRequests || nowMs - u.openedMs > settings.keepaliveTimeMs {
             return closeUpstream(u)
         }

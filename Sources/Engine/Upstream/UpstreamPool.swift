@@ -146,10 +146,11 @@ extension Worker {
     }
 
     /// The newest idle connection to `peer`, opened for `tag` where idle connections are a location's own.
-    func takeIdle(_ pool: Ref<UpstreamPool>, peer: Int32, tag: Int32) -> Ref<UpstreamConnection>? {
+    /// `identity`: what its TLS must depend on; empty: it speaks none.
+    func takeIdle(_ pool: Ref<UpstreamPool>, peer: Int32, tag: Int32, identity: ByteView) -> Ref<UpstreamConnection>? {
         var next = pool.byPeer[Int(peer)].value
         while let u = upstreams.find(next) {
-            if u.session == nil, !pool.settings.keepaliveIsLocal || u.tag == tag {
+            if u.session == nil, !pool.settings.keepaliveIsLocal || u.tag == tag, hasIdentity(u, identity) {
                 unpark(u)
                 return u
             }

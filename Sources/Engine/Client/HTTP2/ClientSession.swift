@@ -37,6 +37,8 @@ struct ClientSession: BitwiseCopyable {
     /// Something is to be sent: it is among the worker's dirty sessions.
     var isDirty = false
     var nextDirty = Handle.none
+    /// Field blocks on their way to the library.
+    var blocks = FieldBlocks()
     /// The stream whose fields are coming.
     var building: Ref<ClientStream>?
     /// Payload of the frames that its fields came in.
