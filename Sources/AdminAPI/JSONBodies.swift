@@ -2,7 +2,7 @@
 // Decoded by the server, encoded by proxyctl. Strict: a misspelt field is refused before anything changes.
 
 /// What may stand beside the fields of any write. `revision` and `etag` are what GET wrote there; they say nothing.
-private enum Beside {
+enum Beside {
     static let names = ["reason", "revision", "etag"]
     static let reasonBytesMax = 1000
 

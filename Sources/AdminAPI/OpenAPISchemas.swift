@@ -127,6 +127,12 @@ public enum OpenAPISchemas {
         "WeightsPatch": object(
             "Weights that are not named stay.",
             ["weights": map(integer("", StateBounds.weight)), "reason": reason], required: ["weights"]),
+        "CertificateWrite": object(
+            "A certificate with its key, and why.",
+            [
+                "certificate": text("PEM: the server's own first, then those that lead to a root."),
+                "key": type("string", "PEM, without a password. It is never shown again.", ["writeOnly": true]), "reason": reason,
+            ], required: ["certificate", "key"]),
         "ReasonOnly": object("Why.", ["reason": reason], required: []),
     ]) { first, _ in first }
 }

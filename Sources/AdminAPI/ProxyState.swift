@@ -1,4 +1,4 @@
-// What can be changed while the proxy runs: the named upstreams with their servers, and the splits among them.
+// What can be changed while the proxy runs: the named upstreams with their servers, the splits among them, certificates.
 // Read from the configuration, replaced through the admin API, kept by the journal. Plain values; they decide nothing.
 
 /// All pools and splits of one revision. Names are unique across `upstreams` and `splits` together.
@@ -6,10 +6,15 @@ public struct ProxyState: Sendable, Equatable {
     /// By name. Order means nothing; whatever lists them sorts by name.
     public var upstreams: [String: UpstreamState]
     public var splits: [String: SplitState]
+    /// Those that were replaced at run time, by the name of the certificate; all others are the files'.
+    public var certificates: [String: CertificateState]
 
-    public init(upstreams: [String: UpstreamState] = [:], splits: [String: SplitState] = [:]) {
+    public init(
+        upstreams: [String: UpstreamState] = [:], splits: [String: SplitState] = [:], certificates: [String: CertificateState] = [:]
+    ) {
         self.upstreams = upstreams
         self.splits = splits
+        self.certificates = certificates
     }
 }
 

@@ -6,6 +6,9 @@
 /// Servers in another order are a change of `/upstreams/NAME/servers`: balancing by hash goes by it.
 public func differences(from: ProxyState, to: ProxyState) -> [StateDifference] {
     var changes: [FieldChange] = []
+    for name in changedNames(from.certificates, to.certificates) {
+        changes.append(["certificates", name], from.certificates[name]?.briefText, to.certificates[name]?.briefText)
+    }
     for name in changedNames(from.splits, to.splits) { changes += splitChanges(name, from.splits[name], to.splits[name]) }
     for name in changedNames(from.upstreams, to.upstreams) {
         if let old = from.upstreams[name], let new = to.upstreams[name] {

@@ -93,7 +93,8 @@ private struct StateMerger {
     private var loser: ProxyState { preferringFile ? states.running : states.file }
 
     mutating func merged() -> ProxyState {
-        var merged = ProxyState()
+        // What was put at run time has nothing in the file that it could be merged with: see `Controller.certificatesThatStay`.
+        var merged = ProxyState(certificates: states.running.certificates)
         for name in names(states.map(\.splits)) {
             let place = JSONPointer(["splits", name])
             merged.splits[name] = object(states.map { $0.splits[name] }, place) { $0.split($1, place) }

@@ -22,6 +22,10 @@ extension Status: JSONCodable {
                 splits = try value.named("splits by name, as an object") { (name, json) throws(Problem) in
                     try SplitStatus(name, json)
                 }
+            case "certificates":
+                certificates = try value.named("certificates by name, as an object") { (name, json) throws(Problem) in
+                    try CertificateStatus(name, json)
+                }
             case "journal": journal = try value.decodeString()
             default: return false
             }
@@ -32,6 +36,7 @@ extension Status: JSONCodable {
     /// Lists become objects, so their order is that of the names.
     public var json: JSON {
         .members([
+            "certificates": .object(certificates.sorted { $0.name < $1.name }.map { JSON.Member($0.name, $0.json) }),
             "connections": .count(connections), "journal": .string(journal), "now": .string(Timestamp.text(ms: nowMs)),
             "process_id": .integer(Int64(processID)), "requests": requests.json, "revision": .count(revision),
             "splits": .object(splits.sorted { $0.name < $1.name }.map { JSON.Member($0.name, $0.json) }),

@@ -13,6 +13,7 @@ public struct Status: Sendable, Equatable {
     public var requests = RequestAccount()
     public var upstreams: [UpstreamStatus] = []
     public var splits: [SplitStatus] = []
+    public var certificates: [CertificateStatus] = []
     /// `on`, `off`, or why the journal cannot be written.
     public var journal = "off"
     public init() {}
@@ -78,14 +79,14 @@ public struct SplitStatus: Sendable, Equatable {
 public struct Event: Sendable, Equatable {
     public enum Kind: String, Sendable, CaseIterable {
         case revision, drainBegan = "drain-began", drained, held, released, serverFailed = "server-failed", serverRecovered = "server-recovered"
-        case reloadRefused = "reload-refused", conflict
+        case reloadRefused = "reload-refused", conflict, certificateExpires = "certificate-expires"
     }
     /// Counts from 1 in a process; `Last-Event-ID` takes up from it.
     public var id: UInt64
     public var kind: Kind
     public var atMs: Int64
     public var revision: UInt64
-    /// An upstream, a split or a server, by the kind; empty: the proxy.
+    /// An upstream, a split, a server or a certificate, by the kind; empty: the proxy.
     public var subject: String
     public var text: String
     public init(id: UInt64, kind: Kind, atMs: Int64, revision: UInt64, subject: String, text: String) {

@@ -67,6 +67,8 @@ package final class SnapshotBuilder {
     var variables = VariableNames()
     var formats: [String: (template: Template, escaping: Escaping)] = [:]
     var combined: Template?
+    /// Files of certificates, keys and the like, as they were read.
+    var tlsFiles: [String: [UInt8]] = [:]
     private var hasEvents = false
     var logFileList: [OpenLogFile] = []
     var typeTables: [(types: [(fileExtension: String, type: String)], table: MediaTypes)] = []
@@ -113,7 +115,7 @@ package final class SnapshotBuilder {
         let listens = try freeze()
         let routes = Routes(
             root: root, slots: slots.map { isNamed($0.name) ? $0.name : $0.direct }, implicit: implicit, variables: variables,
-            tokens: tokenFiles.map(\.tokens), arena: arena, owned: owned + logs.opened)
+            tokens: tokenFiles.map(\.tokens), certificates: CertificateTable(self), arena: arena, owned: owned + logs.opened)
         return BuiltConfiguration(
             routes: routes, state: state, process: process, listens: listens, warnings: warnings, addresses: addresses,
             places: upstreams.mapValues(\.position).merging(splits.mapValues(\.position)) { first, _ in first })

@@ -89,7 +89,6 @@ package final class Worker {
     let scratch = ReadScratch()
     let tls = TLSMemory()
     let tlsSessions = TLSSessions(limit: Limits.upstreamSessionsMax)
-    /// One for each directive that a connection has asked.
     var certificateCaches: [CertificateCache] = []
     let out: Ref<ByteWriter>
     let scratchText: Ref<ByteWriter>

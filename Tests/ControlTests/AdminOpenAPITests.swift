@@ -27,7 +27,7 @@ struct AdminOpenAPITests {
             "PATCH /upstreams/{name}/servers/{id}", "DELETE /upstreams/{name}/servers/{id}", "POST /upstreams/{name}/drain", "GET /splits/{name}",
             "PUT /splits/{name}", "DELETE /splits/{name}", "PATCH /splits/{name}", "POST /splits/{name}/hold", "POST /splits/{name}/release",
             "POST /undo", "GET /revisions", "GET /revisions/{n}", "GET /revisions/{a}/diff/{b}", "POST /revisions/{n}/restore", "GET /receipts/{n}",
-            "GET /status", "GET /events", "POST /reload", "GET /export", "GET /openapi.json",
+            "GET /certificates", "GET /certificates/{name}", "PUT /certificates/{name}", "DELETE /certificates/{name}", "GET /status", "GET /events", "POST /reload", "GET /export", "GET /openapi.json",
         ]
         #expect(Set(AdminRoute.all.map { "\($0.operation.method) \($0.operation.path)" }) == wanted)
     }
@@ -65,7 +65,11 @@ struct AdminOpenAPITests {
         (upstream.panicThreshold, upstream.queue, upstream.retryBudget) = (30, "10 timeout=1s", "20% min=3")
         let assign = AssignState(cookie: "sid", maxAgeSeconds: 60)
         let split = SplitState(weights: ["blue": 1], key: ["$a"], force: "$b", assign: assign)
-        let state = ProxyState(upstreams: ["blue": upstream], splits: ["app": split])
+        let replaced = CertificateState(fingerprint: "aa", chain: "bb", replaces: "cc", notAfterMs: 0)
+        let state = ProxyState(upstreams: ["blue": upstream], splits: ["app": split], certificates: ["site": replaced])
+        let link = CertificateInfo.Link(subject: "CN=a", issuer: "CN=b", serial: "1", fingerprint: "aa", notBeforeMs: 0, notAfterMs: 1)
+        var certificate = CertificateInfo(name: "site", chain: [link])
+        certificate.servers = [CertificateInfo.Server(names: ["a"], listen: ["127.0.0.1:443"])]
         var patch = ServerPatch()
         (patch.reason, patch.server, patch.weight, patch.maxConns) = ("why", "127.0.0.1:2", 1, 2)
         patch.slowStartMs = 30_000
@@ -82,6 +86,7 @@ struct AdminOpenAPITests {
         status.upstreams[0].servers = [ServerStatus(id: 1, server: "127.0.0.1:1", weight: 1)]
         status.upstreams[0].queue = QueueStatus()
         status.splits = [SplitStatus(name: "app", weights: ["blue": 1])]
+        status.certificates = [CertificateStatus(name: "site", notAfterMs: 1, nowMs: 0, source: .runTime)]
         let event = Event(id: 1, kind: .held, atMs: 0, revision: 4, subject: "app", text: "waits")
         let problem = Problem(.lostRace, "no", hint: "again", pointer: "/weight", revision: 4)
         return [
@@ -96,6 +101,10 @@ struct AdminOpenAPITests {
             ("Status", status.json), ("UpstreamStatus", status.upstreams[0].json), ("QueueStatus", QueueStatus().json),
             ("ServerStatus", status.upstreams[0].servers[0].json),
             ("SplitStatus", status.splits[0].json), ("Event", event.json),
+            ("ReplacedCertificate", replaced.json), ("Certificate", certificate.brief), ("CertificateWithChain", certificate.json),
+            ("ChainCertificate", link.json), ("CertificateServer", certificate.servers[0].json),
+            ("CertificateStatus", status.certificates[0].json),
+            ("CertificateWrite", CertificateWrite(reason: "why", certificate: "c", key: "k").json),
         ]
     }
 
@@ -108,7 +117,9 @@ struct AdminOpenAPITests {
             #expect(SchemaCheck.faults(of: json, by: name) == [], "\(name)")
         }
         // A server in a body, whose codec leaves the id out; and those that handlers put together, which every answer is held against.
-        let others: Set = ["ServerWrite", "Drained", "State", "ServerList", "RevisionList", "DifferenceList", "Index", "Document"]
+        let others: Set = [
+            "ServerWrite", "Drained", "State", "ServerList", "RevisionList", "DifferenceList", "Index", "Document", "CertificateList", "CertificateAccepted",
+        ]
         #expect(Set(Self.full.map(\.schema)).union(others) == Set(OpenAPISchemas.all.keys))
     }
 
@@ -132,6 +143,9 @@ struct AdminOpenAPITests {
             case "SplitWrite": #expect(try SplitWrite(json: json).json == json)
             case "ServerPatch": #expect(try ServerPatch(json: json).json == json)
             case "WeightsPatch": #expect(try WeightsPatch(json: json).json == json)
+            case "CertificateWrite": #expect(try CertificateWrite(json: json).json == json)
+            case "CertificateWithChain", "Certificate": #expect(try CertificateInfo(json: json).name == "site")
+            case "ReplacedCertificate": #expect(try CertificateState(json: json).json == json)
             case "ReasonOnly": #expect(try ReasonOnly(json: json).json == json)
             default: break
             }

@@ -264,6 +264,54 @@ struct UpstreamTLSTests {
         #expect(!proxy.errorLog.contains("[error]"), "\(proxy.errorLog)")
     }
 
+    // MARK: HTTP/2
+
+    /// A proxy that speaks HTTP/2 over TLS to its second server: which connection of that one, and what it saw.
+    private func http2(_ server: String, upstream: String = "server 127.0.0.1:%PORT2%;") throws -> Proxy {
+        try Proxy(
+            http: """
+                upstream u { \(upstream) }
+                server { listen 127.0.0.1:%PORT%; proxy_http_version 2; proxy_ssl_server_name on; \(server) }
+                server { listen 127.0.0.1:%PORT2% ssl; http2 on; ssl_certificate named.crt; ssl_certificate_key named.key; access_log peer.log;
+                    client_max_body_size 10m; location / { return 200 "$connection $server_protocol $scheme $ssl_server_name"; } }
+                server { listen 127.0.0.1:%PORT3%; return 200; access_log peer.log; }
+                """, files: files())
+    }
+
+    @Test func requestsShareAnHTTP2ConnectionOfTheirOwnKind() throws {
+        let proxy = try http2("location / { proxy_pass https://u; proxy_ssl_name $arg_n; } location /same { proxy_pass https://u; proxy_ssl_name $arg_n; }")
+        let first = try proxy.get("/?n=a.example").text
+        #expect(first.hasSuffix(" HTTP/2.0 https a.example"), "\(first)")
+        #expect(try proxy.get("/?n=a.example").text == first)
+        #expect(try proxy.get("/?n=a.example", method: "POST", body: Pattern.text(1 << 20)).text == first)
+        let other = try proxy.get("/?n=b.example").text
+        #expect(other.hasSuffix(" https b.example"))
+        #expect(other.split(separator: " ").first != first.split(separator: " ").first)
+        #expect(try proxy.get("/?n=a.example").text == first)
+    }
+
+    @Test func requestsThatWaitForAHandshakeAreAllServed() throws {
+        let proxy = try http2("location / { proxy_pass https://u; proxy_ssl_verify on; proxy_ssl_name b.example; proxy_ssl_trusted_certificate named.crt; }")
+        let clients = try (0..<20).map { _ in try proxy.client() }
+        for client in clients { try client.send(RawClient.text("GET", "/")) }
+        let answers = try clients.map { try $0.response().text }
+        #expect(Set(answers).count == 1, "\(answers)")
+    }
+
+    @Test func whatFailsBelowHTTP2IsToldToAllThatWait() throws {
+        let proxy = try http2(
+            """
+            location / { proxy_pass https://u; }
+            location /wrong { proxy_pass https://127.0.0.1:%PORT2%; proxy_ssl_verify on; proxy_ssl_name c; proxy_ssl_trusted_certificate named.crt; }
+            location /gone { proxy_pass https://u; proxy_ssl_certificate $arg_c; proxy_ssl_certificate_key $arg_c; }
+            """, upstream: "server 127.0.0.1:%PORT3% max_fails=0; server 127.0.0.1:%PORT2% backup;")
+        let clients = try (0..<8).map { _ in try proxy.client() }
+        for client in clients { try client.send(RawClient.text("GET", "/")) }
+        for client in clients { #expect(try client.response().text.contains("HTTP/2.0 https u")) }
+        #expect(try proxy.get("/wrong").status == 502)
+        #expect(try proxy.get("/gone?c=nothing").status == 500)
+    }
+
     // MARK: What goes wrong
 
     @Test func aPeerThatSpeaksNoTLSIsAnErrorAndTheNextIsTried() throws {

@@ -2,6 +2,7 @@
 // Called by Engine/Transport/TLS*.swift and Engine/TLS. No socket is touched here; a thread's pipe is not shared with another.
 #ifndef SWITCHBACK_COPENSSL_H
 #define SWITCHBACK_COPENSSL_H
+#include "COpenSSLCertificates.h"
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <stddef.h>

@@ -11,6 +11,9 @@ import Engine
 package final class PoolBuilder {
     private let system: any SystemFiles
     private let counters: PeerCounterRegistry
+    /// Pairs that were put at run time.
+    let certificates: CertificateStore
+    private var shown: ShownCertificates?
     private typealias Upstream = (state: UpstreamState, routes: ObjectIdentifier, definition: UpstreamDefinition)
     private typealias Split = (state: SplitState, routes: ObjectIdentifier, definition: SplitDefinition, memory: SplitMemory)
     private var upstreams: [String: Upstream] = [:]
@@ -22,13 +25,15 @@ package final class PoolBuilder {
         var upstreams: [(name: String, entry: Upstream)] = []
         var splits: [(name: String, entry: Split)] = []
         var layout: Layout?
+        var shown: ShownCertificates?
     }
     /// Addresses of host names, as they were when the name was first met: a change elsewhere asks no resolver.
     private var resolved: [String: [ResolvedAddress]] = [:]
 
-    package init(system: any SystemFiles, counters: PeerCounterRegistry) {
+    package init(system: any SystemFiles, counters: PeerCounterRegistry, certificates: CertificateStore = CertificateStore()) {
         self.system = system
         self.counters = counters
+        self.certificates = certificates
     }
 
     /// Where in a snapshot everything is: shared by the snapshots that have the same routes and the same names.
@@ -132,6 +137,7 @@ package final class PoolBuilder {
         for (name, entry) in made.upstreams { upstreams[name] = entry }
         for (name, entry) in made.splits { splits[name] = entry }
         if let fresh = made.layout { layout = fresh }
+        shown = made.shown
         forget(keeping: state)
         return snapshot
     }
@@ -166,9 +172,22 @@ package final class PoolBuilder {
         root.splits = arena.freeze(entries)
         root.targets = arena.freeze(layout.targets)
         root.targetNames = layout.table
+        if let shown = try shownCertificates(state, routes) {
+            root.servers = shown.servers
+            owned.append(shown)
+        }
         return Snapshot(
             revision: publication.revision, serial: publication.serial, root: root, upstreams: definitions, accounts: publication.accounts,
             arena: arena, owned: owned)
+    }
+
+    /// Nil: all are the files'.
+    private func shownCertificates(_ state: ProxyState, _ routes: Routes) throws(Problem) -> ShownCertificates? {
+        if state.certificates.isEmpty { return nil }
+        if let shown, shown.fits(state.certificates, routes) { made.shown = shown } else {
+            made.shown = try ShownCertificates(state.certificates, routes, certificates, after: shown)
+        }
+        return made.shown
     }
 
     /// What is no longer in the state need not be kept for reuse; older snapshots have their own hold on it.

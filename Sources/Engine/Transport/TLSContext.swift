@@ -86,6 +86,9 @@ package final class TLSContext: @unchecked Sendable {
         try check(SSL_CTX_set_session_id_context(pointer, id, UInt32(min(id.count, 32))))
     }
 
+    /// Sessions are taken up again only where the same certificates are shown.
+    package func bindSessions() { tls_bind_sessions(pointer) }
+
     // MARK: A client's
 
     /// Certificates in PEM of those whom a client trusts, and how many may stand between one of them and a server.
