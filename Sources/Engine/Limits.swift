@@ -89,6 +89,9 @@ package enum Limits {
     // MARK: HTTP/2
     /// One read of a session, which is then looked at before the next. A scratch of this size belongs to the worker.
     static let http2ReadBytes = 64 << 10
+    /// What is held of a field block until it is whole, on connections of clients and to upstreams (Transport/FieldBlocks.swift).
+    static let clientBlockBytes = 32 << 10
+    static let upstreamBlockBytes = 128 << 10
     /// What one send of a session takes at most, and the room kept in it for one more frame.
     static let http2SendBytes = 256 << 10
     static let http2FrameBytes = 32 << 10

@@ -4,9 +4,10 @@
 /// Keeps its place among the frames of one direction of a connection. Nothing is refused here: what breaks the rules passes as it
 /// is, and the library judges it.
 public struct FieldBlockGate: Sendable, BitwiseCopyable {
-    /// Frames of one block, and bytes of all of them, that are held together; of a longer block nothing is held.
+    /// Frames of one block that are held together; of a longer block nothing is held.
     public static var framesMax: Int { 128 }
-    public static var bytesMax: Int { 128 << 10 }
+    /// The same for bytes of them, heads and all.
+    public let bytesMax: Int
 
     public enum Step: Equatable, Sendable, BitwiseCopyable {
         /// So many bytes at the offset are of no interest.
@@ -36,7 +37,7 @@ public struct FieldBlockGate: Sendable, BitwiseCopyable {
     /// What has come of a frame's head has passed, and so does the rest of the frame.
     private var isLoose = false
 
-    public init() {}
+    public init(bytesMax: Int) { self.bytesMax = bytesMax }
 
     /// Something is kept: a part of a block, or of the head of some frame.
     public var isHolding: Bool { held > 0 }
@@ -46,7 +47,7 @@ public struct FieldBlockGate: Sendable, BitwiseCopyable {
     /// What is kept is given up: it passes as it is, and what is missing of its last frame when it comes.
     public mutating func release() {
         let old = self
-        self = FieldBlockGate()
+        self = FieldBlockGate(bytesMax: bytesMax)
         if old.frameBytes > 0 {
             passLeft = old.frameBytes - old.frameCount
         } else if old.frameCount > 0 {
@@ -73,7 +74,7 @@ public struct FieldBlockGate: Sendable, BitwiseCopyable {
         if held > 0 { return hold(input, at: &offset) }
         if left < 9 { return hold(input, at: &offset) }
         let count = 9 + (Int(input[offset]) << 16 | Int(input[offset + 1]) << 8 | Int(input[offset + 2]))
-        if input[offset + 3] != FrameBits.headers || count > Self.bytesMax {
+        if input[offset + 3] != FrameBits.headers || count > bytesMax {
             passLeft = count
             return step(input, at: &offset)
         }
@@ -89,7 +90,7 @@ public struct FieldBlockGate: Sendable, BitwiseCopyable {
         readHead(input, at: &offset)
         if frameCount == 9 {
             let count = frameLength
-            self = FieldBlockGate()
+            self = FieldBlockGate(bytesMax: bytesMax)
             passLeft = count
         }
         return .pass(offset - start)
@@ -117,7 +118,7 @@ public struct FieldBlockGate: Sendable, BitwiseCopyable {
             let belongs = frames == 0 ? head[3] == FrameBits.headers : head[3] == FrameBits.continuation && id == stream
             stream = id
             frames += 1
-            if !belongs || frames > Self.framesMax || held + frameBytes > Self.bytesMax {
+            if !belongs || frames > Self.framesMax || held + frameBytes > bytesMax {
                 isReleasing = true
                 return .hold(offset - start)
             }

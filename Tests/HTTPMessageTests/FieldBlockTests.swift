@@ -129,7 +129,7 @@ private func field(_ name: [UInt8], _ value: [UInt8]) -> [UInt8] { [0x00] + name
 
     /// What the gate says of a connection's bytes, given in pieces of `size`: what passes, and the blocks it finds.
     private func run(_ input: [UInt8], _ size: Int) -> (all: [UInt8], blocks: [[UInt8]]) {
-        var gate = FieldBlockGate()
+        var gate = FieldBlockGate(bytesMax: 128 << 10)
         var held: [UInt8] = []
         var all: [UInt8] = []
         var blocks: [[UInt8]] = []
@@ -175,7 +175,7 @@ private func field(_ name: [UInt8], _ value: [UInt8]) -> [UInt8] { [0x00] + name
     @Test func whatIsGivenUpPasses() {
         let input = frame(1, 0, [1, 2]) + frame(9, 0, [3]) + frame(9, 4, [4]) + frame(1, 4, [5])
         for cut in 1..<input.count - 10 {
-            var gate = FieldBlockGate()
+            var gate = FieldBlockGate(bytesMax: 128 << 10)
             var held: [UInt8] = []
             var rest: [UInt8] = []
             for (i, piece) in [Array(input[..<cut]), Array(input[cut...])].enumerated() {

@@ -6,8 +6,11 @@ import HTTPMessage
 
 /// What a session keeps for it between two reads: the frames of a block that is not whole yet.
 struct FieldBlocks: BitwiseCopyable {
-    var gate = FieldBlockGate()
+    var gate: FieldBlockGate
     var held = InboundBytes()
+
+    /// `bytesMax`: how much of a block is held; larger ones pass as they are.
+    init(bytesMax: Int) { gate = FieldBlockGate(bytesMax: bytesMax) }
 }
 
 extension Worker {

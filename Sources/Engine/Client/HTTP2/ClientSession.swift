@@ -38,7 +38,7 @@ struct ClientSession: BitwiseCopyable {
     var isDirty = false
     var nextDirty = Handle.none
     /// Field blocks on their way to the library.
-    var blocks = FieldBlocks()
+    var blocks = FieldBlocks(bytesMax: Limits.clientBlockBytes)
     /// The stream whose fields are coming.
     var building: Ref<ClientStream>?
     /// Payload of the frames that its fields came in.

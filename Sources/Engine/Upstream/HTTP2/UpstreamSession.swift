@@ -22,7 +22,7 @@ struct UpstreamSession: BitwiseCopyable {
     var goawayCode: UInt32 = 0
     /// Bytes of DATA that came in this read: the connection's window is opened for them at once, the streams' are what bounds memory.
     var unconsumed = 0
-    var blocks = FieldBlocks()
+    var blocks = FieldBlocks(bytesMax: Limits.upstreamBlockBytes)
 }
 
 /// What a worker needs for HTTP/2 connections to upstreams, made when the first is opened.
