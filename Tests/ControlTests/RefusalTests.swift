@@ -122,7 +122,7 @@ struct RefusalTests {
             ("location @a { alias y; }", #"the "alias" directive cannot be used inside the named location in 2:15"#),
             ("limit_except GET { }", #""limit_except" directive is not allowed here in 2:1; allowed in: location"#),
             ("location / { limit_except GIT { } }", #"invalid method "GIT" in 2:27"#),
-            ("location / { limit_except { } }", #"invalid number of arguments in "limit_except" directive in 2:14"#),
+            ("location / { limit_except { } }", #"invalid number of arguments in "limit_except" directive in 2:14; expected at least one method"#),
             ("location / { grpc_pass grpc://127.0.0.1; }", #"no port in upstream "127.0.0.1" in 2:24"#),
             ("location / { grpc_pass grpc://; }", #"no host in upstream "grpc://" in 2:24"#),
             ("location / { grpc_pass 127.0.0.1:1/x; }", #"invalid host in upstream "127.0.0.1:1/x" in 2:24"#),
