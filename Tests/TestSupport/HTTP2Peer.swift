@@ -23,6 +23,13 @@ public final class HTTP2Peer {
         public static let goaway: UInt8 = 7
         public static let windowUpdate: UInt8 = 8
         public static let continuation: UInt8 = 9
+        public init(type: UInt8, flags: UInt8, stream: Int, payload: [UInt8]) {
+            self.type = type
+            self.flags = flags
+            self.stream = stream
+            self.payload = payload
+        }
+
         public var endsStream: Bool { (type == Self.data || type == Self.headers) && flags & 1 != 0 }
     }
 

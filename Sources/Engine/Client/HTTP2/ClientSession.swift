@@ -177,6 +177,7 @@ final class SessionHub {
         nghttp2_option_set_no_recv_client_magic(options, 1)
         nghttp2_option_set_no_auto_window_update(options, 1)
         nghttp2_option_set_no_closed_streams(options, 1)
+        nghttp2_option_set_max_send_header_block_length(options, Limits.composeBytes)
     }
 
     deinit {
