@@ -9,12 +9,6 @@ public final class HTTP2Peer {
         public var flags: UInt8
         public var stream: Int
         public var payload: [UInt8]
-        public init(type: UInt8, flags: UInt8, stream: Int, payload: [UInt8]) {
-            self.type = type
-            self.flags = flags
-            self.stream = stream
-            self.payload = payload
-        }
         public static let data: UInt8 = 0
         public static let headers: UInt8 = 1
         public static let reset: UInt8 = 3
