@@ -1,6 +1,8 @@
 // Whom an event or a timer is for, as a word.
 // Made where something is registered or set, taken apart by `Worker.turn`.
 
+import Bytes
+
 /// Who an epoll event is for, in the top bits of the word it was registered with: generation << 32 | owner << 28 | index.
 enum EventOwner: UInt64 {
     case listener = 1
