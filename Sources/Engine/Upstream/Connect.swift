@@ -153,10 +153,7 @@ extension Worker {
     @inline(__always)
     private func pickPeer(_ x: Ref<Exchange>, _ pool: Ref<UpstreamPool>) -> Bool {
         let settings = pool.settings
-        if pool.isGuarded {
-            if standsBehindOthers(x, pool) { return !waitsInLine(x, pool, .allBusy) }
-            if settings.limits.countsActive, !becomesActive(x, pool) { return false }
-        }
+        if pool.isGuarded, !passesGuards(x, pool) { return false }
         let context = PickContext(nowMs: nowMs, randomNumber: settings.algorithm.needsRandom ? kernel.random() : 0)
         if settings.isSticky, pickSticky(x, pool, context) { return true }
         let key = balancingKey(x, settings)
@@ -164,22 +161,34 @@ extension Worker {
         case .peer(let peer, _):
             x.proxyTarget.peer = peer
             x.holdsPeer = true
-            x.isCalled = false
-            noticePanic(x, pool)
+            if pool.balancer.pointee.isPanicking != pool.saidPanic { sayPanic(x, pool) }
             return true
         case .none(let reason):
-            x.proxyTarget.peer = -1
-            endActive(x)
-            if waitsInLine(x, pool, reason) { return false }
-            let fault: Fault = reason == .allBusy ? .peersBusy : .noLivePeer
-            logExchange(fault.level, fault.words, x, detail: settings.name)
-            recordNoPeer(x, pool, status: 502)
-            answerFault(x, fault)
+            hasNoPeer(x, pool, reason)
             return false
         }
     }
 
+    /// What the upstream takes at once is asked before a peer is. False: the exchange waits, or has been answered.
+    @inline(never)
+    private func passesGuards(_ x: Ref<Exchange>, _ pool: Ref<UpstreamPool>) -> Bool {
+        if standsBehindOthers(x, pool) { return !waitsInLine(x, pool, .allBusy) }
+        return !pool.settings.limits.countsActive || becomesActive(x, pool)
+    }
+
+    @inline(never)
+    private func hasNoPeer(_ x: Ref<Exchange>, _ pool: Ref<UpstreamPool>, _ reason: NoPeer) {
+        x.proxyTarget.peer = -1
+        endActive(x)
+        if waitsInLine(x, pool, reason) { return }
+        let fault: Fault = reason == .allBusy ? .peersBusy : .noLivePeer
+        logExchange(fault.level, fault.words, x, detail: pool.settings.name)
+        recordNoPeer(x, pool, status: 502)
+        answerFault(x, fault)
+    }
+
     /// A try that no peer was asked in.
+    @inline(never)
     func recordNoPeer(_ x: Ref<Exchange>, _ pool: Ref<UpstreamPool>, status: UInt16) {
         beginTry(x, pool.settings.name)
         x.currentTry?.status = status

@@ -8,6 +8,7 @@ extension Worker {
     // MARK: The circuit breaker
 
     /// Counts the exchange among the active ones of its upstream. False: there are too many, and it has been answered.
+    @inline(never)
     func becomesActive(_ x: Ref<Exchange>, _ pool: Ref<UpstreamPool>) -> Bool {
         if pool.counters.beginActive(most: pool.settings.limits.activeMax) {
             x.isActive = true
@@ -18,6 +19,7 @@ extension Worker {
     }
 
     /// Counts the exchange among those that wait for a connection. False: there are too many, and it has been answered.
+    @inline(never)
     func becomesPending(_ x: Ref<Exchange>, _ pool: Ref<UpstreamPool>) -> Bool {
         if pool.counters.beginPending(most: pool.settings.limits.pendingMax) {
             x.isPending = true
@@ -41,12 +43,17 @@ extension Worker {
     /// The exchange has a connection, or will have none.
     @inline(__always)
     func endPending(_ x: Ref<Exchange>) {
-        if !x.isPending { return }
+        if x.isPending { stopPending(x) }
+    }
+
+    @inline(never)
+    private func stopPending(_ x: Ref<Exchange>) {
         x.isPending = false
         x.proxyTarget.pool?.counters.endPending()
     }
 
     /// The exchange holds no peer any more, or has been given none.
+    @inline(never)
     func endActive(_ x: Ref<Exchange>) {
         guard x.isActive, let pool = x.proxyTarget.pool else { return }
         x.isActive = false
@@ -56,6 +63,7 @@ extension Worker {
     // MARK: The budget of retries
 
     /// Whether the upstream can afford one more try. Counts the exchange, once, from here to the end of its last try.
+    @inline(never)
     func affordsRetry(_ x: Ref<Exchange>) -> Bool {
         if x.isRetry { return true }
         guard let pool = x.proxyTarget.pool, pool.settings.limits.hasRetryBudget else { return true }
@@ -69,7 +77,11 @@ extension Worker {
 
     @inline(__always)
     func endRetry(_ x: Ref<Exchange>) {
-        if !x.isRetry { return }
+        if x.isRetry { stopRetry(x) }
+    }
+
+    @inline(never)
+    private func stopRetry(_ x: Ref<Exchange>) {
         x.isRetry = false
         x.proxyTarget.pool?.counters.endRetry()
     }
@@ -77,6 +89,7 @@ extension Worker {
     // MARK: Ejections and panic
 
     /// Lets the peer go, with what the try says of it, and its place among the active exchanges.
+    @inline(never)
     func releaseGuarded(_ x: Ref<Exchange>, _ pool: Ref<UpstreamPool>, _ outcome: PeerOutcome) {
         var report = PeerReport()
         if pool.settings.health.outliers != nil, let record = x.currentTry {
@@ -105,13 +118,9 @@ extension Worker {
     }
 
     /// Says once, for all workers, that all peers are used because most are sick, and that this is over.
-    @inline(__always)
-    func noticePanic(_ x: Ref<Exchange>, _ pool: Ref<UpstreamPool>) {
+    @inline(never)
+    func sayPanic(_ x: Ref<Exchange>, _ pool: Ref<UpstreamPool>) {
         let isPanicking = pool.balancer.pointee.isPanicking
-        if isPanicking != pool.saidPanic { sayPanic(isPanicking, x, pool) }
-    }
-
-    private func sayPanic(_ isPanicking: Bool, _ x: Ref<Exchange>, _ pool: Ref<UpstreamPool>) {
         pool.saidPanic = isPanicking
         if !pool.counters.tellPanic(isPanicking) { return }
         let words: StaticString =

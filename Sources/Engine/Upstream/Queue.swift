@@ -25,6 +25,7 @@ extension Worker {
 
     /// No peer can take the exchange now. True: it waits, or has been answered because too many do.
     /// What has been tried already, and what no peer will ever take, does not wait.
+    @inline(never)
     func waitsInLine(_ x: Ref<Exchange>, _ pool: Ref<UpstreamPool>, _ reason: NoPeer) -> Bool {
         let limits = pool.settings.limits
         if limits.queueMax == 0 || x.tried.count > 0 || reason == .allDown || reason == .allTried { return false }
@@ -56,6 +57,7 @@ extension Worker {
     }
 
     /// The exchange waits no more, for whatever reason.
+    @inline(never)
     func leaveLine(_ x: Ref<Exchange>) {
         guard let pool = x.proxyTarget.pool else { return }
         let wasCalled = x.isCalled || !pool.line._withUnsafeGuaranteedRef { $0.leave(x.queueTicket) }
@@ -112,7 +114,10 @@ extension Worker {
         guard x.isCalled, let pool = x.proxyTarget.pool else { return timers.set(x.client.timer, at: x.queuedUntilMs) }
         stopWaiting(x, pool)
         x.isCalled = true
+        let handle = x.handle
         connect(x)
+        // It has its peer, or stands in line again.
+        if let x = exchanges.find(handle), x.phase != .queued { x.isCalled = false }
     }
 
     /// Peers come back without a word: when their timeout is over, or by what another worker or a prober finds out.

@@ -44,7 +44,6 @@ extension Worker {
         else { return false }
         x.proxyTarget.peer = peer
         x.holdsPeer = true
-        x.isCalled = false
         // It does not count among the tries that the others are good for.
         if pool.settings.peers[Int(peer)].isDrained, x.location.proxy.nextUpstreamTries == 0 {
             x.triesLeft = min(x.triesLeft + 1, Limits.triesMax)
