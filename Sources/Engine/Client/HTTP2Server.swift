@@ -16,7 +16,7 @@ extension Worker {
         timers.cancel(c.timer)
         if hub == nil { hub = SessionHub() }
         guard let hub, let server = c.defaultServer(in: self),
-            let (s, handle) = sessions.insert(ClientSession(connection: c, worker: Unmanaged.passUnretained(self), fields: hub.fields))
+            let (s, handle) = sessions.insert(ClientSession(connection: c, worker: self, fields: hub.fields))
         else { return closeClient(c) }
         s.handle = handle
         c.session = s
@@ -28,6 +28,8 @@ extension Worker {
         var settings = [
             nghttp2_settings_entry(settings_id: Int32(NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS.rawValue), value: UInt32(s.streamsMax)),
             nghttp2_settings_entry(settings_id: Int32(NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE.rawValue), value: UInt32(s.prereadBytes)),
+            // A frame is not kept but looked at as it comes: it may be of any size.
+            nghttp2_settings_entry(settings_id: Int32(NGHTTP2_SETTINGS_MAX_FRAME_SIZE.rawValue), value: (1 << 24) - 1),
         ]
         nghttp2_submit_settings(library, 0, &settings, settings.count)
         // Each stream has a window; the connection needs none of its own.
