@@ -61,6 +61,10 @@ package struct ControlLimits: Sendable {
     /// Signs of a path that the audit log keeps.
     static let auditPathMax = 1024
 
+    // MARK: Certificates
+    /// How often is looked whether one is about to expire.
+    static let certificateWatchMs: Int64 = 3_600_000
+
     // MARK: Receipts
     /// Revisions whose accounts are kept for receipts.
     static let receiptsKept = 1000

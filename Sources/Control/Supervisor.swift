@@ -121,19 +121,26 @@ package final class Supervisor: @unchecked Sendable {
             // What was made as root and is written later.
             var files = admin.map { [String($0.address.dropFirst(5))] } ?? []
             if let folder = built.process.stateFolder.map({ logs.absolute($0) }) {
-                files += [folder] + ["journal", "lock", "audit.log"].map { folder + "/" + $0 }
+                files += [folder] + ["journal", "lock", "audit.log", CertificateStore.folderName].map { folder + "/" + $0 }
+                files += system.glob("\(folder)/\(CertificateStore.folderName)/*")
             }
             for file in files { _ = clinux_give(file, user, built.process.group) }
             let r = clinux_become(user, built.process.group)
             if r < 0 { throw .process("cannot become user \"\(user)\" (\(errnoWords(-r)))") }
         }
         let controller: Controller
+        let certificates = built.process.stateFolder.map { CertificateStore(folder: logs.absolute($0)) } ?? CertificateStore()
         do throws(Problem) {
             controller = try Controller(
-                built, journal: prepared.journal, replay: prepared.replay, pools: PoolBuilder(system: system, counters: registry),
-                clock: .system, workers: built.process.workerProcesses)
+                built, journal: prepared.journal, replay: prepared.replay,
+                pools: PoolBuilder(system: system, counters: registry, certificates: certificates), clock: .system,
+                workers: built.process.workerProcesses)
         } catch {
             throw Self.failure(error, built)
+        }
+        controller.watchCertificates(isFresh: true)
+        if let folder = built.process.stateFolder {
+            controller.sweepCertificates(system.glob("\(logs.absolute(folder))/\(CertificateStore.folderName)/*.pem"))
         }
         guard let first = controller.first else { throw .process("there is nothing to serve") }
         self.controller = controller

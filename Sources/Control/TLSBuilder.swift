@@ -21,6 +21,8 @@ extension SnapshotBuilder {
             try context.setCiphers(draft.ciphers.text, prefersOwn: draft.prefersOwnCiphers)
         }
         try addCertificates(draft, to: context)
+        // Who comes again is shown a certificate that was replaced meanwhile.
+        context.bindSessions()
         if let word = draft.dhParameters {
             let pem = try file(word, of: "ssl_dhparam", failing: "BIO_new_file(\"\(logs.besideConfiguration(word.text))\") failed")
             try attempt("PEM_read_bio_Parameters(\"\(logs.besideConfiguration(word.text))\") failed", at: word, of: "ssl_dhparam") {
@@ -93,7 +95,12 @@ extension SnapshotBuilder {
 
     func file(_ word: Word, of directive: String, failing words: String) throws(Diagnostic) -> [UInt8] {
         if word.text.hasPrefix("data:") { return Array(word.bytes.dropFirst(5)) }
-        do throws(ReadFailure) { return try system.read(logs.besideConfiguration(word.text)) } catch {
+        do throws(ReadFailure) {
+            let path = logs.besideConfiguration(word.text)
+            let bytes = try system.read(path)
+            tlsFiles[path] = bytes
+            return bytes
+        } catch {
             throw Diagnostic(at: word.position, directive: directive, "\(words) (\(error.reason))", found: word.shown, expected: "a file in PEM")
         }
     }

@@ -57,6 +57,12 @@ package enum Limits {
     /// Bytes that wait for one slow reader in memory before its source is not read any more.
     package static let pendingBytesMax = 1 << 20
 
+    // MARK: TLS to upstreams
+    /// Sessions that a worker keeps to take up again, one for each peer and settings.
+    static let upstreamSessionsMax = 1024
+    /// One file of a certificate or a key that is read while the proxy runs.
+    static let certificateFileBytesMax = 1 << 20
+
     // MARK: Exchanges
     /// Internal redirects and rewrite cycles of one request (nginx: 10).
     static let internalRedirectsMax = 10
@@ -73,6 +79,8 @@ package enum Limits {
     /// How often held requests that are released go on, at most, and how many a second whatever is asked.
     static let releaseEveryMs: Int64 = 10
     static let releaseRateMax = 1_000_000
+    /// How often the oldest request in line for a peer tries its luck without being called.
+    static let queueEveryMs: Int64 = 20
     /// `limit_req` or `limit_conn` directives of one location.
     package static let limitsOfLocationMax = 16
     /// Interim (1xx) responses taken from an upstream for one request.
@@ -81,6 +89,9 @@ package enum Limits {
     // MARK: HTTP/2
     /// One read of a session, which is then looked at before the next. A scratch of this size belongs to the worker.
     static let http2ReadBytes = 64 << 10
+    /// What is held of a field block until it is whole, on connections of clients and to upstreams (Transport/FieldBlocks.swift).
+    static let clientBlockBytes = 32 << 10
+    static let upstreamBlockBytes = 128 << 10
     /// What one send of a session takes at most, and the room kept in it for one more frame.
     static let http2SendBytes = 256 << 10
     static let http2FrameBytes = 32 << 10

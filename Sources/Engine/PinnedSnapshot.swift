@@ -115,5 +115,6 @@ extension Worker {
         // Waiting log lines name files that the snapshot owns.
         flushAllLogs()
         adopted.removeAll { $0.pinned != current && $0.pinned.pins == 0 }
+        dropUnusedCertificateCaches()
     }
 }

@@ -180,6 +180,12 @@ package struct ProxySettings: BitwiseCopyable {
     /// `$proxy_host` and `$proxy_port`.
     package var hostText = ByteView.empty
     package var portText = ByteView.empty
+    /// Host and port as `proxy_pass` says them: what `proxy_redirect default` looks for.
+    package var authorityText = ByteView.empty
+    /// `proxy_pass https://...`; a computed one says it for each request.
+    package var usesTLS = false
+    /// How TLS is spoken, where it may be.
+    package var tls: Ref<UpstreamTLSSettings>?
 
     package var connectTimeoutMs: Int64 = 60_000
     package var sendTimeoutMs: Int64 = 60_000
@@ -190,6 +196,8 @@ package struct ProxySettings: BitwiseCopyable {
     /// 0 or 1: HTTP/1.0 or HTTP/1.1.
     package var httpMinor: UInt8 = 1
     package var speaksHTTP2 = false
+    /// `grpc_pass`: the fields and the addresses are gRPC's.
+    package var isGRPC = false
     /// Over HTTP/2, Host is sent as a field instead of `:authority`.
     package var keepsHostField = false
     package var method = Template.empty

@@ -78,6 +78,7 @@ package struct SnapshotRoot: BitwiseCopyable {
     /// The error log of the main level.
     package var processLog = ErrorLogTarget()
     package var logFiles = Frozen<LogFile>.empty
+    package var certificateCaches = Frozen<CertificateCacheSettings>.empty
     package init() {}
 }
 

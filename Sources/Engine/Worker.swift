@@ -48,30 +48,6 @@ package final class ListeningSocket: Sendable {
     deinit { close(descriptor) }
 }
 
-/// Who an epoll event is for, in the top bits of the word it was registered with: generation << 32 | owner << 28 | index.
-enum EventOwner: UInt64 {
-    case listener = 1
-    case client = 2
-    case upstream = 3
-    case mailbox = 4
-    /// Not in epoll: an exchange that was put off to the next turn.
-    case exchange = 7
-
-    static func word(_ owner: EventOwner, _ handle: Handle) -> UInt64 {
-        UInt64(handle.generation) << 32 | owner.rawValue << 28 | UInt64(handle.index)
-    }
-}
-
-/// Where a timer's owner is a worker's own duty rather than a connection.
-enum TimerOwner {
-    static let acceptRest: UInt64 = 5 << 28
-    static let logFlush: UInt64 = 6 << 28
-    static let shutdown: UInt64 = 8 << 28
-    static let duty: UInt64 = 9 << 28
-    static let release: UInt64 = 10 << 28
-    static let drain: UInt64 = 11 << 28
-}
-
 package final class Worker {
     let kernel: any Kernel
     let parameters: WorkerParameters
@@ -112,6 +88,8 @@ package final class Worker {
 
     let scratch = ReadScratch()
     let tls = TLSMemory()
+    let tlsSessions = TLSSessions(limit: Limits.upstreamSessionsMax)
+    var certificateCaches: [CertificateCache] = []
     let out: Ref<ByteWriter>
     let scratchText: Ref<ByteWriter>
     let valueText: Ref<ByteWriter>
@@ -133,6 +111,7 @@ package final class Worker {
     var isStopping = false
     var held = HeldRequests()
     var drains = Drains()
+    var queued = QueuedRequests()
     /// Why the last `openFile` failed.
     var lastOpenErrno: Int32 = 0
     package private(set) var isStopped = false
@@ -144,6 +123,7 @@ package final class Worker {
     private var logFlush = TimerID.none
     var releaseTimer = TimerID.none
     var drainTimer = TimerID.none
+    var queueTimer = TimerID.none
     private var dutyTimer = TimerID.none
 
     /// `publisher`'s current snapshot is adopted at once; listeners are opened by the caller.
@@ -201,6 +181,7 @@ package final class Worker {
         logFlush = timers.make(owner: TimerOwner.logFlush)
         releaseTimer = timers.make(owner: TimerOwner.release)
         drainTimer = timers.make(owner: TimerOwner.drain)
+        queueTimer = timers.make(owner: TimerOwner.queue)
         if parameters.duty != nil {
             dutyTimer = timers.make(owner: TimerOwner.duty)
             mailbox.own()
@@ -257,6 +238,7 @@ package final class Worker {
         if word == TimerOwner.shutdown { return stopNow() }
         if word == TimerOwner.release { return releaseDue() }
         if word == TimerOwner.drain { return drainDue() }
+        if word == TimerOwner.queue { return queueDue() }
         // The duty is done at the end of every turn.
         if word == TimerOwner.duty { return }
         let handle = Handle(index: UInt32(truncatingIfNeeded: word & 0x0FFF_FFFF), generation: UInt32(word >> 32))
@@ -348,6 +330,7 @@ package final class Worker {
             case .admin(let handle, let part): takeAdminPart(handle, part)
             case .drain(let name, let durationMs): drain(name, durationMs: durationMs)
             case .releaseRate(let rate): held.setRate(rate)
+            case .called(let handle): called(handle)
             case .wake: break
             case .stopGracefully: stopGracefully()
             case .stopNow: stopNow()

@@ -1,7 +1,6 @@
 // Owns the server's end of an HTTP/2 connection in the hands of a script: frames are written by hand, so that a test can break any rule.
 // Called by the suites, on connections of an `Upstream`. Only the reading of field blocks is left to libnghttp2.
 
-import CNghttp2
 import Foundation
 
 public final class HTTP2Peer {
@@ -18,6 +17,13 @@ public final class HTTP2Peer {
         public static let goaway: UInt8 = 7
         public static let windowUpdate: UInt8 = 8
         public static let continuation: UInt8 = 9
+        public init(type: UInt8, flags: UInt8, stream: Int, payload: [UInt8]) {
+            self.type = type
+            self.flags = flags
+            self.stream = stream
+            self.payload = payload
+        }
+
         public var endsStream: Bool { (type == Self.data || type == Self.headers) && flags & 1 != 0 }
     }
 
@@ -39,7 +45,7 @@ public final class HTTP2Peer {
     public var opensWindows = true
     /// Frames that were read and belong to no request.
     public private(set) var others: [Frame] = []
-    private var inflater: OpaquePointer?
+    private let reader = FieldReader()
     private var requests: [Int: Request] = [:]
 
     /// Reads the client's preface and sends the settings.
@@ -47,11 +53,8 @@ public final class HTTP2Peer {
         self.connection = connection
         let preface = try connection.stream.read(exactly: 24)
         guard preface.elementsEqual("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".utf8) else { throw StreamEnd.malformed("no preface") }
-        nghttp2_hd_inflate_new(&inflater)
         try self.settings(settings)
     }
-
-    deinit { if let inflater { nghttp2_hd_inflate_del(inflater) } }
 
     // MARK: Writing
 
@@ -164,7 +167,7 @@ public final class HTTP2Peer {
         switch f.type {
         case Frame.headers, Frame.continuation:
             var request = requests[f.stream] ?? Request(stream: f.stream)
-            request.fields += try fields(f.payload, isLast: f.flags & 4 != 0)
+            request.fields += try reader.fields(f.payload, isLast: f.flags & 4 != 0)
             if f.type == Frame.headers, f.flags & 1 != 0 { request.hasEnded = true }
             requests[f.stream] = request
         case Frame.data:
@@ -179,30 +182,6 @@ public final class HTTP2Peer {
             }
         default: others.append(f)
         }
-    }
-
-    private func fields(_ block: [UInt8], isLast: Bool) throws -> [(name: String, value: String)] {
-        var found: [(name: String, value: String)] = []
-        var offset = 0
-        while true {
-            var nv = nghttp2_nv()
-            var flags: Int32 = 0
-            let n = block.withUnsafeBufferPointer {
-                nghttp2_hd_inflate_hd2(inflater, &nv, &flags, $0.baseAddress.map { $0 + offset }, $0.count - offset, isLast ? 1 : 0)
-            }
-            if n < 0 { throw StreamEnd.malformed("a field block that cannot be read") }
-            offset += n
-            if UInt32(flags) & NGHTTP2_HD_INFLATE_EMIT.rawValue != 0 {
-                found.append((Self.text(nv.name, nv.namelen), Self.text(nv.value, nv.valuelen)))
-                continue
-            }
-            if UInt32(flags) & NGHTTP2_HD_INFLATE_FINAL.rawValue != 0 { nghttp2_hd_inflate_end_headers(inflater) }
-            if offset == block.count { return found }
-        }
-    }
-
-    private static func text(_ start: UnsafeMutablePointer<UInt8>?, _ count: Int) -> String {
-        String(decoding: UnsafeBufferPointer(start: start, count: count), as: UTF8.self)
     }
 }
 

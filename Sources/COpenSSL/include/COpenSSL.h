@@ -2,6 +2,7 @@
 // Called by Engine/Transport/TLS*.swift and Engine/TLS. No socket is touched here; a thread's pipe is not shared with another.
 #ifndef SWITCHBACK_COPENSSL_H
 #define SWITCHBACK_COPENSSL_H
+#include "COpenSSLCertificates.h"
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <stddef.h>
@@ -25,6 +26,8 @@ typedef struct {
     int name_verdict;
     uint16_t name_count;
     uint8_t name[256];
+    // A session that the server has offered: the caller's, to keep or to free.
+    SSL_SESSION *session;
 } TLSPipe;
 
 enum { TLS_NAME_UNKNOWN = 0, TLS_NAME_TAKEN = 1, TLS_NAME_REJECTED = 2 };
@@ -85,5 +88,7 @@ size_t tls_session_id(SSL *ssl, char *buffer, size_t count);
 const char *tls_server_name(SSL *ssl);
 // Whether ALPN chose HTTP/2.
 int tls_chose_http2(SSL *ssl);
+
+#include "COpenSSLClient.h"
 
 #endif

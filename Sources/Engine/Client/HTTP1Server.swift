@@ -36,6 +36,7 @@ extension Worker {
     func clientReadable(_ c: Ref<ClientConnection>, _ x: Ref<Exchange>) {
         if x.phase == .tunnel { return pumpTunnel(x) }
         if x.phase == .held { return clientOfHeldReadable(x) }
+        if x.phase == .queued { return clientOfQueuedReadable(x) }
         if x.phase == .delayed { return clientOfDelayedReadable(x) }
         if !x.body.isComplete, !x.dropsBody, c.stream.isReadable { return pumpRequestBody(x) }
         // Nobody reads the answer of a long call, or events, whose end is closed.

@@ -122,8 +122,8 @@ extension Worker {
             logClient(.info, "invalid connection preface", s.connection)
             s.faultCode = NGHTTP2_PROTOCOL_ERROR.rawValue
         }
-        let n = s.faultCode == 0 ? nghttp2_session_mem_recv(s.library, bytes.start, bytes.count) : 0
-        if n < 0 {
+        let isTaken = passFrames(bytes, &s.value.blocks) { s.faultCode != 0 || nghttp2_session_mem_recv(s.library, $0.start, $0.count) >= 0 }
+        if !isTaken {
             logClient(.info, "client sent what is not HTTP/2", s.connection)
             s.isBroken = true
         } else if s.faultCode != 0 {
@@ -148,7 +148,7 @@ extension Worker {
         let c = s.connection
         guard let server = c.defaultServer(in: self) else { return }
         if c.stream.hasPending { return timers.set(c.timer, at: nowMs + server.settings.sendTimeoutMs) }
-        if s.building != nil {
+        if s.building != nil || s.blocks.gate.isInBlock {
             if !s.waitsForFields { timers.set(c.timer, at: nowMs + server.clientHeaderTimeoutMs) }
             s.waitsForFields = true
             return
@@ -166,6 +166,7 @@ extension Worker {
             return closeClient(c)
         }
         if s.ending == .noticed { return endSession(s) }
+        if s.blocks.gate.isInBlock { releaseFields(s) }
         if let stream = s.building {
             logClient(.info, "client timed out while reading client request headers", c)
             s.building = nil
@@ -175,6 +176,17 @@ extension Worker {
             return setSessionTimer(s)
         }
         if s.streamCount == 0 { endSession(s) }
+    }
+
+    /// The rest of a block does not come: the library has what there is of it.
+    private func releaseFields(_ s: Ref<ClientSession>) {
+        let held = s.blocks.held
+        s.value.blocks.gate.release()
+        s.value.blocks.held = InboundBytes()
+        if nghttp2_session_mem_recv(s.library, held.view.start, held.count) < 0 { s.isBroken = true }
+        var used = held
+        used.release(to: &buffers)
+        markDirty(s)
     }
 
     // MARK: The end
@@ -233,6 +245,7 @@ extension Worker {
             // What is not a connection's any more, or never was.
             if s.first == stream { freeStream(stream) }
         }
+        s.value.blocks.held.release(to: &buffers)
         nghttp2_session_del(s.library)
         s.library = nil
         sessions.remove(s.handle)

@@ -57,6 +57,8 @@ extension Worker {
             readRequests(c)
             return false
         }
+        // A certificate that was replaced is shown from the acknowledgement on: the newest snapshot is the one to begin with.
+        adoptIfPublished()
         guard let context = firstContext(c), beginTLS(&c.value.stream, context, isServer: true, early: c.input) else {
             logClient(.crit, "cannot begin TLS", c, action: Self.handshaking)
             closeClient(c)
@@ -71,6 +73,7 @@ extension Worker {
 
     /// The server for the name in the client's hello. False: the connection is gone.
     private func chooseServerByName(_ c: Ref<ClientConnection>) -> Bool {
+        adoptIfPublished()
         guard let t = c.stream.tls, let listen = listeners[Int(c.listener)].settings else {
             closeClient(c)
             return false
@@ -86,7 +89,7 @@ extension Worker {
             closeClient(c)
             return false
         }
-        if takeServer(t, server.tls.context, offersHTTP2: server.speaksHTTP2 || listen.speaksHTTP2) { return true }
+        if takeServer(t, server.tls.context ?? firstContext(c), offersHTTP2: server.speaksHTTP2 || listen.speaksHTTP2) { return true }
         logClient(.crit, "SSL_set_SSL_CTX() failed", c, ssl: tlsErrors(), action: Self.handshaking)
         closeClient(c)
         return false

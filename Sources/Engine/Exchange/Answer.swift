@@ -155,6 +155,7 @@ extension Worker {
         case .readingBody, .sending, .waiting, .connecting:
             if !x.body.isComplete, !x.dropsBody { pumpRequestBody(x) }
         case .held, .delayed: timers.set(x.client.timer, at: x.heldUntilMs)
+        case .queued: goOnFromLine(x)
         case .routing, .handedOver, .finished: break
         }
     }

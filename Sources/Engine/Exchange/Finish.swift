@@ -11,6 +11,7 @@ extension Worker {
         let wasTunnel = x.phase == .tunnel
         if wasTunnel, let pool = x.proxyTarget.pool { pool.balancer.pointee.countTunnel(x.proxyTarget.peer, -1) }
         if x.phase == .held { unlinkHeld(x) }
+        if x.phase == .queued { leaveLine(x) }
         x.phase = .finished
         let c = x.client
         if let u = x.upstream {
@@ -20,6 +21,7 @@ extension Worker {
         } else if x.tryIsOpen || x.holdsPeer {
             endTry(x, .neither)
         }
+        endRetry(x)
         var keepsAlive = x.keepsAlive && !wasTunnel
         switch outcome {
         case .completed: counts.completed += 1
@@ -99,6 +101,7 @@ extension Worker {
     /// A timer of the client's connection fired while an exchange is under way.
     func exchangeTimedOut(_ x: Ref<Exchange>) {
         if x.phase == .held { return heldTooLong(x) }
+        if x.phase == .queued { return queuedTooLong(x) }
         if x.phase == .delayed { return delayIsOver(x) }
         if x.isDelayed { return paceDue(x) }
         if x.client.stream.hasPending || x.phase == .answering {

@@ -45,7 +45,11 @@ extension Worker {
         x.bodyWaits = false
         while !x.body.isComplete, x.phase != .finished {
             if c.input.isEmpty {
-                if !mayReadBody(x) { break }
+                if !mayReadBody(x) {
+                    // Its end goes on with its last piece.
+                    if isBodyRead(x) { return streamBodyEnded(x, whileBeginning: whileBeginning) }
+                    break
+                }
                 if budget <= 0 {
                     post(x)
                     break
@@ -69,6 +73,12 @@ extension Worker {
         if x.phase == .finished { return }
         ownInput(c)
         bodyMoved(x, whileBeginning: whileBeginning)
+    }
+
+    /// Nothing is left of the HTTP/2 stream that carries the body but its end.
+    private func isBodyRead(_ x: Ref<Exchange>) -> Bool {
+        guard x.streamsBody, x.upstream != nil, x.requestHeadSent, let stream = x.client.stream.clientStream else { return false }
+        return stream.hasEnded && !stream.isReset && stream.inboundCount == 0
     }
 
     /// The stream of HTTP/2 that carries the body has ended.

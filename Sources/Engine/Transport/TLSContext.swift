@@ -86,6 +86,31 @@ package final class TLSContext: @unchecked Sendable {
         try check(SSL_CTX_set_session_id_context(pointer, id, UInt32(min(id.count, 32))))
     }
 
+    /// Sessions are taken up again only where the same certificates are shown.
+    package func bindSessions() { tls_bind_sessions(pointer) }
+
+    // MARK: A client's
+
+    /// Certificates in PEM of those whom a client trusts, and how many may stand between one of them and a server.
+    package func trust(_ pem: [UInt8], depth: Int) throws(TLSFailure) {
+        try check(tls_trust(pointer, pem, pem.count))
+        SSL_CTX_set_verify_depth(pointer, Int32(clamping: depth))
+    }
+
+    /// Lists of revoked certificates, in PEM: each certificate of a chain is looked up in its issuer's.
+    package func revoke(_ pem: [UInt8]) throws(TLSFailure) { try check(tls_revoke(pointer, pem, pem.count)) }
+
+    /// Sessions that servers offer are kept by the worker, to be taken up again.
+    package func keepSessions() { tls_keep_sessions(pointer) }
+
+    /// The SHA-256 of some bytes; empty when OpenSSL has none.
+    package static func digest(of bytes: [UInt8]) -> [UInt8] {
+        var digest = [UInt8](repeating: 0, count: 32)
+        return tls_digest(bytes, bytes.count, &digest) == 1 ? digest : []
+    }
+
+    // MARK: Commands
+
     /// Whether the value of this configuration command is the name of a file.
     package func commandTakesFile(_ name: String) -> Bool { tls_command_kind(pointer, name) == 2 }
 

@@ -28,6 +28,8 @@ struct TLSConnection: BitwiseCopyable {
     var saidEnd = false
     /// It is to break, not to end: nothing may look orderly.
     var isCut = false
+    /// What sessions are kept by, in memory of the connection to a peer; empty: they are not kept.
+    var sessionKey = ByteView.empty
 
     var heldView: ByteView { ByteView(held.start + heldFrom, heldTo - heldFrom) }
 }
@@ -52,6 +54,7 @@ struct TLSMemory: ~Copyable {
     }
 
     deinit {
+        SSL_SESSION_free(pipe.pointee.session)
         pipe.deallocate()
         input.deallocate()
         output.deallocate()
@@ -221,6 +224,7 @@ extension Worker {
         default: if r <= 0, count > 0 { t.hasFailed = true }
         }
         if t.hasMore || t.hasEnded || t.hasFailed { s.isReadable = true }
+        if tls.pipe.pointee.session != nil { keepSession(t) }
         // Answers of libssl itself: alerts, updates of keys.
         if tls.pipe.pointee.out_count > 0 { _ = sendRecords(&s) }
         return got
@@ -299,6 +303,10 @@ extension Worker {
         pipe.pointee.in_count = input.count
         pipe.pointee.at_end = 0
         pipe.pointee.out_count = 0
+        if let unwanted = pipe.pointee.session {
+            SSL_SESSION_free(unwanted)
+            pipe.pointee.session = nil
+        }
         return pipe
     }
 

@@ -12,7 +12,11 @@ extension Worker {
         switch u.phase {
         case .idle:
             // Nothing may come on an idle connection: its end, or bytes nobody asked for. A writable edge says nothing.
-            if bits & (Readiness.readable | Readiness.peerClosed | Readiness.error | Readiness.hangUp) == 0 { return }
+            if bits & (Readiness.readable | Readiness.peerClosed | Readiness.error | Readiness.hangUp) == 0 {
+                if u.stream.hasPending { _ = flush(&u.value.stream) }
+                return
+            }
+            if u.stream.carrier == .tls, isQuiet(u) { return }
             unpark(u)
             counts.idleUpstreamsClosed += 1
             closeUpstream(u)
@@ -27,6 +31,10 @@ extension Worker {
             u.stream.isReadable = bits & (Readiness.readable | Readiness.peerClosed) != 0
             connected(x, u)
             if u.phase == .busy, u.exchange == x, u.stream.isReadable { upstreamReadable(u) }
+        case .handshaking:
+            guard let x = u.exchange else { return closeUpstream(u) }
+            shakeHands(x, u)
+            if u.phase == .busy, u.exchange == x, u.stream.isReadable { upstreamReadable(u) }
         case .busy:
             guard let x = u.exchange else { return closeUpstream(u) }
             if bits & Readiness.writable != 0, u.stream.hasPending || x.bodyWaits || x.phase == .sending { upstreamWritable(x, u) }
@@ -40,7 +48,10 @@ extension Worker {
         case .idle:
             unpark(u)
             closeUpstream(u)
-        case .connecting: if let x = u.exchange { upstreamFailed(x, .connectTimeout) }
+        case .connecting:
+            guard let x = u.exchange else { return }
+            if u.stream.upstreamStream?.session?.connection.phase == .handshaking { handshakeTimedOut(x) } else { upstreamFailed(x, .connectTimeout) }
+        case .handshaking: if let x = u.exchange { handshakeTimedOut(x) }
         case .busy:
             guard let x = u.exchange else { return closeUpstream(u) }
             if x.phase == .tunnel { return finish(x, .completed) }
@@ -245,7 +256,9 @@ extension Worker {
     @inline(__always)
     private func appendClientFields(_ x: Ref<Exchange>, _ w: Ref<ByteWriter>) {
         let proxy = x.location.proxy
-        let dropped = proxy.replacedKnown | Self.ownRequestFields | HeaderName.hopByHopBits
+        var dropped = proxy.replacedKnown | Self.ownRequestFields | HeaderName.hopByHopBits
+        // Servers ask for it, and what is more than "trailers" is left out where the fields of HTTP/2 are made.
+        if proxy.isGRPC, proxy.replacedKnown & HeaderName.te.bit == 0 { dropped &= ~HeaderName.te.bit }
         // The names that a Connection field lists: those fields are hop-by-hop too (RFC 9110 7.6.1).
         let listed: ByteView? = x.head.fields.listsNames ? x.bytes(x.fields[x.head.fields.connectionIndex].value.value) : nil
         let bytes = x.headBytes

@@ -12,7 +12,7 @@ extension Worker {
         case .sending, .waiting: readResponseHead(x, u)
         case .receiving: pumpResponse(x)
         case .tunnel: pumpTunnel(x)
-        case .routing, .readingBody, .connecting, .answering, .handedOver, .held, .delayed, .finished: break
+        case .routing, .readingBody, .connecting, .answering, .handedOver, .held, .delayed, .queued, .finished: break
         }
     }
 
@@ -333,6 +333,7 @@ extension Worker {
     func releaseUpstream(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>) {
         x.upstream = nil
         endTry(x, x.failsPeerAtEnd ? .failed : .succeeded)
+        endRetry(x)
         // The stream alone.
         if u.stream.carrier == .http2 { return closeUpstream(u) }
         guard x.upstreamKeepsAlive, x.requestWhole, let origin = x.proxyTarget.pool, !u.stream.peerClosed, !u.stream.isBroken, !u.stream.hasPending, !isStopping,
@@ -342,6 +343,8 @@ extension Worker {
         if u.stream.isReadable, !isStillOpen(u) { return closeUpstream(u) }
         if x.location.proxy.sendsProxyHeader != .none { return closeUpstream(u) }
         let settings = pool.settings
+        // As with nginx: a certificate that is replaced, or a session that was offered, counts from the next request on.
+        if x.proxyTarget.usesTLS, settings.isImplicit { return closeUpstream(u) }
         if settings.keepalive == 0 || u.requests >= settings.keepaliveRequests || nowMs - u.openedMs > settings.keepaliveTimeMs {
             return closeUpstream(u)
         }

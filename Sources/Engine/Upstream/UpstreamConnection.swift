@@ -3,7 +3,7 @@
 
 import Bytes
 
-package enum UpstreamPhase: UInt8, BitwiseCopyable { case connecting, busy, idle, closed }
+package enum UpstreamPhase: UInt8, BitwiseCopyable { case connecting, handshaking, busy, idle, closed }
 
 package struct UpstreamConnection: BitwiseCopyable {
     var handle = Handle.none
@@ -24,4 +24,10 @@ package struct UpstreamConnection: BitwiseCopyable {
     var older = Handle.none
     var nextOfPeer = Handle.none
     var previousOfPeer = Handle.none
+    /// What its TLS depends on, and behind it the address: TLS sessions are kept by both. Nothing: it speaks plainly.
+    var peerKey = Buffer.none
+    var peerKeyCount = 0
+    var identityCount = 0
+
+    var identity: ByteView { ByteView(peerKey.start, identityCount) }
 }

@@ -8,6 +8,15 @@ import Bytes
 struct UpstreamPool: BitwiseCopyable {
     let settings: Ref<UpstreamSettings>
     let balancer: UnsafeMutablePointer<Balancer>
+    /// Shared by all workers.
+    let counters: PoolView
+    let line: Unmanaged<WaitingLine>
+    /// Ejects outliers or has limits: the others are spared the questions.
+    let isGuarded: Bool
+    /// Exchanges of this worker in the line.
+    var waiting = 0
+    /// As this worker has last said it.
+    var saidPanic = false
     /// The current snapshot has it: idle connections wait here and nowhere else.
     var isCurrent = true
     var newest = Handle.none
@@ -32,12 +41,17 @@ final class WorkerUpstream {
         let settings = definition.settings
         if let before {
             balancer.initialize(
-                to: Balancer(settings.algorithm, peers: definition.peers, ring: definition.ring, continuing: before.balancer.pointee))
+                to: Balancer(
+                    settings.algorithm, peers: definition.peers, ring: definition.ring, health: settings.health,
+                    continuing: before.balancer.pointee))
         } else {
-            balancer.initialize(to: Balancer(settings.algorithm, peers: definition.peers, ring: definition.ring))
+            balancer.initialize(to: Balancer(settings.algorithm, peers: definition.peers, ring: definition.ring, health: settings.health))
         }
         let slots = arena.freeze([Handle](repeating: .none, count: settings.peers.count))
-        pool = arena.freeze(UpstreamPool(settings: settings, balancer: balancer, byPeer: slots))
+        pool = arena.freeze(
+            UpstreamPool(
+                settings: settings, balancer: balancer, counters: definition.counters.view, line: .passUnretained(definition.line),
+                isGuarded: settings.health.outliers != nil || settings.limits.areSet, byPeer: slots))
     }
 
     deinit {
@@ -132,10 +146,11 @@ extension Worker {
     }
 
     /// The newest idle connection to `peer`, opened for `tag` where idle connections are a location's own.
-    func takeIdle(_ pool: Ref<UpstreamPool>, peer: Int32, tag: Int32) -> Ref<UpstreamConnection>? {
+    /// `identity`: what its TLS must depend on; empty: it speaks none.
+    func takeIdle(_ pool: Ref<UpstreamPool>, peer: Int32, tag: Int32, identity: ByteView) -> Ref<UpstreamConnection>? {
         var next = pool.byPeer[Int(peer)].value
         while let u = upstreams.find(next) {
-            if u.session == nil, !pool.settings.keepaliveIsLocal || u.tag == tag {
+            if u.session == nil, !pool.settings.keepaliveIsLocal || u.tag == tag, hasIdentity(u, identity) {
                 unpark(u)
                 return u
             }

@@ -36,6 +36,8 @@ struct ClientSession: BitwiseCopyable {
     var writtenCount = 0
     /// Something is to be sent: it is among the worker's dirty sessions.
     var isDirty = false
+    /// Field blocks on their way to the library.
+    var blocks = FieldBlocks(bytesMax: Limits.clientBlockBytes)
     /// The stream whose fields are coming.
     var building: Ref<ClientStream>?
     /// Payload of the frames that its fields came in, and how many they were.

@@ -17,16 +17,18 @@ extension Worker {
             u.stream.isBroken = false
             u.stream.isReadable = bits & (Readiness.readable | Readiness.peerClosed) != 0
             sessionConnected(u, session)
+        case .handshaking: shakeHands(u, session)
         case .busy, .idle:
             if bits & Readiness.writable != 0 { markDirty(session) }
         case .closed: return
         }
-        if u.phase != .closed, u.phase != .connecting, u.stream.isReadable { readSession(u, session) }
+        if u.phase == .busy || u.phase == .idle, u.session == session, u.stream.isReadable { readSession(u, session) }
     }
 
     func sessionConnected(_ u: Ref<UpstreamConnection>, _ session: Ref<UpstreamSession>) {
-        u.phase = .busy
         u.stream.isWritable = true
+        if u.identityCount > 0, u.stream.carrier == .socket { return beginHandshake(u, session) }
+        u.phase = .busy
         timers.cancel(u.timer)
         var next = session.firstStream
         while let stream = upstreamSessions.streams.find(next) {
@@ -70,9 +72,9 @@ extension Worker {
     private func receive(_ session: Ref<UpstreamSession>, _ bytes: ByteView) -> Bool {
         upstreamSessions.active = session
         upstreamSessions.reason = .empty
-        let used = nghttp2_session_mem_recv(session.native, bytes.start, bytes.count)
+        let isTaken = passFrames(bytes, &session.value.blocks) { nghttp2_session_mem_recv(session.native, $0.start, $0.count) >= 0 }
         upstreamSessions.active = nil
-        if used < 0 { return false }
+        if !isTaken { return false }
         if session.unconsumed > 0 {
             nghttp2_session_consume_connection(session.native, session.unconsumed)
             session.unconsumed = 0
@@ -211,11 +213,13 @@ extension Worker {
                 logExchange(.error, "connect() failed while connecting to upstream", x, errno: Int32(stream.code))
                 return upstreamFailed(x, .connectRefused, isLogged: true)
             }
+            if stream.fault == .badTLSValue { return cannotBeginTLS(x) }
+            if stream.fault == .handshakeFailed { return upstreamFailed(x, .upstreamTLS, isLogged: stream.code != 0) }
             if stream.fault != .none { return streamCut(x, stream) }
             u.phase = .busy
             x.currentTry?.connectMs = nowMs - x.tryStartedMs
             // In front of everything, on a connection that is this exchange's own.
-            if x.location.proxy.sendsProxyHeader != .none, let session = stream.session, !sendProxyHeader(x, session.connection) { return }
+            if x.location.proxy.sendsProxyHeader != .none, !x.proxyTarget.usesTLS, let session = stream.session, !sendProxyHeader(x, session.connection) { return }
             return sendRequest(x, u)
         }
         let hasDrained = stream.hasDrained && !u.stream.hasPending

@@ -33,7 +33,7 @@ extension Worker {
             count += 1
         }
         add(ByteView(":method"), slice(block.method, head))
-        add(ByteView(":scheme"), ByteView("http"))
+        add(ByteView(":scheme"), x.proxyTarget.usesTLS ? ByteView("https") : ByteView("http"))
         add(ByteView(":path"), slice(block.path, head))
         if !block.authority.isEmpty { add(ByteView(":authority"), slice(block.authority, head)) }
         for i in 0..<block.fieldCount { add(slice(fieldScratch[i].name, head), slice(fieldScratch[i].value, head)) }
@@ -156,11 +156,11 @@ extension Worker {
             w.value.append(" ")
             w.value.append(reading)
             let text = x.value.region.copy(w.view, from: &buffers, limit: Limits.regionBytesMax) ?? .empty
-            logExchange(.error, "", x, detail: text, errno: errno)
+            logExchange(.error, "", x, more: text, errno: errno)
         }
         let fault: Fault
         switch stream.fault {
-        case .none, .connectFailed, .connectionClosed:
+        case .none, .connectFailed, .badTLSValue, .handshakeFailed, .connectionClosed:
             log("upstream prematurely closed connection")
             fault = beforeHead ? .upstreamClosed : .upstreamEndedEarly
         case .connectionReset:

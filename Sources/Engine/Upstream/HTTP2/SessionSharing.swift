@@ -10,7 +10,7 @@ extension Worker {
     func connectOverHTTP2(_ x: Ref<Exchange>, _ pool: Ref<UpstreamPool>?) {
         if let pool, !x.retriesSamePeer, let session = takeSession(x, pool) {
             guard let u = attachStream(x, to: session) else { return }
-            if session.connection.phase == .connecting { return awaitConnection(x, u) }
+            if session.connection.phase == .connecting || session.connection.phase == .handshaking { return awaitConnection(x, u) }
             x.reusedConnection = true
             u.phase = .busy
             x.currentTry?.connectMs = 0
@@ -83,7 +83,8 @@ extension Worker {
         var next = place.pool.byPeer[Int(place.peer)].value
         while let u = upstreams.find(next) {
             next = u.nextOfPeer
-            guard let session = u.session, !place.pool.settings.keepaliveIsLocal || u.tag == x.location.tag, hasRoom(session, place.pool)
+            guard let session = u.session, !place.pool.settings.keepaliveIsLocal || u.tag == x.location.tag,
+                hasIdentity(u, x.proxyTarget.tlsIdentity), hasRoom(session, place.pool)
             else { continue }
             if u.phase == .idle {
                 if u.stream.peerClosed || u.stream.isBroken {
@@ -91,7 +92,7 @@ extension Worker {
                     continue
                 }
                 // A request that must not be sent twice is not risked on a connection that has just closed.
-                if !x.method.isIdempotent, !isStillOpen(u) {
+                if !x.method.isIdempotent, u.stream.carrier == .tls || !isStillOpen(u) {
                     u.stream.isReadable = true
                     readSession(u, session)
                     if u.phase != .idle || session.isLeaving { continue }

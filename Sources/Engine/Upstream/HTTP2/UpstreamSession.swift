@@ -22,6 +22,7 @@ struct UpstreamSession: BitwiseCopyable {
     var goawayCode: UInt32 = 0
     /// Bytes of DATA that came in this read: the connection's window is opened for them at once, the streams' are what bounds memory.
     var unconsumed = 0
+    var blocks = FieldBlocks(bytesMax: Limits.upstreamBlockBytes)
 }
 
 /// What a worker needs for HTTP/2 connections to upstreams, made when the first is opened.
@@ -138,6 +139,7 @@ extension Worker {
             if !stream.sawEnd { setFault(stream, fault, code: code) }
         }
         session.connection.session = nil
+        session.value.blocks.held.release(to: &buffers)
         nghttp2_session_del(session.native)
         upstreamSessions.sessions.remove(session.handle)
     }

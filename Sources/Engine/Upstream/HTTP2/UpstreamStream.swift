@@ -11,6 +11,8 @@ enum StreamFault: UInt8, BitwiseCopyable {
     case none
     /// The connection could not be opened; `code` is the errno.
     case connectFailed
+    /// TLS could not begin for want of a certificate or the like, or its handshake failed; `code` is not 0 where that has been logged.
+    case badTLSValue, handshakeFailed
     /// The connection ended, or was reset.
     case connectionClosed, connectionReset
     /// The upstream broke the rules of the connection.
