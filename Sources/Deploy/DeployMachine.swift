@@ -246,7 +246,7 @@ public struct DeployMachine: Sendable {
             failuresInRow += counts ? 1 : 0
             if !counts || failuresInRow < rhythm.tries { return wait(rhythm.intervalMs, &out) }
         }
-        let words = failuresInRow > 1 ? "\(text) (\(failuresInRow) times in a row)" : text
+        let words = failuresInRow > 1 && !isFinal ? "\(text) (\(failuresInRow) times in a row)" : text
         switch current {
         case .performing(let step):
             say(.failed, step, words, to: &out)

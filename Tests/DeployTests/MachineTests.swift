@@ -170,7 +170,8 @@ struct MachineTests {
     // MARK: Batches
 
     static func batches(_ action: RollingPlan.FailureAction, ratio: Double = 0) -> World {
-        let steps = [step("m", .migrate)] + (0..<3).flatMap { [step("a\($0)", .replace, batch: $0), step("b\($0)", .replace, batch: $0)] }
+        var steps = [step("m", .migrate)]
+        for i in 0..<3 { steps += [step("a\(i)", .replace, batch: i), step("b\(i)", .replace, batch: i)] }
         let world = world(steps) {
             $0.failureAction = action
             $0.failureRatioMax = ratio

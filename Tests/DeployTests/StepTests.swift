@@ -93,15 +93,16 @@ struct StepTests {
 
     @Test(
         arguments: [
-            ("green serves already", { (f: inout DeployFacts) in f.splits["app"] = ["blue": 0, "green": 1] }),
-            ("blue and green both serve", { (f: inout DeployFacts) in f.splits["app"] = ["blue": 1, "green": 1] }),
-            ("no split app", { (f: inout DeployFacts) in f.splits["app"] = nil }),
-            ("has no variant green", { (f: inout DeployFacts) in f.splits["app"] = ["blue": 1] }),
-            ("no environment \"red\"", { (f: inout DeployFacts) in f.to = "red" }),
-        ] as [(String, @Sendable (inout DeployFacts) -> Void)])
-    func whatRunsMustFit(words: String, change: @Sendable (inout DeployFacts) -> Void) throws {
+            ("green serves already", ["blue": 0, "green": 1], "green"), ("blue and green both serve", ["blue": 1, "green": 1], "green"),
+            ("no split app", nil, "green"), ("has no variant green", ["blue": 1], "green"),
+            ("no environment \"red\"", ["blue": 1, "green": 0], "red"),
+        ] as [(String, [String: Int]?, String)])
+    func whatRunsMustFit(words: String, weights: [String: Int]?, to: String) throws {
         let plan = try Self.plan(Self.shop)
-        let facts = Self.facts(change)
+        let facts = Self.facts {
+            $0.splits["app"] = weights
+            $0.to = to
+        }
         let problem = #expect(throws: Problem.self) {
             var builder = try StepBuilder(plan, ["api"], facts)
             _ = try builder.build()

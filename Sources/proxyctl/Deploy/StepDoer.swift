@@ -153,6 +153,8 @@ final class StepDoer {
         for file in [work.pidFile, work.logFile] {
             if let slash = file.lastIndex(of: "/") { try DeployFolder.make(String(file[..<slash])) }
         }
+        // What it says is its own: the log of the one before it is kept beside it.
+        _ = clinux_rename(work.logFile, work.logFile + ".before")
         let spawned = try Spawn.shell(Self.script, [work.run, work.directory], env: work.env, log: work.logFile, isSession: true)
         guard let identity = ProcessIdentity(running: spawned.pid) else {
             spawned.close()

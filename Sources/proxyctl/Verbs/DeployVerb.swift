@@ -150,7 +150,13 @@ enum DeployMaking {
         let journal = try DeployJournal(new: record, in: desk.folder)
         let driver = DeployDriver(
             DeployMachine(record), desk.folder, journal, client, notifier: notifier, who: record.who, approvesItself: yes, isQuiet: isQuiet)
-        try end(try driver.run("deploying"))
+        let heading =
+            switch record.kind {
+            case .deploy: "deploying"
+            case .rollback: "going back"
+            case .finish: "finishing"
+            }
+        try end(try driver.run(heading))
     }
 
     /// Says how it ended. Only a deploy that is done, or a rollback of one that was cut off, is a success.
