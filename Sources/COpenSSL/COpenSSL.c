@@ -1,5 +1,5 @@
 // The BIO, the callbacks of a server's handshake, and what of libssl needs more than a line. What each is for is told in the header.
-#include "COpenSSL.h"
+#include "Internal.h"
 #include <openssl/bio.h>
 #include <openssl/evp.h>
 #include <openssl/objects.h>
@@ -64,8 +64,6 @@ static void make_pipe_method(void) {
     BIO_meth_set_ctrl(method, pipe_control);
     pipe_method = method;
 }
-
-static TLSPipe *pipe_of(SSL *ssl) { return BIO_get_data(SSL_get_rbio(ssl)); }
 
 // MARK: Callbacks of a server's handshake
 
@@ -152,11 +150,6 @@ SSL *tls_make(SSL_CTX *context, TLSPipe *pipe, int is_server) {
     return ssl;
 }
 
-// libssl tells by the thread's list of errors whether a call failed: what somebody left there must be gone before.
-static void clear_errors(void) {
-    if (ERR_peek_error() != 0) { ERR_clear_error(); }
-}
-
 int tls_handshake(SSL *ssl) {
     clear_errors();
     int r = SSL_do_handshake(ssl);
@@ -240,9 +233,7 @@ int tls_use_certificate(SSL_CTX *context, const void *pem, size_t count) {
     while (done) {
         X509 *next = PEM_read_bio_X509(bio, NULL, NULL, NULL);
         if (next == NULL) {
-            unsigned long error = ERR_peek_last_error();
-            done = ERR_GET_LIB(error) == ERR_LIB_PEM && ERR_GET_REASON(error) == PEM_R_NO_START_LINE;
-            if (done) { ERR_clear_error(); }
+            done = pem_has_ended();
             break;
         }
         if (sk_X509_push(chain, next) == 0) {
@@ -339,20 +330,15 @@ void tls_prefer_own_ciphers(SSL_CTX *context) { SSL_CTX_set_options(context, SSL
 
 // MARK: What was agreed on
 
-typedef struct {
-    char *start;
-    size_t used;
-    size_t capacity;
-} Text;
-
-static void append(Text *text, const char *word) {
-    size_t n = strlen(word);
-    if (n > text->capacity - text->used) { return; }
-    memcpy(text->start + text->used, word, n);
-    text->used += n;
+void text_append_bytes(Text *text, const char *bytes, size_t count) {
+    if (count > text->capacity - text->used) { return; }
+    memcpy(text->start + text->used, bytes, count);
+    text->used += count;
 }
 
-static void append_hex(Text *text, const uint8_t *bytes, size_t count) {
+void text_append(Text *text, const char *word) { text_append_bytes(text, word, strlen(word)); }
+
+void text_append_hex(Text *text, const uint8_t *bytes, size_t count) {
     static const char digits[] = "0123456789abcdef";
     for (size_t i = 0; i < count && text->capacity - text->used >= 2; i++) {
         text->start[text->used++] = digits[bytes[i] >> 4];
@@ -367,12 +353,12 @@ size_t tls_ciphers(SSL *ssl, char *buffer, size_t count) {
     long total = SSL_get0_raw_cipherlist(ssl, &raw);
     for (long i = 0; each > 0 && i + each <= total; i += each) {
         const SSL_CIPHER *cipher = SSL_CIPHER_find(ssl, raw + i);
-        if (i > 0) { append(&text, ":"); }
+        if (i > 0) { text_append(&text, ":"); }
         if (cipher != NULL) {
-            append(&text, SSL_CIPHER_get_name(cipher));
+            text_append(&text, SSL_CIPHER_get_name(cipher));
         } else {
-            append(&text, "0x");
-            append_hex(&text, raw + i, (size_t)each);
+            text_append(&text, "0x");
+            text_append_hex(&text, raw + i, (size_t)each);
         }
     }
     return text.used;
@@ -381,13 +367,13 @@ size_t tls_ciphers(SSL *ssl, char *buffer, size_t count) {
 static void append_group(Text *text, SSL *ssl, int group) {
     if ((group & TLSEXT_nid_unknown) == 0) {
         const char *name = OBJ_nid2sn(group);
-        return append(text, name == NULL ? "" : name);
+        return text_append(text, name == NULL ? "" : name);
     }
     const char *name = SSL_group_to_name(ssl, group);
-    if (name != NULL) { return append(text, name); }
+    if (name != NULL) { return text_append(text, name); }
     uint8_t number[2] = { (uint8_t)(group >> 8), (uint8_t)group };
-    append(text, "0x");
-    append_hex(text, number, 2);
+    text_append(text, "0x");
+    text_append_hex(text, number, 2);
 }
 
 size_t tls_curve(SSL *ssl, char *buffer, size_t count) {
@@ -404,7 +390,7 @@ size_t tls_curves(SSL *ssl, char *buffer, size_t count) {
     if (n <= 0 || n > 64) { return 0; }
     n = (int)SSL_get1_groups(ssl, groups);
     for (int i = 0; i < n; i++) {
-        if (i > 0) { append(&text, ":"); }
+        if (i > 0) { text_append(&text, ":"); }
         append_group(&text, ssl, groups[i]);
     }
     return text.used;
@@ -415,7 +401,7 @@ size_t tls_session_id(SSL *ssl, char *buffer, size_t count) {
     unsigned int n = 0;
     SSL_SESSION *session = SSL_get0_session(ssl);
     const unsigned char *id = session == NULL ? NULL : SSL_SESSION_get_id(session, &n);
-    if (id != NULL) { append_hex(&text, id, n); }
+    if (id != NULL) { text_append_hex(&text, id, n); }
     return text.used;
 }
 

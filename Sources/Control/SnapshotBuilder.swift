@@ -65,15 +65,24 @@ package final class SnapshotBuilder {
     private var hasEvents = false
     var logFileList: [OpenLogFile] = []
     var typeTables: [(types: [(fileExtension: String, type: String)], table: MediaTypes)] = []
+    /// Numbers of what certificates of clients are judged by.
+    var trusts: [Trust: Int32] = [:]
+    /// Sizes of the shared caches of sessions by their names.
+    var sessionCacheBytes: [String: Int] = [:]
+    /// What of TLS was there before.
+    let tls: TLSRegistry
     /// The rows of peers that were there before, so that counters live on.
     let counters: PeerCounterRegistry
     /// Upstreams and splits that were made at run time: a location may name them, too.
     let runtimeNames: Set<String>
 
-    package init(system: any SystemFiles, logs: LogFiles, counters: PeerCounterRegistry, runtimeNames: Set<String> = []) {
+    package init(
+        system: any SystemFiles, logs: LogFiles, counters: PeerCounterRegistry, tls: TLSRegistry = TLSRegistry(), runtimeNames: Set<String> = []
+    ) {
         self.system = system
         self.logs = logs
         self.counters = counters
+        self.tls = tls
         self.runtimeNames = runtimeNames
     }
 

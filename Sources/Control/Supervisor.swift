@@ -30,6 +30,7 @@ package final class Supervisor: @unchecked Sendable {
     private let system: any SystemFiles
     package let logs: LogFiles
     private let registry = PeerCounterRegistry()
+    private let tls = TLSRegistry()
     private let listeners = Listeners()
     private let adminListeners = Listeners()
     /// An embedding program may reload and shut down from different threads: one of start, reload and stop at a time.
@@ -69,7 +70,8 @@ package final class Supervisor: @unchecked Sendable {
 
     private func build(_ parsed: ParsedConfiguration, runtimeNames: Set<String>) throws(StartFailure) -> BuiltConfiguration {
         do throws(Diagnostic) {
-            return try SnapshotBuilder(system: system, logs: logs, counters: registry, runtimeNames: runtimeNames).build(parsed.directives)
+            return try SnapshotBuilder(system: system, logs: logs, counters: registry, tls: tls, runtimeNames: runtimeNames)
+                .build(parsed.directives)
         } catch {
             throw .configuration(error)
         }

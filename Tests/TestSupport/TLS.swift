@@ -42,6 +42,21 @@ public enum OpenSSL {
         )
     }
 
+    /// Writes to `folder` the certificate NAME.crt and its key NAME.key, signed by ISSUER.crt and .key there, or by itself.
+    /// `extensions`: lines for `-extfile`.
+    public static func certificate(_ name: String, by issuer: String? = nil, extensions: String = "", days: Int = 2, in folder: String) throws {
+        let ec = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=\(name)", "-keyout", name + ".key"]
+        guard let issuer else {
+            try run(["req", "-x509", "-days", "\(days)", "-out", name + ".crt"] + ec, in: folder)
+            return
+        }
+        try run(["req", "-new", "-out", name + ".csr"] + ec, in: folder)
+        try extensions.write(toFile: folder + "/\(name).ext", atomically: true, encoding: .utf8)
+        try run(
+            ["x509", "-req", "-in", name + ".csr", "-CA", issuer + ".crt", "-CAkey", issuer + ".key", "-CAcreateserial", "-days", "\(days)"]
+                + ["-extfile", name + ".ext", "-out", name + ".crt"], in: folder)
+    }
+
     /// Made once for all tests that do not care.
     public static let ec = Result { try pair("localhost") }
     public static let rsa = Result { try pair("localhost", key: ["-newkey", "rsa:2048"]) }
@@ -79,6 +94,12 @@ public final class TLSClient: Sendable {
     public func close() {
         raw.close()
         process.signal(SIGKILL)
+    }
+
+    /// Whether s_client has written its session to the file, once it has ended.
+    public func hasSession(_ file: String) -> Bool {
+        _ = process.waitForEnd(withinMs: 5000)
+        return (try? String(contentsOfFile: file, encoding: .utf8))?.contains("END SSL SESSION") == true
     }
 
     /// What s_client said about the handshake.

@@ -2,7 +2,11 @@
 // Called by Engine/Transport/TLS*.swift and Engine/TLS. No socket is touched here; a thread's pipe is not shared with another.
 #ifndef SWITCHBACK_COPENSSL_H
 #define SWITCHBACK_COPENSSL_H
+#include "TLSClients.h"
+#include "TLSSessions.h"
+#include <openssl/bio.h>
 #include <openssl/err.h>
+#include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -18,6 +22,8 @@ typedef struct {
     uint8_t *out;
     size_t out_count;
     size_t out_capacity;
+    // What the connection of the call was made with, before its server was known: whose sessions and tickets it has.
+    const SSL_CTX *first_context;
     // The protocols offered by ALPN, as on the wire.
     const uint8_t *alpn;
     unsigned int alpn_count;

@@ -93,7 +93,7 @@ extension Worker {
     }
 
     /// The server that is called `name` on the address, or nil.
-    private func serverNamed(_ name: ByteView, _ listen: Ref<ListenSettings>) -> Int32? {
+    func serverNamed(_ name: ByteView, _ listen: Ref<ListenSettings>) -> Int32? {
         guard !name.isEmpty, case .valid(let range, _, let needsLowering) = validateHost(name.buffer.span) else { return nil }
         var host = name.slice(Int(range.start), Int(range.count))
         if needsLowering {
@@ -122,15 +122,6 @@ extension Worker {
         if let t = c.stream.tls, t.offersHTTP2, tls_chose_http2(t.ssl) != 0 { return beginHTTP2(c) }
         if isStopping, !c.stream.isReadable { return closeClient(c) }
         readRequests(c)
-    }
-
-    /// Whether the handshake allows this request. False: it has been answered.
-    func isAllowedByTLS(_ x: Ref<Exchange>) -> Bool {
-        if x.client.stream.tls != nil { return true }
-        logExchange(.info, "client sent plain HTTP request to HTTPS port", x)
-        x.keepsAlive = false
-        answerError(x, 497)
-        return false
     }
 }
 

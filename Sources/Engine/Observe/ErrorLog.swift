@@ -37,12 +37,19 @@ extension Worker {
     }
 
     /// About an exchange: with its client, server, request, upstream and host.
-    func logExchange(_ level: LogLevel, _ words: StaticString, _ x: Ref<Exchange>, detail: ByteView = .empty, errno: Int32 = 0) {
+    func logExchange(
+        _ level: LogLevel, _ words: StaticString, _ x: Ref<Exchange>, detail: ByteView = .empty, reason: ByteView = .empty, errno: Int32 = 0
+    ) {
         let target = x.location.errorLog
         guard wants(target, level) else { return }
         // Details may lie in a scratch; the line is made in another.
         beginLine(level, connection: x.client.number)
         appendWords(words, detail, errno)
+        if !reason.isEmpty {
+            errorText.value.append(" (")
+            errorText.value.append(reason)
+            errorText.value.append(")")
+        }
         appendClient(x.client)
         appendPart(", server: ", x.server.name)
         let w = errorText

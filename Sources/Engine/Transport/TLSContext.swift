@@ -10,7 +10,19 @@ package struct TLSServerSettings: BitwiseCopyable {
     package var context: OpaquePointer?
     /// `ssl_reject_handshake on`.
     package var rejectsHandshake = false
+    package var verification = ClientVerification.off
+    /// The same for servers that trust the same certificates in the same way.
+    package var trust: Int32 = 0
     package init() {}
+}
+
+/// `ssl_verify_client`.
+package enum ClientVerification: UInt8, BitwiseCopyable {
+    case off, on
+    /// None is as good as a good one.
+    case optional
+    /// One that nobody known has signed, too: somebody else judges it.
+    case optionalFromAnyone
 }
 
 /// Versions of the protocol, as bits.
@@ -50,7 +62,7 @@ package final class TLSContext: @unchecked Sendable {
 
     deinit { SSL_CTX_free(pointer) }
 
-    private func check(_ result: Int32) throws(TLSFailure) { if result != 1 { throw TLSFailure() } }
+    func check(_ result: Int32) throws(TLSFailure) { if result != 1 { throw TLSFailure() } }
 
     /// A certificate in PEM with the chain behind it. One of each type of key may be added.
     package func addCertificate(_ pem: [UInt8]) throws(TLSFailure) {
@@ -80,11 +92,6 @@ package final class TLSContext: @unchecked Sendable {
 
     /// The most plaintext that goes into one record, 512 to 16384.
     package func setRecordBytes(_ bytes: Int) { tls_set_fragment(pointer, min(max(bytes, 512), 16384)) }
-
-    /// Sessions are taken up by servers with the same id alone.
-    package func setSessionContext(_ id: [UInt8]) throws(TLSFailure) {
-        try check(SSL_CTX_set_session_id_context(pointer, id, UInt32(min(id.count, 32))))
-    }
 
     /// Whether the value of this configuration command is the name of a file.
     package func commandTakesFile(_ name: String) -> Bool { tls_command_kind(pointer, name) == 2 }

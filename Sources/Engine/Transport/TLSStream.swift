@@ -9,6 +9,8 @@ import COpenSSL
 struct TLSConnection: BitwiseCopyable {
     var handle = Handle.none
     let ssl: OpaquePointer
+    /// The SSL_CTX it was made with, before its server was known: libssl asks that one for sessions and tickets.
+    let first: OpaquePointer
     /// Ciphertext that was read and not wanted yet.
     var held = Buffer.none
     var heldFrom = 0
@@ -76,7 +78,7 @@ extension Worker {
     /// False when there is no memory for it.
     func beginTLS(_ s: inout ByteStream, _ context: OpaquePointer, isServer: Bool, early: ByteView = .empty) -> Bool {
         guard let ssl = tls_make(context, tls.pipe, isServer ? 1 : 0) else { return false }
-        guard let (t, handle) = tlsConnections.insert(TLSConnection(ssl: ssl)) else {
+        guard let (t, handle) = tlsConnections.insert(TLSConnection(ssl: ssl, first: context)) else {
             SSL_free(ssl)
             return false
         }
@@ -96,7 +98,7 @@ extension Worker {
             if t.held.isNone {
                 if let end = receiveForHandshake(&s, t) { return end }
             }
-            let pipe = beginCall(t.heldView)
+            let pipe = beginCall(t, t.heldView)
             pipe.pointee.name_verdict = Int32(t.hasServer ? TLS_NAME_TAKEN : TLS_NAME_UNKNOWN)
             setALPN(t)
             let r = Int(tls_handshake(t.ssl))
@@ -143,7 +145,7 @@ extension Worker {
     /// Refuses the name of a client's hello, with the alert for it.
     func rejectName(_ s: inout ByteStream) {
         guard let t = s.tls else { return }
-        let pipe = beginCall(t.heldView)
+        let pipe = beginCall(t, t.heldView)
         pipe.pointee.name_verdict = Int32(TLS_NAME_REJECTED)
         _ = tls_handshake(t.ssl)
         ERR_clear_error()
@@ -171,7 +173,7 @@ extension Worker {
     func readTLS(_ s: inout ByteStream, into buffer: UnsafeMutablePointer<UInt8>, _ count: Int) -> ReadResult {
         guard let t = s.tls, t.isEstablished else { return .failed(ENOTCONN) }
         if !t.held.isNone || t.hasMore {
-            _ = beginCall(t.heldView)
+            _ = beginCall(t, t.heldView)
             let n = decrypt(&s, t, into: buffer, count)
             keepRest(t)
             if n > 0 { return .bytes(n) }
@@ -189,7 +191,7 @@ extension Worker {
             }
             switch receive(&s, min(max(count, TLSMemory.recordBytesMax), TLSMemory.inputBytes)) {
             case .bytes(let n):
-                _ = beginCall(ByteView(tls.input, n))
+                _ = beginCall(t, ByteView(tls.input, n))
                 let got = decrypt(&s, t, into: buffer, count)
                 keepRest(t)
                 if got > 0 { return .bytes(got) }
@@ -231,7 +233,7 @@ extension Worker {
     /// Encrypts and sends; what the kernel does not take waits as ciphertext.
     func writeTLS(_ s: inout ByteStream, _ bytes: ByteView) -> WriteResult {
         guard let t = s.tls, t.isEstablished, !t.saidEnd else { return .failed(EPIPE) }
-        let pipe = beginCall(.empty)
+        let pipe = beginCall(t, .empty)
         var done = 0
         while done < bytes.count {
             if pipe.pointee.out_capacity - pipe.pointee.out_count < TLSMemory.recordBytesMax, case .failed(let errno) = sendRecords(&s) {
@@ -273,7 +275,7 @@ extension Worker {
     func endTLS(_ s: inout ByteStream) {
         guard let t = s.tls, t.isEstablished, !t.saidEnd, !t.isCut, !t.hasFailed, !s.isBroken else { return }
         t.saidEnd = true
-        _ = beginCall(.empty)
+        _ = beginCall(t, .empty)
         tls_end(t.ssl)
         _ = sendRecords(&s)
     }
@@ -293,8 +295,9 @@ extension Worker {
 
     // MARK: Input that waits
 
-    private func beginCall(_ input: ByteView) -> UnsafeMutablePointer<TLSPipe> {
+    private func beginCall(_ t: Ref<TLSConnection>, _ input: ByteView) -> UnsafeMutablePointer<TLSPipe> {
         let pipe = tls.pipe
+        pipe.pointee.first_context = t.first
         pipe.pointee.in = input.start
         pipe.pointee.in_count = input.count
         pipe.pointee.at_end = 0

@@ -82,7 +82,10 @@ extension Worker {
         case .requestBody, .requestBodyFile, .requestFilename, .documentRoot, .realpathRoot, .requestID, .requestLength, .requestTime,
             .requestCompletion, .remoteUser, .limitRate:
             return requestValue(v, x)
-        case .sslProtocol, .sslCipher, .sslCiphers, .sslCurve, .sslCurves, .sslServerName, .sslSessionID, .sslSessionReused, .sslALPNProtocol:
+        case .sslProtocol, .sslCipher, .sslCiphers, .sslCurve, .sslCurves, .sslServerName, .sslSessionID, .sslSessionReused, .sslALPNProtocol,
+            .sslClientVerify, .sslClientCert, .sslClientRawCert, .sslClientEscapedCert, .sslClientSubject, .sslClientIssuer,
+            .sslClientSubjectLegacy, .sslClientIssuerLegacy, .sslClientSerial, .sslClientFingerprint, .sslClientStart, .sslClientEnd,
+            .sslClientRemain:
             return tlsValue(v, x)
         default: return answerValue(v, x)
         }
