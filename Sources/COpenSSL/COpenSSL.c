@@ -134,26 +134,61 @@ SSL_CTX *tls_context_make(int is_server) {
     return context;
 }
 
-SSL *tls_make(SSL_CTX *context, TLSPipe *pipe, int is_server) {
+BIO *tls_pipe_bio(TLSPipe *pipe) {
     pthread_once(&pipe_once, make_pipe_method);
-    if (pipe_method == NULL) { return NULL; }
-    BIO *bio = BIO_new(pipe_method);
-    SSL *ssl = bio == NULL ? NULL : SSL_new(context);
-    if (ssl == NULL) {
-        BIO_free(bio);
-        return NULL;
-    }
+    BIO *bio = pipe_method == NULL ? NULL : BIO_new(pipe_method);
+    if (bio == NULL) { return NULL; }
     BIO_set_data(bio, pipe);
     BIO_set_init(bio, 1);
+    return bio;
+}
+
+SSL *tls_make(SSL_CTX *context, BIO *bio, int is_server) {
+    SSL *ssl = bio == NULL ? NULL : SSL_new(context);
+    if (ssl == NULL) { return NULL; }
+    BIO_up_ref(bio);
     SSL_set_bio(ssl, bio, bio);
     if (is_server) { SSL_set_accept_state(ssl); } else { SSL_set_connect_state(ssl); }
     return ssl;
+}
+
+int tls_write_to_socket(SSL *ssl, int fd) {
+    if ((SSL_get_options(ssl) & SSL_OP_ENABLE_KTLS) == 0) { return 0; }
+    BIO *bio = BIO_new_socket(fd, BIO_NOCLOSE);
+    if (bio == NULL) { return 0; }
+    SSL_set0_wbio(ssl, bio);
+    return 1;
+}
+
+int tls_kernel_encrypts(SSL *ssl, BIO *bio) {
+    if (BIO_get_ktls_send(SSL_get_wbio(ssl))) { return 1; }
+    BIO_up_ref(bio);
+    SSL_set0_wbio(ssl, bio);
+    return 0;
 }
 
 int tls_handshake(SSL *ssl) {
     clear_errors();
     int r = SSL_do_handshake(ssl);
     return r == 1 ? 1 : -SSL_get_error(ssl, r);
+}
+
+int tls_handshake_early(SSL *ssl, void *buffer, size_t *count) {
+    clear_errors();
+    size_t room = *count;
+    *count = 0;
+    int r = SSL_read_early_data(ssl, buffer, room, count);
+    if (r == SSL_READ_EARLY_DATA_FINISH) { return 1; }
+    return r == SSL_READ_EARLY_DATA_SUCCESS ? 2 : -SSL_get_error(ssl, 0);
+}
+
+int tls_is_handshake_done(SSL *ssl) { return SSL_is_init_finished(ssl); }
+
+int tls_write_early(SSL *ssl, const void *bytes, int count) {
+    clear_errors();
+    size_t n = 0;
+    int r = SSL_write_early_data(ssl, bytes, (size_t)count, &n);
+    return r == 1 ? (int)n : -SSL_get_error(ssl, r);
 }
 
 int tls_read(SSL *ssl, void *buffer, int count) {
@@ -183,6 +218,7 @@ int tls_change_context(SSL *ssl, SSL_CTX *context) {
     SSL_set_options(ssl, SSL_CTX_get_options(context));
     SSL_set_min_proto_version(ssl, (int)SSL_CTX_get_min_proto_version(context));
     SSL_set_max_proto_version(ssl, (int)SSL_CTX_get_max_proto_version(context));
+    SSL_set_max_early_data(ssl, SSL_CTX_get_max_early_data(context));
     return 1;
 }
 
@@ -222,58 +258,6 @@ size_t tls_errors(char *buffer, size_t count) {
 }
 
 // MARK: Building
-
-int tls_use_certificate(SSL_CTX *context, const void *pem, size_t count) {
-    clear_errors();
-    BIO *bio = BIO_new_mem_buf(pem, (int)count);
-    if (bio == NULL) { return 0; }
-    X509 *own = PEM_read_bio_X509_AUX(bio, NULL, NULL, NULL);
-    STACK_OF(X509) *chain = sk_X509_new_null();
-    int done = own != NULL && chain != NULL && SSL_CTX_use_certificate(context, own) == 1;
-    while (done) {
-        X509 *next = PEM_read_bio_X509(bio, NULL, NULL, NULL);
-        if (next == NULL) {
-            done = pem_has_ended();
-            break;
-        }
-        if (sk_X509_push(chain, next) == 0) {
-            X509_free(next);
-            done = 0;
-        }
-    }
-    if (done) { done = SSL_CTX_set1_chain(context, chain) == 1; }
-    sk_X509_pop_free(chain, X509_free);
-    X509_free(own);
-    BIO_free(bio);
-    return done;
-}
-
-static int on_password(char *buffer, int count, int writes, void *argument) {
-    (void)writes;
-    const char *password = argument;
-    if (password == NULL) { return -1; }
-    size_t n = strlen(password);
-    if (n > (size_t)count) { n = (size_t)count; }
-    memcpy(buffer, password, n);
-    return (int)n;
-}
-
-int tls_use_key(SSL_CTX *context, const void *pem, size_t count, const char *const *passwords) {
-    EVP_PKEY *key = NULL;
-    BIO *bio = BIO_new_mem_buf(pem, (int)count);
-    if (bio == NULL) { return 0; }
-    do {
-        clear_errors();
-        (void)BIO_reset(bio);
-        const char *password = passwords == NULL ? NULL : *passwords++;
-        key = PEM_read_bio_PrivateKey(bio, NULL, on_password, (void *)(uintptr_t)password);
-    } while (key == NULL && passwords != NULL && *passwords != NULL);
-    BIO_free(bio);
-    if (key == NULL) { return 0; }
-    int done = SSL_CTX_use_PrivateKey(context, key) == 1;
-    EVP_PKEY_free(key);
-    return done;
-}
 
 int tls_use_dh_parameters(SSL_CTX *context, const void *pem, size_t count) {
     clear_errors();
@@ -322,6 +306,12 @@ int tls_command(SSL_CTX *context, const char *name, const char *value) {
     int done = SSL_CONF_cmd(commands, name, value) > 0 && SSL_CONF_CTX_finish(commands) == 1;
     SSL_CONF_CTX_free(commands);
     return done;
+}
+
+void tls_take_early_data(SSL_CTX *context, uint32_t bytes) {
+    SSL_CTX_set_max_early_data(context, bytes);
+    // Who sends it knows that it may come twice; whoever answers is told by $ssl_early_data. Tickets stay with the clients.
+    SSL_CTX_set_options(context, SSL_OP_NO_ANTI_REPLAY);
 }
 
 void tls_set_fragment(SSL_CTX *context, long bytes) { SSL_CTX_set_max_send_fragment(context, bytes); }
@@ -393,6 +383,15 @@ size_t tls_curves(SSL *ssl, char *buffer, size_t count) {
         if (i > 0) { text_append(&text, ":"); }
         append_group(&text, ssl, groups[i]);
     }
+    return text.used;
+}
+
+size_t tls_current_subject(SSL_CTX *context, char *buffer, size_t count) {
+    Text text = { buffer, 0, count };
+    X509 *certificate = SSL_CTX_get0_certificate(context);
+    char *line = certificate == NULL ? NULL : X509_NAME_oneline(X509_get_subject_name(certificate), NULL, 0);
+    if (line != NULL) { text_append(&text, line); }
+    OPENSSL_free(line);
     return text.used;
 }
 

@@ -35,8 +35,12 @@ void text_append_hex(Text *text, const uint8_t *bytes, size_t count);
 typedef struct {
     TLSSessionCache *sessions;
     TLSTicketKeys *tickets;
+    TLSStaple *staples;
+    // A descriptor; 0: secrets are kept.
+    int key_log;
 } TLSExtras;
 
 TLSExtras *tls_extras(const SSL_CTX *context, int makes);
+void tls_staples_free(TLSStaple *first);
 
 #endif

@@ -1,5 +1,7 @@
 // The cache of sessions, the keys of tickets, and libssl's callbacks for both.
 #include "Internal.h"
+#include <errno.h>
+#include <fcntl.h>
 #include <openssl/core_names.h>
 #include <openssl/evp.h>
 #include <openssl/params.h>
@@ -9,6 +11,8 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
+#include <sys/uio.h>
 
 // MARK: What belongs to a context
 
@@ -25,6 +29,8 @@ static void free_extras(void *parent, void *pointer, CRYPTO_EX_DATA *data, int i
     if (extras == NULL) { return; }
     tls_sessions_release(extras->sessions);
     tls_tickets_release(extras->tickets);
+    tls_staples_free(extras->staples);
+    if (extras->key_log > 0) { close(extras->key_log); }
     free(extras);
 }
 
@@ -412,4 +418,28 @@ int tls_bind_sessions(SSL_CTX *context, const void *bytes, size_t count) {
 void tls_forget_session(SSL *ssl, SSL_CTX *first) {
     SSL_SESSION *session = SSL_get0_session(ssl);
     if (session != NULL) { SSL_CTX_remove_session(first, session); }
+}
+
+// MARK: Secrets
+
+static void on_secret(const SSL *ssl, const char *line) {
+    TLSExtras *extras = tls_extras(SSL_get_SSL_CTX(ssl), 0);
+    if (extras == NULL || extras->key_log <= 0) { return; }
+    char end = '\n';
+    struct iovec parts[2] = { { (void *)(uintptr_t)line, strlen(line) }, { &end, 1 } };
+    // A line that is lost is one connection that cannot be looked into.
+    ssize_t n = writev(extras->key_log, parts, 2);
+    (void)n;
+}
+
+int tls_log_keys(SSL_CTX *context, const char *path) {
+    TLSExtras *extras = tls_extras(context, 1);
+    if (extras == NULL) { return 0; }
+    extras->key_log = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+    if (extras->key_log <= 0) {
+        ERR_raise_data(ERR_LIB_SYS, errno, "open(%s)", path);
+        return 0;
+    }
+    SSL_CTX_set_keylog_callback(context, on_secret);
+    return 1;
 }

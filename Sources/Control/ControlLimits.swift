@@ -61,6 +61,14 @@ package struct ControlLimits: Sendable {
     /// Signs of a path that the audit log keeps.
     static let auditPathMax = 1024
 
+    // MARK: Responders of OCSP
+    /// Questions that wait for a thread; more are answered with a failure at once.
+    static let responderJobsMax = 1024
+    static let responderThreadsMax = 4
+    static let responderTimeoutNs: UInt64 = 60_000_000_000
+    /// An answer with its head; they have two to four kilobytes.
+    static let responderBytesMax = 64 << 10
+
     // MARK: Receipts
     /// Revisions whose accounts are kept for receipts.
     static let receiptsKept = 1000

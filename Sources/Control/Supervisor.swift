@@ -31,6 +31,7 @@ package final class Supervisor: @unchecked Sendable {
     package let logs: LogFiles
     private let registry = PeerCounterRegistry()
     private let tls = TLSRegistry()
+    private lazy var responders = ResponderDesk { [weak self] in self?.say($0, $1) }
     private let listeners = Listeners()
     private let adminListeners = Listeners()
     /// An embedding program may reload and shut down from different threads: one of start, reload and stop at a time.
@@ -144,6 +145,7 @@ package final class Supervisor: @unchecked Sendable {
             var parameters = parameters(built.process)
             parameters.number = i
             parameters.admin = control.inbox
+            parameters.statuses = responders
             let counters = WorkerCounters(workerCount: built.process.workerProcesses)
             workers.append(WorkerThread(parameters, publisher, counters, listeners.sockets))
         }

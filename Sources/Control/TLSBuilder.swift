@@ -25,7 +25,7 @@ extension SnapshotBuilder {
             try context.setCiphers(draft.ciphers.text, prefersOwn: draft.prefersOwnCiphers)
         }
         var binding = Array("HTTP".utf8)
-        binding += try addCertificates(draft, to: context)
+        binding += try addCertificates(draft, to: context, &settings)
         let (trust, number) = try addTrust(draft, to: context)
         settings.trust = number
         if let word = draft.dhParameters {
@@ -42,6 +42,20 @@ extension SnapshotBuilder {
         context.setRecordBytes(draft.recordBytes)
         binding += trust.announced + trust.trusted + trust.revocations + "\(draft.verification),\(trust.depth)".utf8
         try addSessions(draft, boundTo: binding, to: context)
+        try addStapling(draft, to: context)
+        settings.status = try statusSettings(draft)
+        settings.takesEarlyData = draft.takesEarlyData
+        if draft.takesEarlyData { context.takeEarlyData(bytes: 16384) }
+        if let word = draft.compressesCertificates {
+            warnings.append(
+                Diagnostic(
+                    at: word.position, directive: "ssl_certificate_compression",
+                    "\"ssl_certificate_compression\" is not supported on this platform, ignored", found: "on", expected: "OpenSSL 3.2"))
+        }
+        if let word = draft.keyLog {
+            let path = logs.absolute(word.text)
+            try attempt("open() \"\(path)\" failed", at: word, of: "ssl_key_log") { () throws(TLSFailure) in try context.logKeys(to: path) }
+        }
         try run(draft.commands, of: "ssl_conf_command", on: context)
         owned.append(context)
         settings.context = context.pointer
@@ -56,13 +70,28 @@ extension SnapshotBuilder {
         }
     }
 
-    /// Returns the bytes of the certificates.
-    private func addCertificates(_ draft: TLSDraft, to context: TLSContext) throws(Diagnostic) -> [UInt8] {
+    /// Returns the bytes of the certificates, or their names where variables are in them.
+    private func addCertificates(_ draft: TLSDraft, to context: TLSContext, _ settings: inout TLSServerSettings) throws(Diagnostic) -> [UInt8] {
         var list: [String] = []
         var all: [UInt8] = []
         if let word = draft.passwordFile { list = try passwords(word, of: "ssl_password_file") }
+        let hasVariables = draft.certificates.contains(where: \.hasVariables) || draft.keys.contains(where: \.hasVariables)
+        var templates: [TLSPairTemplates] = []
         for (certificate, key) in zip(draft.certificates, draft.keys) {
-            all += try addPair(certificate, key, list, of: ("ssl_certificate", "ssl_certificate_key"), to: context)
+            if hasVariables {
+                templates.append(
+                    TLSPairTemplates(certificate: try template(certificate, of: "ssl_certificate"), key: try template(key, of: "ssl_certificate_key")))
+                all += certificate.bytes
+            } else {
+                all += try addPair(certificate, key, list, of: ("ssl_certificate", "ssl_certificate_key"), to: context)
+            }
+        }
+        if hasVariables {
+            let store = TLSPairStore(folder: logs.besideConfiguration(""), passwords: list, limits: draft.pairLimits)
+            owned.append(store)
+            settings.pairs = arena.freeze(templates)
+            settings.pairStore = .passUnretained(store)
+            context.askForPairs()
         }
         return all
     }

@@ -10,7 +10,13 @@ package final class TLSRegistry: Sendable {
         var bytes: Int
     }
 
+    private struct StatusEntry {
+        var cache: StatusCache
+        var bytes: Int
+    }
+
     private let caches = Mutex<[String: Entry]>([:])
+    private let statuses = Mutex<[String: StatusEntry]>([:])
     /// Of all servers that do not name files; nil: there was no memory.
     let tickets = TLSTicketKeys()
 
@@ -26,6 +32,19 @@ package final class TLSRegistry: Sendable {
             for name in gone { caches[name] = nil }
             guard let made = TLSSessionCache(bytes: bytes) else { return nil }
             caches[name] = Entry(cache: made, bytes: bytes)
+            return made
+        }
+    }
+
+    /// The same for what responders said of certificates.
+    func statusCache(_ name: String, bytes: Int) -> StatusCache {
+        statuses.withLock { statuses in
+            if let known = statuses[name], known.bytes == bytes { return known.cache }
+            var gone: [String] = []
+            for place in statuses.indices where isKnownUniquelyReferenced(&statuses.values[place].cache) { gone.append(statuses[place].key) }
+            for name in gone { statuses[name] = nil }
+            let made = StatusCache(bytes: bytes)
+            statuses[name] = StatusEntry(cache: made, bytes: bytes)
             return made
         }
     }

@@ -47,6 +47,12 @@ package enum Limits {
     /// Bytes that wait for one slow reader in memory before its source is not read any more.
     package static let pendingBytesMax = 1 << 20
 
+    /// A certificate with its chain, or a key, that is read for a handshake.
+    static let pemBytesMax = 1 << 20
+
+    /// Early data that is read at a time: all that a client may send.
+    static let earlyBytes = 16384
+
     // MARK: Exchanges
     /// Internal redirects and rewrite cycles of one request (nginx: 10).
     static let internalRedirectsMax = 10

@@ -19,6 +19,8 @@ package struct WorkerParameters {
     package var shutdownTimeoutMs: Int64?
     /// Answers the requests of `admin` locations.
     package var admin: (any AdminGateway)?
+    /// Asks responders about certificates; nil: nobody does.
+    package var statuses: (any StatusDesk)?
     /// What this thread does besides, at the end of each turn.
     package var duty: (any WorkerDuty)?
     package init() {}
@@ -326,6 +328,7 @@ package final class Worker {
             case .admin(let handle, let part): takeAdminPart(handle, part)
             case .drain(let name, let durationMs): drain(name, durationMs: durationMs)
             case .releaseRate(let rate): held.setRate(rate)
+            case .certificateStatus(let handle, let status, let until): statusCame(handle, status, untilSeconds: until)
             case .wake: break
             case .stopGracefully: stopGracefully()
             case .stopNow: stopNow()

@@ -57,6 +57,30 @@ public enum OpenSSL {
                 + ["-extfile", name + ".ext", "-out", name + ".crt"], in: folder)
     }
 
+    /// `openssl ocsp`: speaks for root.crt of the folder, by the file `index` there, until it is let go.
+    public final class Responder {
+        private let process: ChildProcess
+
+        public init(folder: String, port: Int) throws {
+            for end in ["out", "err"] { try? FileManager.default.removeItem(atPath: "\(folder)/responder.\(end)") }
+            process = try ChildProcess(
+                "/usr/bin/env",
+                ["openssl", "ocsp", "-index", "\(folder)/index", "-port", "\(port)", "-rsigner", "\(folder)/root.crt", "-rkey", "\(folder)/root.key"]
+                    + ["-CA", "\(folder)/root.crt", "-ndays", "1"], stdout: folder + "/responder.out", stderr: folder + "/responder.err")
+            // It serves one client at a time, and would wait for words of one that only knocks.
+            try Harness.wait(for: "the responder") {
+                ["out", "err"].contains {
+                    (try? String(contentsOfFile: "\(folder)/responder.\($0)", encoding: .utf8))?.contains("waiting for OCSP client") == true
+                }
+            }
+        }
+
+        deinit {
+            process.signal(SIGKILL)
+            _ = process.waitForEnd(withinMs: 5000)
+        }
+    }
+
     /// Made once for all tests that do not care.
     public static let ec = Result { try pair("localhost") }
     public static let rsa = Result { try pair("localhost", key: ["-newkey", "rsa:2048"]) }

@@ -23,11 +23,19 @@ extension Worker {
 
     func handshake(_ c: Ref<ClientConnection>) {
         if c.stream.carrier == .socket, !startTLS(c) { return }
+        // A responder is asked about its certificate.
+        if c.stream.tls?.status == .asked { return }
+        var server = c.defaultServer(in: self)
         while true {
             switch shakeHands(&c.value.stream) {
-            case .done: return handshakeDone(c)
+            case .done:
+                if isAskedAbout(c) { return }
+                return handshakeDone(c)
             case .wouldBlock: return
-            case .wantsServer: if !chooseServerByName(c) { return }
+            case .wantsServer:
+                server = chooseServerByName(c)
+                if server == nil { return }
+            case .wantsPairs: if let server { givePairs(c, server) }
             case .ended:
                 logClient(.info, "peer closed connection in SSL handshake", c, action: Self.handshaking)
                 return closeClient(c)
@@ -57,23 +65,27 @@ extension Worker {
             readRequests(c)
             return false
         }
-        guard let context = firstContext(c), beginTLS(&c.value.stream, context, isServer: true, early: c.input) else {
+        let first = c.defaultServer(in: self)
+        // One that has no certificate rejects all that do not ask for another, and has a context for that.
+        guard let context = first?.tls.context, beginTLS(&c.value.stream, context, isServer: true, early: c.input) else {
             logClient(.crit, "cannot begin TLS", c, action: Self.handshaking)
             closeClient(c)
             return false
+        }
+        if let t = c.stream.tls {
+            t.readsEarly = first?.tls.takesEarlyData == true
+            // Answers to early data cannot wait for a socket that libssl writes to.
+            t.writesToSocket = !t.readsEarly && tls_write_to_socket(t.ssl, c.stream.fd) != 0
         }
         dropInputBuffer(c)
         return true
     }
 
-    /// The default server's: one that has no certificate rejects all that do not ask for another, and has a context for that.
-    private func firstContext(_ c: Ref<ClientConnection>) -> OpaquePointer? { c.defaultServer(in: self)?.tls.context }
-
-    /// The server for the name in the client's hello. False: the connection is gone.
-    private func chooseServerByName(_ c: Ref<ClientConnection>) -> Bool {
+    /// The server for the name in the client's hello. Nil: the connection is gone.
+    private func chooseServerByName(_ c: Ref<ClientConnection>) -> Ref<ServerSettings>? {
         guard let t = c.stream.tls, let listen = listeners[Int(c.listener)].settings else {
             closeClient(c)
-            return false
+            return nil
         }
         let pipe = tls.pipe
         let name = withUnsafePointer(to: &pipe.pointee.name) {
@@ -84,12 +96,66 @@ extension Worker {
             rejectName(&c.value.stream)
             logClient(.info, "handshake rejected", c, action: Self.handshaking)
             closeClient(c)
-            return false
+            return nil
         }
-        if takeServer(t, server.tls.context, offersHTTP2: server.speaksHTTP2 || listen.speaksHTTP2) { return true }
+        if takeServer(t, server.tls.context, offersHTTP2: server.speaksHTTP2 || listen.speaksHTTP2) { return server }
         logClient(.crit, "SSL_set_SSL_CTX() failed", c, ssl: tlsErrors(), action: Self.handshaking)
         closeClient(c)
-        return false
+        return nil
+    }
+
+    /// The certificates that variables name, as for a request that has not come yet.
+    private func givePairs(_ c: Ref<ClientConnection>, _ chosen: Ref<ServerSettings>) {
+        guard let t = c.stream.tls else { return }
+        t.pairVerdict = 0
+        // One without certificates of its own has those of the default server.
+        guard let server = chosen.tls.context == nil ? c.defaultServer(in: self) : chosen, let store = server.tls.pairStore,
+            let (x, handle) = exchanges.insert(copying: blankExchange)
+        else { return }
+        x.handle = handle
+        x.client = c
+        x.pinned = current
+        x.server = server
+        x.location = server.settings
+        x.startedMs = nowMs
+        let failure = store._withUnsafeGuaranteedRef { presentPairs(t, server.tls.pairs, $0, for: x) }
+        if let failure { tell(failure, c) } else { t.pairVerdict = 1 }
+        x.value.region.release(to: &buffers)
+        exchanges.remove(handle)
+    }
+
+    private func tell(_ failure: PairFailure, _ c: Ref<ClientConnection>) {
+        switch failure {
+        case .certificate(let name, let errno): tell("cannot load certificate", name, errno, c)
+        case .key(let name, let errno): tell("cannot load certificate key", name, errno, c)
+        case .pair(let name): tell("cannot use certificate and its key", name, 0, c)
+        }
+    }
+
+    private func tell(_ words: StaticString, _ name: ByteView, _ errno: Int32, _ c: Ref<ClientConnection>) {
+        let shown = name.hasPrefix(ByteView("data:")) ? ByteView("data:...") : name
+        logClient(.error, words, c, detail: shown, ssl: errno == 0 ? tlsErrors() : .empty, action: Self.handshaking, errno: errno)
+    }
+
+    /// Whether the end of the handshake waits for what a responder says.
+    private func isAskedAbout(_ c: Ref<ClientConnection>) -> Bool {
+        guard let t = c.stream.tls, tls_has_peer_certificate(t.ssl) != 0, tls_verdict(t.ssl) == X509_V_OK else { return false }
+        return asksForStatus(c, t, statusSettings(c))
+    }
+
+    /// Of the server that the handshake is with.
+    private func statusSettings(_ c: Ref<ClientConnection>) -> StatusSettings {
+        guard let listen = listeners[Int(c.listener)].settings else { return StatusSettings() }
+        let servers = current.root.servers
+        if let named = serverOfHandshake(c, listen), servers[Int(named)].tls.context != nil { return servers[Int(named)].tls.status }
+        return servers[Int(listen.defaultServer)].tls.status
+    }
+
+    func statusCame(_ handle: Handle, _ status: CertificateStatus, untilSeconds: Int64) {
+        guard let c = clients.find(handle), c.phase == .handshake, let t = c.stream.tls, t.status == .asked else { return }
+        let settings = statusSettings(c)
+        tookStatus(t, status, untilSeconds: untilSeconds, settings)
+        if !asksForStatus(c, t, settings) { handshakeDone(c) }
     }
 
     /// The server that is called `name` on the address, or nil.

@@ -25,6 +25,9 @@ extension Worker {
         if verdict != X509_V_OK, verification != .optionalFromAnyone || tls_verdict_is_unknown_issuer(verdict) == 0 {
             return refuse(x, 495, "client SSL certificate verify error:", reason: words(of: verdict), forgetting: t)
         }
+        if let words = t.status.words {
+            return refuse(x, 495, "client SSL certificate verify error:", reason: words, forgetting: t)
+        }
         if !hasCertificate {
             return verification != .on || refuse(x, 496, "client sent no required SSL certificate", forgetting: t)
         }

@@ -126,7 +126,7 @@ extension Worker {
             if c.stream.hasPending || !c.stream.isWritable { return waitForClient(x) }
             if budget <= 0 { return post(x) }
             // What is framed or encrypted goes through our own memory.
-            if x.framing != .length || c.stream.carrier != .socket {
+            if x.framing != .length || !c.stream.sendsAsItIs {
                 guard pumpChunkOfFile(x) else { return }
                 budget -= Limits.readBytesWhileSlow
                 continue

@@ -13,6 +13,13 @@ package struct TLSServerSettings: BitwiseCopyable {
     package var verification = ClientVerification.off
     /// The same for servers that trust the same certificates in the same way.
     package var trust: Int32 = 0
+    /// Certificates that have variables in their names; empty: the context has its certificates.
+    package var pairs = Frozen<TLSPairTemplates>.empty
+    /// Where they are found. The snapshot keeps it alive.
+    package var pairStore: Unmanaged<TLSPairStore>?
+    package var status = StatusSettings()
+    /// `ssl_early_data`.
+    package var takesEarlyData = false
     package init() {}
 }
 
@@ -79,6 +86,15 @@ package final class TLSContext: @unchecked Sendable {
         try check(tls_use_dh_parameters(pointer, pem, pem.count))
     }
 
+    /// Certificates and keys are given to each connection: see `TLSServerSettings.pairs`.
+    package func askForPairs() { tls_ask_for_pairs(pointer) }
+
+    /// A client that comes again may send so much with its first bytes (RFC 8446 section 2.3); whoever records them may send them again.
+    package func takeEarlyData(bytes: UInt32) { tls_take_early_data(pointer, bytes) }
+
+    /// Secrets of connections are added to this file, in the format of NSS: who has it reads everything.
+    package func logKeys(to path: String) throws(TLSFailure) { try check(tls_log_keys(pointer, path)) }
+
     package func setVersions(_ versions: TLSVersions) { tls_set_versions(pointer, versions.rawValue) }
 
     /// Ciphers of TLS 1.2 and before, in OpenSSL's words.
@@ -101,7 +117,7 @@ package final class TLSContext: @unchecked Sendable {
 }
 
 /// The strings as an array of C that ends with a null.
-private func withStrings(_ texts: [String], _ body: (UnsafePointer<UnsafePointer<CChar>?>) -> Int32) -> Int32 {
+func withStrings(_ texts: [String], _ body: (UnsafePointer<UnsafePointer<CChar>?>) -> Int32) -> Int32 {
     func add(_ i: Int, _ list: [UnsafePointer<CChar>?]) -> Int32 {
         if i == texts.count {
             let whole = list + [nil]

@@ -83,7 +83,7 @@ extension Worker {
             .requestCompletion, .remoteUser, .limitRate:
             return requestValue(v, x)
         case .sslProtocol, .sslCipher, .sslCiphers, .sslCurve, .sslCurves, .sslServerName, .sslSessionID, .sslSessionReused, .sslALPNProtocol,
-            .sslClientVerify, .sslClientCert, .sslClientRawCert, .sslClientEscapedCert, .sslClientSubject, .sslClientIssuer,
+            .sslEarlyData, .sslClientVerify, .sslClientCert, .sslClientRawCert, .sslClientEscapedCert, .sslClientSubject, .sslClientIssuer,
             .sslClientSubjectLegacy, .sslClientIssuerLegacy, .sslClientSerial, .sslClientFingerprint, .sslClientStart, .sslClientEnd,
             .sslClientRemain:
             return tlsValue(v, x)

@@ -6,7 +6,8 @@ import COpenSSL
 
 extension Worker {
     func tlsValue(_ v: Variable, _ x: Ref<Exchange>) -> ByteView? {
-        guard let ssl = x.client.stream.tls?.ssl else { return nil }
+        guard let t = x.client.stream.tls else { return nil }
+        let ssl = t.ssl
         switch v.kind {
         case .sslProtocol: return SSL_get_version(ssl).map { ByteView(cString: $0) }
         case .sslCipher: return SSL_CIPHER_get_name(SSL_get_current_cipher(ssl)).map { ByteView(cString: $0) }
@@ -21,6 +22,8 @@ extension Worker {
         case .sslCurve: return tlsText { tls_curve(ssl, $0, $1) }
         case .sslCurves: return tlsText { tls_curves(ssl, $0, $1) }
         case .sslSessionID: return tlsText { tls_session_id(ssl, $0, $1) }
+        case .sslEarlyData: return isUnderWay(t) ? ByteView("1") : nil
+        case .sslClientVerify: return clientVerdict(t)
         default: return clientCertificateValue(v.kind, ssl)
         }
     }
@@ -40,7 +43,6 @@ extension Worker {
     private func clientCertificateValue(_ kind: VariableKind, _ ssl: OpaquePointer) -> ByteView? {
         func text(_ what: Int) -> ByteView? { tlsText { tls_peer_text(ssl, Int32(what), $0, $1) } }
         switch kind {
-        case .sslClientVerify: return clientVerdict(ssl)
         case .sslClientRawCert: return text(TLS_PEER_PEM)
         case .sslClientCert: return rewritten(text(TLS_PEER_PEM)) { pem, w in pem.appendIndented(to: w) }
         case .sslClientEscapedCert: return rewritten(text(TLS_PEER_PEM)) { pem, w in pem.appendEscaped(to: w) }
@@ -62,14 +64,16 @@ extension Worker {
         }
     }
 
-    private func clientVerdict(_ ssl: OpaquePointer) -> ByteView {
-        if tls_has_peer_certificate(ssl) == 0 { return ByteView("NONE") }
-        let verdict = tls_verdict(ssl)
-        if verdict == X509_V_OK { return ByteView("SUCCESS") }
+    private func clientVerdict(_ t: Ref<TLSConnection>) -> ByteView {
+        if tls_has_peer_certificate(t.ssl) == 0 { return ByteView("NONE") }
+        let verdict = tls_verdict(t.ssl)
+        var words = t.status.words
+        if verdict != X509_V_OK { words = X509_verify_cert_error_string(verdict).map { ByteView(cString: $0) } ?? .empty }
+        guard let words else { return ByteView("SUCCESS") }
         let w = valueText
         w.value.reset()
         w.value.append("FAILED:")
-        if let words = X509_verify_cert_error_string(verdict) { w.value.append(ByteView(cString: words)) }
+        w.value.append(words)
         return w.view
     }
 

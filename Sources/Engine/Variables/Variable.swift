@@ -17,7 +17,7 @@ package enum VariableKind: UInt8, BitwiseCopyable {
     case timeLocal, timeISO8601
     // TLS towards the client
     case sslProtocol, sslCipher, sslCiphers, sslCurve, sslCurves, sslServerName, sslSessionID, sslSessionReused, sslALPNProtocol
-    case sslClientVerify, sslClientCert, sslClientRawCert, sslClientEscapedCert, sslClientSubject, sslClientIssuer, sslClientSubjectLegacy
+    case sslEarlyData, sslClientVerify, sslClientCert, sslClientRawCert, sslClientEscapedCert, sslClientSubject, sslClientIssuer, sslClientSubjectLegacy
     case sslClientIssuerLegacy, sslClientSerial, sslClientFingerprint, sslClientStart, sslClientEnd, sslClientRemain
     case realIPRemoteAddr, realIPRemotePort, proxyProtocolAddr, proxyProtocolPort, proxyProtocolServerAddr, proxyProtocolServerPort
     case proxyProtocolValue
@@ -77,7 +77,7 @@ package struct Variable: BitwiseCopyable {
         "proxy_add_x_forwarded_for": .proxyAddXForwardedFor, "proxy_internal_body_length": .proxyInternalBodyLength,
         "ssl_protocol": .sslProtocol, "ssl_cipher": .sslCipher, "ssl_ciphers": .sslCiphers, "ssl_curve": .sslCurve, "ssl_curves": .sslCurves,
         "ssl_server_name": .sslServerName, "ssl_session_id": .sslSessionID, "ssl_session_reused": .sslSessionReused,
-        "ssl_alpn_protocol": .sslALPNProtocol, "ssl_client_verify": .sslClientVerify, "ssl_client_cert": .sslClientCert,
+        "ssl_alpn_protocol": .sslALPNProtocol, "ssl_early_data": .sslEarlyData, "ssl_client_verify": .sslClientVerify, "ssl_client_cert": .sslClientCert,
         "ssl_client_raw_cert": .sslClientRawCert, "ssl_client_escaped_cert": .sslClientEscapedCert, "ssl_client_s_dn": .sslClientSubject,
         "ssl_client_i_dn": .sslClientIssuer, "ssl_client_s_dn_legacy": .sslClientSubjectLegacy,
         "ssl_client_i_dn_legacy": .sslClientIssuerLegacy, "ssl_client_serial": .sslClientSerial,
