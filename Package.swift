@@ -29,6 +29,7 @@ let package = Package(
         .target(name: "ConfigurationFile", swiftSettings: pure),
         .target(name: "Balancing", dependencies: ["Bytes"], swiftSettings: pure),
         .target(name: "AdminAPI", swiftSettings: pure),
+        .target(name: "Rollout", dependencies: ["AdminAPI"], swiftSettings: pure),
 
         // Floor 2: the data path.
         .target(name: "Engine", dependencies: ["CLinux", "CNghttp2", "COpenSSL", "CPCRE2", "CZlib", "Bytes", "HTTPMessage", "Balancing"]),
@@ -43,7 +44,8 @@ let package = Package(
             dependencies: ["AdminAPI", "CLinux", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
         .executableTarget(name: "proxyd", dependencies: ["CLinux", "Control", "Engine", "Switchback"]),
 
-        // Support of tests: the simulated kernel and its world.
+        // Support of tests: simulated traffic for rollouts; the simulated kernel and its world.
+        .target(name: "RolloutSimulation", dependencies: ["Rollout"], path: "Tests/RolloutSimulation"),
         .target(name: "Simulation", dependencies: ["CLinux", "Engine", "Bytes"], path: "Tests/Simulation"),
 
         .testTarget(name: "AdminAPITests", dependencies: ["AdminAPI", "ConfigurationFile"]),
@@ -53,13 +55,14 @@ let package = Package(
         .testTarget(
             name: "ControlTests", dependencies: ["AdminAPI", "Balancing", "Bytes", "CLinux", "ConfigurationFile", "Control", "Engine", "HTTPMessage"]),
         .testTarget(name: "EndToEndTests", dependencies: ["TestSupport"]),
-        .testTarget(name: "HTTPMessageTests", dependencies: ["HTTPMessage"]),
+        .testTarget(name: "HTTPMessageTests", dependencies: ["Bytes", "HTTPMessage"]),
         .testTarget(name: "ProxyctlTests", dependencies: ["AdminAPI", "CLinux", "TestSupport", "proxyctl"]),
+        .testTarget(name: "RolloutTests", dependencies: ["AdminAPI", "Rollout", "RolloutSimulation"]),
         .testTarget(
             name: "SimulationTests",
             dependencies: ["AdminAPI", "Balancing", "CLinux", "ConfigurationFile", "Control", "Engine", "Simulation"]),
         .testTarget(name: "SwitchbackTests", dependencies: ["Switchback", "TestSupport"]),
-        .target(name: "TestSupport", dependencies: ["CLinux"], path: "Tests/TestSupport"),
+        .target(name: "TestSupport", dependencies: ["CLinux", "CNghttp2"], path: "Tests/TestSupport"),
         .testTarget(name: "TidyTests"),
     ],
     swiftLanguageModes: [.v6]

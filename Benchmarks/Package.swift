@@ -7,6 +7,12 @@ let package = Package(
     targets: [
         .target(name: "CKernel"),
         .executableTarget(name: "SwitchLatency", dependencies: ["CKernel"]),
+
+        // Links to the product's own sources and to the simulation of its tests: the same code, without the rest.
+        .target(name: "AdminAPI"),
+        .target(name: "Rollout", dependencies: ["AdminAPI"]),
+        .target(name: "RolloutSimulation", dependencies: ["Rollout"]),
+        .executableTarget(name: "RolloutTable", dependencies: ["Rollout", "RolloutSimulation"]),
     ],
     swiftLanguageModes: [.v6]
 )

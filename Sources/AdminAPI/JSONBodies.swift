@@ -2,7 +2,7 @@
 // Decoded by the server, encoded by proxyctl. Strict: a misspelt field is refused before anything changes.
 
 /// What may stand beside the fields of any write. `revision` and `etag` are what GET wrote there; they say nothing.
-private enum Beside {
+enum Beside {
     static let names = ["reason", "revision", "etag"]
     static let reasonBytesMax = 1000
 
@@ -133,6 +133,7 @@ public struct ServerPatch: JSONCodable, Equatable {
     public var maxConns: Int?
     public var maxFails: Int?
     public var failTimeoutMs: Int64?
+    public var slowStartMs: Int64?
     public var backup: Bool?
     public var down: Bool?
     public var drain: Bool?
@@ -148,6 +149,7 @@ public struct ServerPatch: JSONCodable, Equatable {
             case "max_conns": maxConns = try value.decodeInteger(in: StateBounds.count)
             case "max_fails": maxFails = try value.decodeInteger(in: StateBounds.count)
             case "fail_timeout": failTimeoutMs = try value.decodeSpanMs(isInSeconds: true, in: StateBounds.timeMs)
+            case "slow_start": slowStartMs = try value.decodeSpanMs(isInSeconds: true, in: StateBounds.timeMs)
             case "backup": backup = try value.decodeBool()
             case "down": down = try value.decodeBool()
             case "drain": drain = try value.decodeBool()
@@ -165,7 +167,7 @@ public struct ServerPatch: JSONCodable, Equatable {
             "fail_timeout": failTimeoutMs.map { .string(NginxTime.text(ms: $0)) },
             "max_conns": maxConns.map { .integer(Int64($0)) },
             "max_fails": maxFails.map { .integer(Int64($0)) }, "reason": reason.map { .string($0) },
-            "server": server.map { .string($0) },
+            "server": server.map { .string($0) }, "slow_start": slowStartMs.map { .string(NginxTime.text(ms: $0)) },
             "weight": weight.map { .integer(Int64($0)) },
         ])
     }
@@ -177,6 +179,7 @@ public struct ServerPatch: JSONCodable, Equatable {
         if let maxConns { state.maxConns = maxConns }
         if let maxFails { state.maxFails = maxFails }
         if let failTimeoutMs { state.failTimeoutMs = failTimeoutMs }
+        if let slowStartMs { state.slowStartMs = slowStartMs }
         if let backup { state.backup = backup }
         if let down { state.down = down }
         if let drain { state.drain = drain }

@@ -79,7 +79,7 @@ public func openAPIDocument(_ operations: [APIOperation], version: String) -> JS
         paths[operation.path, default: []].append(JSON.Member(operation.method.lowercased(), operation.document))
     }
     let about =
-        "Pools of servers and splits among them, changed while the proxy runs. Every accepted change is a revision: it is in the history, "
+        "Pools of servers, splits among them and certificates, changed while the proxy runs. Every accepted change is a revision: it is in the history, "
         + "it can be undone, and its receipt accounts for every request around it. What is refused changes nothing."
     return .members([
         "components": .members([

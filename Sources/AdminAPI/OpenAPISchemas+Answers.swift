@@ -3,10 +3,50 @@
 
 extension OpenAPISchemas {
     static let answers: [String: JSON] = ofWrites.merging(ofHistory) { first, _ in first }.merging(ofMoment) { first, _ in first }
+        .merging(ofCertificates) { first, _ in first }
+
+    private static let ofCertificates: [String: JSON] = [
+        "Certificate": object("A certificate that clients are shown.", certificate),
+        "CertificateWithChain": object(
+            "A certificate that clients are shown, with those behind it.", certificate,
+            and: ["chain": list(reference("ChainCertificate"), "In the order they are sent, its own first.")]),
+        "CertificateList": object("Sorted by name.", ["revision": count(), "certificates": list(reference("Certificate"))]),
+        "ChainCertificate": object("One certificate of a chain.", ofOne),
+        "CertificateServer": object("A server that shows it.", ["names": list(type("string"), "As in server_name."), "listen": list(type("string"))]),
+        "CertificateAccepted": object(
+            "A certificate was replaced.", accepted, and: ["warnings": list(type("string"), "What is odd about it, and was taken all the same.")]),
+        "CertificateStatus": object(
+            "When it expires.",
+            [
+                "not_after": moment("Its last moment."), "days_left": type("integer", "Whole days until then, rounded down; below 0: it has expired."),
+                "seconds_left": type("integer"), "source": words(["file", "run-time"]),
+            ]),
+        "ReplacedCertificate": object(
+            "A certificate that was put at run time.",
+            [
+                "fingerprint": text("SHA-256 of the certificate."), "chain": text("SHA-256 of the fingerprints of its chain."),
+                "replaces": text("The chain that the file had."), "not_after": moment("Its last moment."),
+            ]),
+    ]
+
+    private static let ofOne: KeyValuePairs<String, JSON> = [
+        "subject": text("RFC 2253."), "issuer": text(), "serial": text("Hexadecimal."), "fingerprint": text("SHA-256, hexadecimal."),
+        "not_before": moment("Its first moment."), "not_after": moment("Its last moment."),
+    ]
+
+    private static let certificate: KeyValuePairs<String, JSON> = [
+        "name": text("By which it is replaced."), "source": words(["file", "run-time"], "What is shown: the file's, or what was put."),
+        "file": text("ssl_certificate."), "subject": text("RFC 2253."), "issuer": text(), "serial": text("Hexadecimal."),
+        "names": list(type("string"), "Subject alternative names."), "not_before": moment("Its first moment."), "not_after": moment("Its last moment."),
+        "days_left": type("integer", "Whole days, rounded down; below 0: it has expired."), "fingerprint": text("SHA-256, hexadecimal."),
+        "key_type": text("RSA 2048, EC prime256v1."), "servers": list(reference("CertificateServer")),
+        "warnings": list(type("string")),
+    ]
 
     private static let upstreams = map(reference("Upstream"))
     private static let splits = map(reference("Split"))
-    private static let state = words(["up", "failed", "down", "drain", "busy", "unknown"], "Its condition now.")
+    private static let state = words(
+        ["up", "failed", "ejected", "unhealthy", "unchecked", "starting", "down", "drain", "busy", "unknown"], "Its condition now.")
 
     private static let accepted: KeyValuePairs<String, JSON> = [
         "revision": count("The one that is current now."),
@@ -56,7 +96,8 @@ extension OpenAPISchemas {
         "ServerList": object("The servers of an upstream.", ["revision": count(), "servers": list(reference("Server"))]),
         "Revision": object("One accepted change.", revision, required: revisionAlways),
         "RevisionWithState": object(
-            "One accepted change with the state it made.", revision, and: ["upstreams": upstreams, "splits": splits],
+            "One accepted change with the state it made.", revision,
+            and: ["upstreams": upstreams, "splits": splits, "certificates": map(reference("ReplacedCertificate"), "Left out: the files' alone.")],
             required: revisionAlways + ["upstreams", "splits"]),
         "RevisionList": object("Newest first.", ["revision": count("The current one."), "revisions": list(reference("Revision"))]),
         "DifferenceList": object(
@@ -86,7 +127,21 @@ extension OpenAPISchemas {
                 "id": type("integer"), "server": text(), "weight": count(), "backup": type("boolean"), "state": state, "in_flight": count(),
                 "requests": count("Tries given to it."), "failures": count("Those that failed."), "errors": count("Its answers 5xx."),
             ]),
-        "UpstreamStatus": object("A pool at this moment.", ["servers": list(reference("ServerStatus"))]),
+        "QueueStatus": object(
+            "Requests that wait for a server.",
+            [
+                "size": count("They."), "max_size": count("How many may."), "overflows": count("Refused because it was full."),
+                "timeouts": count("Refused because they had waited too long."),
+            ]),
+        "UpstreamStatus": object(
+            "A pool at this moment.",
+            [
+                "servers": list(reference("ServerStatus")), "queue": reference("QueueStatus"),
+                "panic": type("boolean", "Too few servers are healthy: all are used."), "panics": count("How often that began."),
+                "ejections": count("Of servers that did worse than their siblings."),
+                "retries_refused": count("Requests not tried at a further server: the budget was spent."),
+                "requests_refused": count("By the circuit breaker."),
+            ], required: ["servers", "panic", "panics", "ejections", "retries_refused", "requests_refused"]),
         "SplitStatus": object(
             "A split at this moment.",
             ["weights": map(count()), "held": type("boolean", "New requests wait."), "holding": count("Requests that wait now.")]),
@@ -96,13 +151,14 @@ extension OpenAPISchemas {
                 "version": text(), "revision": count(), "process_id": count(), "started_at": moment("Of the process."), "now": moment("Of the proxy."),
                 "workers": count(), "connections": count("Of clients."), "requests": reference("RequestAccount"),
                 "upstreams": map(reference("UpstreamStatus")), "splits": map(reference("SplitStatus")),
+                "certificates": map(reference("CertificateStatus"), "Those that clients are shown."),
                 "journal": text("on, off, or why it cannot be written."),
             ]),
         "Event": object(
             "Something that happened.",
             [
                 "id": count("Counts from 1 in a process."), "kind": words(Event.Kind.allCases.map(\.rawValue)), "at": moment("When."),
-                "revision": count("The one that was current."), "subject": text("An upstream, a split or a server."), "text": text("One line."),
+                "revision": count("The one that was current."), "subject": text("An upstream, a split, a server or a certificate."), "text": text("One line."),
             ]),
         "Index": object("What there is.", ["product": text(), "version": text(), "revision": count(), "links": map(text())]),
         "Document": type("object", "An OpenAPI document."),

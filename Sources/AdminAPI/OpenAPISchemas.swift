@@ -75,6 +75,7 @@ public enum OpenAPISchemas {
                 "max_conns": integer("Requests at once; 0: any number.", StateBounds.count, default: 0),
                 "max_fails": integer("Failures within fail_timeout that take it out; 0: none do.", StateBounds.count, default: 1),
                 "fail_timeout": time("In whole seconds.", default: "10s"),
+                "slow_start": time("For so long the share of a new or recovered server grows; in whole seconds.", default: "0s"),
                 "backup": flag("Serves when no other can."), "down": flag("Serves nobody."), "drain": flag("Takes no new requests."),
                 "id": type("integer", "Given by the proxy; passed over in a write.", ["readOnly": true]),
             ], required: ["server"]),
@@ -87,6 +88,11 @@ public enum OpenAPISchemas {
                 "keepalive_requests": integer("Requests of one connection.", StateBounds.keepaliveRequests, default: 1000),
                 "keepalive_time": time("The longest life of a connection.", default: "1h"),
                 "keepalive_timeout": time("How long a connection may be idle.", default: "1m"),
+                "circuit_breaker": text("As the configuration has it: max_requests=1000 max_pending=100; left out: none."),
+                "outlier_detection": text("As the configuration has it; left out: nobody is ejected."),
+                "panic_threshold": integer("Percent of healthy servers below which all are used.", StateBounds.percent),
+                "queue": text("As the configuration has it: 100 timeout=10s; left out: none."),
+                "retry_budget": text("As the configuration has it: 20% min=3; left out: none."),
                 "servers": list(reference("Server")),
                 "sticky": text("As the configuration has it behind the word sticky; left out: none."),
             ], required: ["servers"]),
@@ -121,6 +127,12 @@ public enum OpenAPISchemas {
         "WeightsPatch": object(
             "Weights that are not named stay.",
             ["weights": map(integer("", StateBounds.weight)), "reason": reason], required: ["weights"]),
+        "CertificateWrite": object(
+            "A certificate with its key, and why.",
+            [
+                "certificate": text("PEM: the server's own first, then those that lead to a root."),
+                "key": type("string", "PEM, without a password. It is never shown again.", ["writeOnly": true]), "reason": reason,
+            ], required: ["certificate", "key"]),
         "ReasonOnly": object("Why.", ["reason": reason], required: []),
     ]) { first, _ in first }
 }

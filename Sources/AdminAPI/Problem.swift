@@ -16,7 +16,7 @@ public struct Problem: Error, Sendable, Equatable {
         case conflict = "conflict", lostRace = "lost-race"
         case unauthorized, forbidden, readOnly = "read-only"
         case nothingToUndo = "nothing-to-undo", goneRevision = "gone-revision"
-        case badConfiguration = "bad-configuration"
+        case badConfiguration = "bad-configuration", badCertificate = "bad-certificate"
         case busy, journalFailed = "journal-failed", stopping
     }
     public var kind: Kind
@@ -93,6 +93,7 @@ extension Problem.Kind {
         case .nothingToUndo: "Nothing to undo"
         case .goneRevision: "Revision not kept"
         case .badConfiguration: "The configuration is refused"
+        case .badCertificate: "The certificate is refused"
         case .busy: "Busy"
         case .journalFailed: "The journal cannot be written"
         case .stopping: "Stopping"

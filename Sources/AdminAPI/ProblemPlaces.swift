@@ -27,7 +27,7 @@ extension StateChange {
             let before = old.upstreams[name]?.servers ?? []
             // The server that the body is about is the one that is not as it was.
             return before.indices.contains(i) && before[i] == servers[i] ? nil : rest.dropFirst(2)
-        case .deleteUpstream, .removeServer, .drainUpstream, .deleteSplit: return nil
+        case .deleteUpstream, .removeServer, .drainUpstream, .deleteSplit, .putCertificate, .deleteCertificate: return nil
         }
     }
 }

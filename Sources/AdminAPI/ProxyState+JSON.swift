@@ -18,6 +18,7 @@ public enum StateBounds {
     public static let weight = 0...1_000_000
     public static let count = 0...Int(Int32.max)
     public static let keepalive = 0...1_000_000
+    public static let percent = 0...100
     public static let keepaliveRequests = 1...Int(Int32.max)
     /// A thousand years: sums with the clock stay far from overflowing.
     public static let timeMs: ClosedRange<Int64> = 0...(365_000 * 86_400_000)
@@ -80,8 +81,8 @@ extension ProxyState: StateCodable {
 
 extension UpstreamState: StateCodable {
     private static let fields = [
-        "balance", "keepalive", "keepalive_local", "keepalive_requests", "keepalive_time", "keepalive_timeout", "servers",
-        "sticky",
+        "balance", "circuit_breaker", "keepalive", "keepalive_local", "keepalive_requests", "keepalive_time", "keepalive_timeout",
+        "outlier_detection", "panic_threshold", "queue", "retry_budget", "servers", "sticky",
     ]
 
     public init(decoding json: JSON, _ form: StateForm) throws(Problem) {
@@ -98,7 +99,13 @@ extension UpstreamState: StateCodable {
             case "keepalive_requests": keepaliveRequests = try value.decodeInteger(in: StateBounds.keepaliveRequests)
             case "keepalive_time": keepaliveTimeMs = try value.decodeSpanMs(isInSeconds: false, in: StateBounds.timeMs)
             case "keepalive_timeout": keepaliveTimeoutMs = try value.decodeSpanMs(isInSeconds: false, in: StateBounds.timeMs)
-            case "sticky": sticky = try value.decodeOptional { (json) throws(Problem) in try json.decodeString() }
+            case "sticky": sticky = try value.decodeOptionalString()
+            case "circuit_breaker": circuitBreaker = try value.decodeOptionalString()
+            case "outlier_detection": outlierDetection = try value.decodeOptionalString()
+            case "queue": queue = try value.decodeOptionalString()
+            case "retry_budget": retryBudget = try value.decodeOptionalString()
+            case "panic_threshold":
+                panicThreshold = try value.decodeOptional { (json) throws(Problem) in try json.decodeInteger(in: StateBounds.percent) }
             case "servers":
                 servers = try value.list("a list of servers") { (json) throws(Problem) in try ServerState(decoding: json, form) }
                 hasServers = true
@@ -113,13 +120,18 @@ extension UpstreamState: StateCodable {
 
     public func json(as form: StateForm) -> JSON {
         var members = [JSON.Member("balance", .string(balance))]
-        members.reserveCapacity(9)
+        members.reserveCapacity(14)
+        if let circuitBreaker { members.append(JSON.Member("circuit_breaker", .string(circuitBreaker))) }
         if let keepalive { members.append(JSON.Member("keepalive", .integer(Int64(keepalive)))) }
         members.append(JSON.Member("keepalive_local", .bool(keepaliveIsLocal)))
         members.append(JSON.Member("keepalive_requests", .integer(Int64(keepaliveRequests))))
         members.append(JSON.Member("keepalive_time", .string(NginxTime.text(ms: keepaliveTimeMs))))
         members.append(JSON.Member("keepalive_timeout", .string(NginxTime.text(ms: keepaliveTimeoutMs))))
         if form == .journal { members.append(JSON.Member("next_server_id", .integer(Int64(nextServerID)))) }
+        if let outlierDetection { members.append(JSON.Member("outlier_detection", .string(outlierDetection))) }
+        if let panicThreshold { members.append(JSON.Member("panic_threshold", .integer(Int64(panicThreshold)))) }
+        if let queue { members.append(JSON.Member("queue", .string(queue))) }
+        if let retryBudget { members.append(JSON.Member("retry_budget", .string(retryBudget))) }
         members.append(JSON.Member("servers", .array(servers.map { $0.json(as: form) })))
         if let sticky { members.append(JSON.Member("sticky", .string(sticky))) }
         return .object(members)
@@ -127,7 +139,7 @@ extension UpstreamState: StateCodable {
 }
 
 extension ServerState: StateCodable {
-    static let fields = ["backup", "down", "drain", "fail_timeout", "max_conns", "max_fails", "server", "weight"]
+    static let fields = ["backup", "down", "drain", "fail_timeout", "max_conns", "max_fails", "server", "slow_start", "weight"]
 
     public init(decoding json: JSON, _ form: StateForm) throws(Problem) {
         self.init(server: "")
@@ -140,6 +152,7 @@ extension ServerState: StateCodable {
             case "weight": weight = try value.decodeInteger(in: StateBounds.weight)
             case "max_conns": maxConns = try value.decodeInteger(in: StateBounds.count)
             case "max_fails": maxFails = try value.decodeInteger(in: StateBounds.count)
+            case "slow_start": slowStartMs = try value.decodeSpanMs(isInSeconds: true, in: StateBounds.timeMs)
             case "fail_timeout": failTimeoutMs = try value.decodeSpanMs(isInSeconds: true, in: StateBounds.timeMs)
             case "backup": backup = try value.decodeBool()
             case "down": down = try value.decodeBool()
@@ -153,7 +166,7 @@ extension ServerState: StateCodable {
     }
 
     public func json(as form: StateForm) -> JSON {
-        .object([
+        var members = [
             JSON.Member("backup", .bool(backup)),
             JSON.Member("down", .bool(down)),
             JSON.Member("drain", .bool(drain)),
@@ -162,8 +175,11 @@ extension ServerState: StateCodable {
             JSON.Member("max_conns", .integer(Int64(maxConns))),
             JSON.Member("max_fails", .integer(Int64(maxFails))),
             JSON.Member("server", .string(server)),
-            JSON.Member("weight", .integer(Int64(weight))),
-        ])
+        ]
+        // A journal says it thousands of times.
+        if form != .journal || slowStartMs != 0 { members.append(JSON.Member("slow_start", .string(NginxTime.text(ms: slowStartMs)))) }
+        members.append(JSON.Member("weight", .integer(Int64(weight))))
+        return .object(members)
     }
 }
 
@@ -228,6 +244,10 @@ extension AssignState: StateCodable {
 }
 
 extension JSON {
+    func decodeOptionalString() throws(Problem) -> String? {
+        try decodeOptional { (json) throws(Problem) in try json.decodeString() }
+    }
+
     /// Weights by the name of their variant.
     func decodeWeights() throws(Problem) -> [String: Int] {
         try dictionary("weights by variant, as an object") { (json) throws(Problem) in

@@ -1,4 +1,4 @@
-// What can be changed while the proxy runs: the named upstreams with their servers, and the splits among them.
+// What can be changed while the proxy runs: the named upstreams with their servers, the splits among them, certificates.
 // Read from the configuration, replaced through the admin API, kept by the journal. Plain values; they decide nothing.
 
 /// All pools and splits of one revision. Names are unique across `upstreams` and `splits` together.
@@ -6,10 +6,15 @@ public struct ProxyState: Sendable, Equatable {
     /// By name. Order means nothing; whatever lists them sorts by name.
     public var upstreams: [String: UpstreamState]
     public var splits: [String: SplitState]
+    /// Those that were replaced at run time, by the name of the certificate; all others are the files'.
+    public var certificates: [String: CertificateState]
 
-    public init(upstreams: [String: UpstreamState] = [:], splits: [String: SplitState] = [:]) {
+    public init(
+        upstreams: [String: UpstreamState] = [:], splits: [String: SplitState] = [:], certificates: [String: CertificateState] = [:]
+    ) {
         self.upstreams = upstreams
         self.splits = splits
+        self.certificates = certificates
     }
 }
 
@@ -26,6 +31,13 @@ public struct UpstreamState: Sendable, Equatable {
     public var keepaliveTimeoutMs: Int64 = 60_000
     /// `sticky cookie ...` as the configuration writes it behind the word `sticky`; nil: none.
     public var sticky: String?
+    /// The words of these directives; nil: they do not stand.
+    public var circuitBreaker: String?
+    public var outlierDetection: String?
+    public var queue: String?
+    public var retryBudget: String?
+    /// In percent; nil: the default.
+    public var panicThreshold: Int?
     public var servers: [ServerState]
     /// The id the next new server is given. Ids are never used twice in an upstream.
     public var nextServerID = 0
@@ -44,6 +56,8 @@ public struct ServerState: Sendable, Equatable {
     public var maxConns = 0
     public var maxFails = 1
     public var failTimeoutMs: Int64 = 10_000
+    /// For so long its share grows when it is new or has recovered.
+    public var slowStartMs: Int64 = 0
     public var backup = false
     public var down = false
     /// Only requests stuck to it by session.

@@ -35,7 +35,11 @@ extension Revision: JSONCodable {
 
     /// The revision and the state it made, side by side: what GET /revisions/{n} answers and, as `.journal`, what the journal
     /// keeps. Read back by `Revision(json:)` and `ProxyState(json:as:)` on `JSON.state`.
-    public func json(with state: ProxyState, as form: StateForm = .answer) -> JSON { json.merging(state.json(as: form)) }
+    /// Certificates that were replaced at run time stand beside it, where there are any.
+    public func json(with state: ProxyState, as form: StateForm = .answer) -> JSON {
+        let certificates = state.certificates.isEmpty ? nil : JSON.entries(state.certificates) { $0.json }
+        return json.merging(state.json(as: form)).merging(.members(["certificates": certificates]))
+    }
 }
 
 extension JSON {

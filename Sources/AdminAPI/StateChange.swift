@@ -15,6 +15,10 @@ public enum StateChange: Sendable, Equatable {
     case deleteSplit(String)
     /// Variants that are not named keep their weight.
     case setWeights(split: String, [String: Int])
+    /// Shown instead of the file's. Its pair is known already, and good.
+    case putCertificate(String, CertificateState)
+    /// Back to the file's; nothing where nothing was put.
+    case deleteCertificate(String)
     /// Undo, restore, reload: a state that was good once or has been checked.
     case replaceState(ProxyState)
 }
@@ -59,6 +63,8 @@ extension StateChange {
             guard next.splits.removeValue(forKey: name) != nil else { throw state.noSplit(name) }
         case .setWeights(let name, let weights):
             next.splits[name] = try weighted(name, weights, in: state)
+        case .putCertificate(let name, let certificate): next.certificates[name] = certificate
+        case .deleteCertificate(let name): next.certificates[name] = nil
         case .replaceState(let other):
             next = other
         }
@@ -73,7 +79,7 @@ extension StateChange {
     private func replaced(
         _ state: ProxyState, _ upstreams: [String: UpstreamState], _ splits: [String: SplitState]?
     ) throws(Problem) -> ProxyState {
-        let next = ProxyState(upstreams: upstreams, splits: splits ?? state.splits)
+        let next = ProxyState(upstreams: upstreams, splits: splits ?? state.splits, certificates: state.certificates)
         if splits != nil {
             try StateRules.check(next)
             return next

@@ -6,6 +6,9 @@
 /// Servers in another order are a change of `/upstreams/NAME/servers`: balancing by hash goes by it.
 public func differences(from: ProxyState, to: ProxyState) -> [StateDifference] {
     var changes: [FieldChange] = []
+    for name in changedNames(from.certificates, to.certificates) {
+        changes.append(["certificates", name], from.certificates[name]?.briefText, to.certificates[name]?.briefText)
+    }
     for name in changedNames(from.splits, to.splits) { changes += splitChanges(name, from.splits[name], to.splits[name]) }
     for name in changedNames(from.upstreams, to.upstreams) {
         if let old = from.upstreams[name], let new = to.upstreams[name] {
@@ -120,6 +123,6 @@ struct ServerChanges {
     /// Besides the id and the spelling of the address.
     static func isAlike(_ old: ServerState, _ new: ServerState) -> Bool {
         old.weight == new.weight && old.maxConns == new.maxConns && old.maxFails == new.maxFails && old.failTimeoutMs == new.failTimeoutMs
-            && old.backup == new.backup && old.down == new.down && old.drain == new.drain
+            && old.slowStartMs == new.slowStartMs && old.backup == new.backup && old.down == new.down && old.drain == new.drain
     }
 }

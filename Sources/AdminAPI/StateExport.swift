@@ -2,7 +2,7 @@
 // Called by /export. It writes upstreams and splits alone: routes never leave the file.
 
 /// All upstreams and splits, sorted by name, as blocks of `http`. Parameters that have their defaults are left out.
-/// A `fail_timeout` of broken seconds, which the grammar does not have, is rounded up.
+/// A `fail_timeout` or `slow_start` of broken seconds, which the grammar does not have, is rounded up.
 public func exported(_ state: ProxyState) -> String {
     let upstreams = state.upstreams.sorted { $0.key < $1.key }.map { block("upstream", $0.key, $0.value.directives) }
     let splits = state.splits.sorted { $0.key < $1.key }.map { block("split", $0.key, $0.value.directives) }
@@ -31,6 +31,11 @@ extension UpstreamState {
         if keepaliveTimeoutMs != usual.keepaliveTimeoutMs {
             all.append(["keepalive_timeout", NginxTime.text(ms: keepaliveTimeoutMs)])
         }
+        if let circuitBreaker { all.append([CircuitBreakerWords.name] + words(of: circuitBreaker)) }
+        if let outlierDetection { all.append([OutlierDetection.name] + words(of: outlierDetection)) }
+        if let panicThreshold { all.append(["panic_threshold", "\(panicThreshold)%"]) }
+        if let queue { all.append([QueueWords.name] + words(of: queue)) }
+        if let retryBudget { all.append([RetryBudgetWords.name] + words(of: retryBudget)) }
         return all
     }
 }
@@ -42,15 +47,19 @@ extension ServerState {
         if weight != usual.weight { all.append("weight=\(weight)") }
         if maxConns != usual.maxConns { all.append("max_conns=\(maxConns)") }
         if maxFails != usual.maxFails { all.append("max_fails=\(maxFails)") }
-        if failTimeoutMs != usual.failTimeoutMs {
-            let brokenMs = failTimeoutMs % 1000
-            all.append("fail_timeout=\(NginxTime.text(ms: brokenMs > 0 ? failTimeoutMs - brokenMs + 1000 : failTimeoutMs))")
-        }
+        if failTimeoutMs != usual.failTimeoutMs { all.append("fail_timeout=\(wholeSeconds(failTimeoutMs))") }
+        if slowStartMs != usual.slowStartMs { all.append("slow_start=\(wholeSeconds(slowStartMs))") }
         if backup { all.append("backup") }
         if down { all.append("down") }
         if drain { all.append("drain") }
         return all
     }
+}
+
+/// Broken seconds are rounded up.
+private func wholeSeconds(_ ms: Int64) -> String {
+    let brokenMs = ms % 1000
+    return NginxTime.text(ms: brokenMs > 0 ? ms - brokenMs + 1000 : ms)
 }
 
 extension SplitState {

@@ -93,7 +93,8 @@ private struct StateMerger {
     private var loser: ProxyState { preferringFile ? states.running : states.file }
 
     mutating func merged() -> ProxyState {
-        var merged = ProxyState()
+        // What was put at run time has nothing in the file that it could be merged with: see `Controller.certificatesThatStay`.
+        var merged = ProxyState(certificates: states.running.certificates)
         for name in names(states.map(\.splits)) {
             let place = JSONPointer(["splits", name])
             merged.splits[name] = object(states.map { $0.splits[name] }, place) { $0.split($1, place) }
@@ -179,6 +180,11 @@ private struct StateMerger {
         field(\.keepaliveTimeMs, "keepalive_time", sides, place, into: &merged)
         field(\.keepaliveTimeoutMs, "keepalive_timeout", sides, place, into: &merged)
         field(\.sticky, "sticky", sides, place, into: &merged)
+        field(\.circuitBreaker, "circuit_breaker", sides, place, into: &merged)
+        field(\.outlierDetection, "outlier_detection", sides, place, into: &merged)
+        field(\.panicThreshold, "panic_threshold", sides, place, into: &merged)
+        field(\.queue, "queue", sides, place, into: &merged)
+        field(\.retryBudget, "retry_budget", sides, place, into: &merged)
         merged.servers = servers(sides, place.appending("servers"))
         // A configuration may hold what the rules refuse, such as an address twice: no reason to take all of it.
         let mayBeBad = !(preferringFile ? sides.file : sides.running).isGood && !merged.servers.isEmpty
@@ -208,6 +214,7 @@ private struct StateMerger {
         field(\.maxConns, "max_conns", sides, place, into: &merged)
         field(\.maxFails, "max_fails", sides, place, into: &merged)
         field(\.failTimeoutMs, "fail_timeout", sides, place, into: &merged)
+        field(\.slowStartMs, "slow_start", sides, place, into: &merged)
         field(\.backup, "backup", sides, place, into: &merged)
         field(\.down, "down", sides, place, into: &merged)
         field(\.drain, "drain", sides, place, into: &merged)

@@ -49,6 +49,11 @@ extension UpstreamState {
         case "keepalive_time": keepaliveTimeMs = old.keepaliveTimeMs
         case "keepalive_timeout": keepaliveTimeoutMs = old.keepaliveTimeoutMs
         case "sticky": sticky = old.sticky
+        case "circuit_breaker": circuitBreaker = old.circuitBreaker
+        case "outlier_detection": outlierDetection = old.outlierDetection
+        case "panic_threshold": panicThreshold = old.panicThreshold
+        case "queue": queue = old.queue
+        case "retry_budget": retryBudget = old.retryBudget
         default: takeBackServer(path.dropFirst(), from: old)
         }
     }
@@ -87,6 +92,7 @@ extension ServerState {
         case "max_conns": maxConns = old.maxConns
         case "max_fails": maxFails = old.maxFails
         case "fail_timeout": failTimeoutMs = old.failTimeoutMs
+        case "slow_start": slowStartMs = old.slowStartMs
         case "backup": backup = old.backup
         case "down": down = old.down
         case "drain": drain = old.drain

@@ -60,6 +60,7 @@ public enum StateRules {
         try checkRange(upstream.keepaliveRequests, StateBounds.keepaliveRequests, "keepalive_requests")
         try checkSpan(upstream.keepaliveTimeMs, "keepalive_time")
         try checkSpan(upstream.keepaliveTimeoutMs, "keepalive_timeout")
+        try checkGuards(upstream)
         try checkServers(upstream.servers, method)
     }
 
@@ -78,6 +79,11 @@ public enum StateRules {
                     let detail = "found a backup server with \"\(method.name)\", expected none"
                     throw Problem(
                         .badBalance, detail, hint: "only round_robin and least_conn have backup servers", pointer: "/backup")
+                }
+                if server.slowStartMs > 0, !method.takesBackup {
+                    let detail = "found slow_start with \"\(method.name)\", expected none"
+                    throw Problem(
+                        .badBalance, detail, hint: "only with round_robin and least_conn servers start slowly", pointer: "/slow_start")
                 }
                 if let other = seen.updateValue(i, forKey: address) {
                     let found =
@@ -117,6 +123,11 @@ public enum StateRules {
         if server.failTimeoutMs % 1000 != 0 {
             throw Problem(
                 .badTime, "found \(NginxTime.text(ms: server.failTimeoutMs)), expected whole seconds", pointer: "/fail_timeout")
+        }
+        try checkSpan(server.slowStartMs, "slow_start")
+        if server.slowStartMs % 1000 != 0 {
+            throw Problem(
+                .badTime, "found \(NginxTime.text(ms: server.slowStartMs)), expected whole seconds", pointer: "/slow_start")
         }
         return address
     }

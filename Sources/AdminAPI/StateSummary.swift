@@ -8,6 +8,10 @@ public let noChange = "no change"
 /// characters; then `and N more`, counted as `differences` counts. `no change` for none.
 public func summary(from: ProxyState, to: ProxyState) -> String {
     var line = SummaryLine()
+    for name in changedNames(from.certificates, to.certificates) {
+        let text = to.certificates[name].map { "\($0.shortFingerprint), valid to \($0.lastDay)" } ?? "the file's again"
+        line.append(Phrase(subject: "certificate \(name)", text: text))
+    }
     for name in changedNames(from.splits, to.splits) {
         if let old = from.splits[name], let new = to.splits[name], old.hasTemplates(of: new) {
             line.appendWeights(name, old.weights, new.weights)

@@ -22,6 +22,10 @@ extension Status: JSONCodable {
                 splits = try value.named("splits by name, as an object") { (name, json) throws(Problem) in
                     try SplitStatus(name, json)
                 }
+            case "certificates":
+                certificates = try value.named("certificates by name, as an object") { (name, json) throws(Problem) in
+                    try CertificateStatus(name, json)
+                }
             case "journal": journal = try value.decodeString()
             default: return false
             }
@@ -32,6 +36,7 @@ extension Status: JSONCodable {
     /// Lists become objects, so their order is that of the names.
     public var json: JSON {
         .members([
+            "certificates": .object(certificates.sorted { $0.name < $1.name }.map { JSON.Member($0.name, $0.json) }),
             "connections": .count(connections), "journal": .string(journal), "now": .string(Timestamp.text(ms: nowMs)),
             "process_id": .integer(Int64(processID)), "requests": requests.json, "revision": .count(revision),
             "splits": .object(splits.sorted { $0.name < $1.name }.map { JSON.Member($0.name, $0.json) }),
@@ -58,13 +63,50 @@ extension UpstreamStatus {
     public init(_ name: String, _ json: JSON) throws(Problem) {
         self.init(name: name)
         try json.forEachMember(of: "an upstream") { (name, value) throws(Problem) in
-            if name != "servers" { return false }
-            servers = try value.list("a list of servers") { (json) throws(Problem) in try ServerStatus(decoding: json) }
+            switch name {
+            case "servers": servers = try value.list("a list of servers") { (json) throws(Problem) in try ServerStatus(decoding: json) }
+            case "panic": isPanicking = try value.decodeBool()
+            case "panics": panics = try value.decodeInteger(in: 0...(.max))
+            case "ejections": ejections = try value.decodeInteger(in: 0...(.max))
+            case "retries_refused": retriesRefused = try value.decodeInteger(in: 0...(.max))
+            case "requests_refused": requestsRefused = try value.decodeInteger(in: 0...(.max))
+            case "queue": queue = try value.decodeOptional { (json) throws(Problem) in try QueueStatus(decoding: json) }
+            default: return false
+            }
             return true
         }
     }
 
-    public var json: JSON { .members(["servers": .array(servers.map(\.json))]) }
+    public var json: JSON {
+        .members([
+            "ejections": .integer(Int64(ejections)), "panic": .bool(isPanicking), "panics": .integer(Int64(panics)), "queue": queue?.json,
+            "requests_refused": .integer(Int64(requestsRefused)), "retries_refused": .integer(Int64(retriesRefused)),
+            "servers": .array(servers.map(\.json)),
+        ])
+    }
+}
+
+extension QueueStatus: JSONCodable {
+    public init(decoding json: JSON) throws(Problem) {
+        self.init()
+        try json.forEachMember(of: "a queue") { (name, value) throws(Problem) in
+            switch name {
+            case "size": size = try value.decodeInteger(in: 0...(.max))
+            case "max_size": sizeMax = try value.decodeInteger(in: 0...(.max))
+            case "overflows": overflows = try value.decodeInteger(in: 0...(.max))
+            case "timeouts": timeouts = try value.decodeInteger(in: 0...(.max))
+            default: return false
+            }
+            return true
+        }
+    }
+
+    public var json: JSON {
+        .members([
+            "max_size": .integer(Int64(sizeMax)), "overflows": .integer(Int64(overflows)), "size": .integer(Int64(size)),
+            "timeouts": .integer(Int64(timeouts)),
+        ])
+    }
 }
 
 extension ServerStatus: JSONCodable {

@@ -13,6 +13,7 @@ public struct Status: Sendable, Equatable {
     public var requests = RequestAccount()
     public var upstreams: [UpstreamStatus] = []
     public var splits: [SplitStatus] = []
+    public var certificates: [CertificateStatus] = []
     /// `on`, `off`, or why the journal cannot be written.
     public var journal = "off"
     public init() {}
@@ -21,7 +22,26 @@ public struct Status: Sendable, Equatable {
 public struct UpstreamStatus: Sendable, Equatable {
     public var name: String
     public var servers: [ServerStatus] = []
+    /// So many servers are sick that all are used; how often that began, and how often a server was ejected.
+    public var isPanicking = false
+    public var panics = 0
+    public var ejections = 0
+    /// Requests that were not tried at a further server, and those refused because too many were active or waited for a connection.
+    public var retriesRefused = 0
+    public var requestsRefused = 0
+    /// Nil: there is none.
+    public var queue: QueueStatus?
     public init(name: String) { self.name = name }
+}
+
+/// Requests that wait for a server. Names in JSON are those of NGINX Plus's API.
+public struct QueueStatus: Sendable, Equatable {
+    public var size = 0
+    public var sizeMax = 0
+    /// Refused because the queue was full, and because they had waited too long.
+    public var overflows = 0
+    public var timeouts = 0
+    public init() {}
 }
 
 public struct ServerStatus: Sendable, Equatable {
@@ -29,7 +49,8 @@ public struct ServerStatus: Sendable, Equatable {
     public var server: String
     public var weight: Int
     public var backup = false
-    /// `up`, `failed` (out after failures), `down`, `drain`, `busy` (at max_conns).
+    /// `up`, `failed` (out after failures), `ejected` (as an outlier), `unhealthy` and `unchecked` (by its health checks), `down`,
+    /// `drain`, `busy` (at max_conns), `starting` (slowly).
     public var state = "up"
     public var inFlight = 0
     /// Tries given to it, those that failed, and its answers 5xx, since its counters were made.
@@ -58,14 +79,14 @@ public struct SplitStatus: Sendable, Equatable {
 public struct Event: Sendable, Equatable {
     public enum Kind: String, Sendable, CaseIterable {
         case revision, drainBegan = "drain-began", drained, held, released, serverFailed = "server-failed", serverRecovered = "server-recovered"
-        case reloadRefused = "reload-refused", conflict
+        case reloadRefused = "reload-refused", conflict, certificateExpires = "certificate-expires"
     }
     /// Counts from 1 in a process; `Last-Event-ID` takes up from it.
     public var id: UInt64
     public var kind: Kind
     public var atMs: Int64
     public var revision: UInt64
-    /// An upstream, a split or a server, by the kind; empty: the proxy.
+    /// An upstream, a split, a server or a certificate, by the kind; empty: the proxy.
     public var subject: String
     public var text: String
     public init(id: UInt64, kind: Kind, atMs: Int64, revision: UInt64, subject: String, text: String) {

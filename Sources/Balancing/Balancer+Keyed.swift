@@ -72,7 +72,7 @@ extension Balancer {
         var first = -1
         repeat {
             var slot = slot(at: numbers.next(below: primary.totalWeight))
-            if slot == first || tried.contains(slot) || primary.slots[slot].availability(context.nowMs) != .standing { continue }
+            if slot == first || tried.contains(slot) || primary.availability(slot, context.nowMs) != .standing { continue }
             if first < 0 {
                 first = slot
                 continue

@@ -33,30 +33,51 @@ public struct Balancer: ~Copyable {
     /// How many peers an exchange may try at most, when its upstream says nothing else: those that take something new. A peer
     /// reserved with `pickStuck` may be one more.
     public let triesMax: Int
+    /// Nil: nobody is ejected.
+    let outliers: OutlierPolicy?
+    let panicPercent: Int
+    /// Peers that take something new, health aside.
+    let primariesTaking: Int
+    var sickness = Sickness()
+    /// Whether the last pick was made among all peers because too many are sick.
+    public internal(set) var isPanicking = false
+    let pool: PoolView
+    private let poolCounters: PoolCounters
 
-    /// - Parameter ring: the ring of these very peers, to share it among workers; made here when `hashConsistent` has none.
-    public init(_ algorithm: Algorithm, peers: [PeerSpec], ring: HashRing? = nil) {
-        self.init(algorithm, peers: peers, ring: ring, tuning: Tuning())
+    /// - Parameters:
+    ///   - ring: the ring of these very peers, to share it among workers; made here when `hashConsistent` has none.
+    ///   - health: which peers are ejected, and when all are used again.
+    public init(_ algorithm: Algorithm, peers: [PeerSpec], ring: HashRing? = nil, health: HealthPolicy = HealthPolicy()) {
+        self.init(algorithm, peers: peers, ring: ring, health: health, tuning: Tuning())
     }
 
     /// Goes on where `old`, this worker's balancer of the same upstream before a change, stands: peers that stay, that is, have
     /// the same row, keep their place in the turns, and what failures have taken from their effective weight.
-    public init(_ algorithm: Algorithm, peers: [PeerSpec], ring: HashRing? = nil, continuing old: borrowing Balancer) {
-        self.init(algorithm, peers: peers, ring: ring, continuing: old, tuning: Tuning())
+    public init(
+        _ algorithm: Algorithm, peers: [PeerSpec], ring: HashRing? = nil, health: HealthPolicy = HealthPolicy(),
+        continuing old: borrowing Balancer
+    ) {
+        self.init(algorithm, peers: peers, ring: ring, health: health, continuing: old, tuning: Tuning())
     }
 
-    init(_ algorithm: Algorithm, peers: [PeerSpec], ring: HashRing? = nil, continuing old: borrowing Balancer, tuning: Tuning) {
+    init(
+        _ algorithm: Algorithm, peers: [PeerSpec], ring: HashRing? = nil, health: HealthPolicy = HealthPolicy(),
+        continuing old: borrowing Balancer, tuning: Tuning
+    ) {
         var slots = TierSlots(peers)
         slots.succeed(old)
-        self.init(algorithm, peers, slots, ring, tuning)
+        self.init(algorithm, peers, slots, ring, health, tuning)
     }
 
-    init(_ algorithm: Algorithm, peers: [PeerSpec], ring: HashRing? = nil, tuning: Tuning) {
-        self.init(algorithm, peers, TierSlots(peers), ring, tuning)
+    init(
+        _ algorithm: Algorithm, peers: [PeerSpec], ring: HashRing? = nil, health: HealthPolicy = HealthPolicy(), tuning: Tuning
+    ) {
+        self.init(algorithm, peers, TierSlots(peers), ring, health, tuning)
     }
 
     private init(
-        _ algorithm: Algorithm, _ peers: [PeerSpec], _ slots: consuming TierSlots, _ ring: HashRing?, _ tuning: Tuning
+        _ algorithm: Algorithm, _ peers: [PeerSpec], _ slots: consuming TierSlots, _ ring: HashRing?, _ health: HealthPolicy,
+        _ tuning: Tuning
     ) {
         precondition(peers.count < Int(Int32.max))
         // Nothing here reads a property: behind `&&` or `??`, Swift 6.3 would destroy those that are not set yet.
@@ -65,6 +86,12 @@ public struct Balancer: ~Copyable {
         precondition(view == nil || view?.members.count == slots.primary.count, "a ring of other peers")
         self.algorithm = algorithm
         self.peers = peers
+        let counters = peers.first?.counters.pool ?? PoolCounters()
+        poolCounters = counters
+        pool = PoolView(counters)
+        outliers = health.outliers
+        panicPercent = health.panicPercent
+        primariesTaking = slots.primariesTaking
         isSingle = slots.primary.count == 1 && slots.backup.count == 0
         triesMax = slots.takingCount
         hasChoice = slots.primary.count > 1 && slots.hasWeight
@@ -86,6 +113,17 @@ public struct Balancer: ~Copyable {
     public mutating func pick(_ context: PickContext, key: Span<UInt8>, tried: inout TriedPeers) -> Pick {
         if isSingle { return pickSingle(&tried) }
         if tried.isFull { return .none(.allTried) }
+        lookAfterSickness(context.nowMs)
+        var pick = pickHealthy(context, key, &tried)
+        if case .none = pick, tried.count == 0, usesAll(context.nowMs) {
+            tried = TriedPeers()
+            pick = pickHealthy(context, key, &tried)
+        }
+        if isPanicking { pool.countPanicPick() }
+        return pick
+    }
+
+    private mutating func pickHealthy(_ context: PickContext, _ key: Span<UInt8>, _ tried: inout TriedPeers) -> Pick {
         if !tried.onBackup {
             let slot = pickPrimary(context, key, &tried)
             if slot >= 0 {
@@ -115,8 +153,9 @@ public struct Balancer: ~Copyable {
     public mutating func pickStuck(_ peer: Int32, _ context: PickContext, tried: inout TriedPeers) -> Bool {
         if peer < 0 || peer >= slots.count || tried.isFull { return false }
         let number = Int(slots[Int(peer)])
+        if !isSingle { lookAfterSickness(context.nowMs) }
         if isSingle {
-            if tried.count > 0 || !primary.slots[number].reserveAlone() { return false }
+            if tried.count > 0 || reasonOfSingle() != nil || !primary.slots[number].reserveAlone() { return false }
         } else if number >= 0 {
             if tried.onBackup || tried.contains(number) || !primary.takeStuck(number, context.nowMs) { return false }
             tried.mark(number)
@@ -154,6 +193,17 @@ public struct Balancer: ~Copyable {
         }
     }
 
+    /// As above, where outliers are ejected.
+    ///
+    /// - Parameter report: what else the outcome says of the peer.
+    /// - Returns: its ejection, if this was one error too many.
+    public mutating func release(_ peer: Int32, outcome: PeerOutcome, nowMs: Int64, report: PeerReport) -> Ejection? {
+        release(peer, outcome: outcome, nowMs: nowMs)
+        let slot = Int(slots[Int(peer)])
+        guard let outliers, slot >= 0, !isSingle, outcome != .neither else { return nil }
+        return count(report, outcome, slot, outliers, nowMs)
+    }
+
     private mutating func pickPrimary(_ context: PickContext, _ key: Span<UInt8>, _ tried: inout TriedPeers) -> Int {
         if hasChoice && tried.misses <= Self.missesMax {
             switch algorithm {
@@ -170,11 +220,23 @@ public struct Balancer: ~Copyable {
 
     private mutating func pickSingle(_ tried: inout TriedPeers) -> Pick {
         let isOut = primary.slots[0].isOut
-        if !isOut && primary.slots[0].reserveAlone() {
-            tried.count += 1
-            return .peer(primary.slots[0].index, isBackup: false)
+        if isOut { return .none(.allDown) }
+        if let reason = reasonOfSingle() { return .none(reason) }
+        if !primary.slots[0].reserveAlone() { return .none(.allBusy) }
+        if isPanicking { pool.countPanicPick() }
+        tried.count += 1
+        return .peer(primary.slots[0].index, isBackup: false)
+    }
+
+    /// Why the only peer of the upstream cannot be had, if its health says so. It is never ejected.
+    @inline(__always)
+    private mutating func reasonOfSingle() -> NoPeer? {
+        if !primary.slots[0].isWatchedInVain {
+            isPanicking = false
+            return nil
         }
-        return .none(isOut ? .allDown : .allBusy)
+        isPanicking = primary.slots[0].isUnhealthy && panicPercent > 0
+        return isPanicking ? nil : .allSick
     }
 
     private func reason(_ nowMs: Int64) -> NoPeer {
@@ -182,6 +244,7 @@ public struct Balancer: ~Copyable {
         switch reasons {
         case (.allBusy, _), (_, .allBusy): return .allBusy
         case (.allFailed, _), (_, .allFailed): return .allFailed
+        case (.allSick, _), (_, .allSick): return .allSick
         default: return .allDown
         }
     }

@@ -13,6 +13,14 @@ enum Place: UInt8, BitwiseCopyable {
     case busy
     /// Out of the tree for the time of one pick, because the exchange has tried it.
     case lifted
+    /// Ejected, or unhealthy by what somebody says who asks it.
+    case sick
+    /// It has not passed its first health check.
+    case unchecked
+    /// Eligible, but it starts slowly and has had its share for now.
+    case warming
+
+    static var count: Int { 9 }
 }
 
 /// The state of one peer. `currentWeight` of a peer in the tree is where its line begins: see `WeightTree.swift`.
@@ -29,6 +37,9 @@ enum Place: UInt8, BitwiseCopyable {
     let maxConns: Int
     let maxFails: Int
     let failTimeoutMs: Int64
+    let slowStartMs: Int64
+    /// Its slow start, if it is in one.
+    var ramp = Ramp()
     /// Its position in the tier's list of recovering peers.
     var position: Int32 = 0
     /// Takes nothing at all: it is down or has no weight.
@@ -45,6 +56,7 @@ enum Place: UInt8, BitwiseCopyable {
         maxConns = max(spec.maxConns, 0)
         maxFails = max(spec.maxFails, 0)
         failTimeoutMs = min(max(spec.failTimeoutMs, 0), 1 << 53)
+        slowStartMs = min(max(spec.slowStartMs, 0), 1 << 53)
         isShut = spec.isShut
         isOut = spec.isShut || spec.isDrained
     }
@@ -62,18 +74,45 @@ enum Place: UInt8, BitwiseCopyable {
     private var hasFailed: Bool { unsafe maxFails != 0 && row.pointee.fails.load(ordering: .relaxed) >= maxFails }
 
     /// Whether the peer may be picked now, or else why not. `.standing` stands for yes.
+    /// `ignoresSickness`: so many are sick that all are used.
     @inline(__always)
-    func availability(_ nowMs: Int64) -> Place { isOut ? .down : health(nowMs) }
+    func availability(_ nowMs: Int64, ignoresSickness: Bool) -> Place { isOut ? .down : service(nowMs, ignoresSickness) }
 
     /// Whether a session stuck to the peer may have it now, or else why not.
-    func stuckAvailability(_ nowMs: Int64) -> Place { isShut ? .down : health(nowMs) }
+    func stuckAvailability(_ nowMs: Int64, ignoresSickness: Bool) -> Place { isShut ? .down : service(nowMs, ignoresSickness) }
 
     @inline(__always)
-    private func health(_ nowMs: Int64) -> Place {
+    private func service(_ nowMs: Int64, _ ignoresSickness: Bool) -> Place {
+        let sickness = sickness(nowMs)
+        if sickness != .standing, sickness == .unchecked || !ignoresSickness { return sickness }
         if hasFailed && nowMs <= failedUntilMs { return .failed }
         if maxConns != 0 && active >= maxConns { return .busy }
         return .standing
     }
+
+    /// `.sick`, `.unchecked`, or `.standing` for neither.
+    @inline(__always)
+    func sickness(_ nowMs: Int64) -> Place {
+        let health = unsafe row.pointee.health.load(ordering: .relaxed)
+        if health == PeerHealth.unhealthy.rawValue || nowMs <= ejectedUntilMs { return .sick }
+        return health == PeerHealth.unchecked.rawValue ? .unchecked : .standing
+    }
+
+    /// Whether somebody asks the peer, and has not been told that it is healthy.
+    @inline(__always)
+    var isWatchedInVain: Bool {
+        let health = unsafe row.pointee.health.load(ordering: .relaxed)
+        return health == PeerHealth.unhealthy.rawValue || health == PeerHealth.unchecked.rawValue
+    }
+
+    /// Whether somebody who asks the peer says that it is unhealthy.
+    var isUnhealthy: Bool { unsafe row.pointee.health.load(ordering: .relaxed) == PeerHealth.unhealthy.rawValue }
+
+    @inline(__always)
+    var ejectedUntilMs: Int64 { unsafe row.pointee.ejectedUntilMs.load(ordering: .relaxed) }
+
+    /// What the outliers are judged by.
+    var outlierRow: OutlierRow { unsafe OutlierRow(row: row) }
 
     /// One turn of a peer that is not in the tree: it gains its effective weight, which recovers by one. Returns the gain.
     @inline(__always)
@@ -99,6 +138,49 @@ enum Place: UInt8, BitwiseCopyable {
         }
         unsafe row.pointee.requests.wrappingAdd(1, ordering: .relaxed)
         return true
+    }
+
+    /// Whether the peer starts slowly and has had its share of the picks for now.
+    ///
+    /// While it starts, it gains a part of a pick with every pick of the tier, up to two: as much as its weight in `totalWeight`
+    /// would give it, times how far the start is. A pick of it costs one. So it gets no more than its growing share however the
+    /// tier chooses; with `least_conn` an idle newcomer would else be given every request.
+    /// - Parameter picks: of the tier so far.
+    mutating func isWarming(_ nowMs: Int64, picks: Int, totalWeight: Int) -> Bool {
+        let start = max(unsafe row.pointee.risenMs.load(ordering: .relaxed), ejectedUntilMs)
+        let elapsedMs = nowMs - start
+        // Before its ejection is over only a panic has it picked, and then in full.
+        if elapsedMs < 0 { return false }
+        if elapsedMs >= slowStartMs || start == PeerRow.never {
+            ramp.isOn = false
+            return false
+        }
+        let gain = Int(elapsedMs * 1024 / slowStartMs) * weight
+        let unit = 1024 * totalWeight
+        if !ramp.isOn || ramp.startMs != start {
+            // Many that start together have their first pick at different times: a part of it is theirs from the beginning.
+            let part = Int((UInt32(truncatingIfNeeded: index) &* 0x9E37_79B9) >> 22)
+            ramp = Ramp(isOn: true, startMs: start, picks: picks, credit: unit / 1024 * part)
+        }
+        let passed = min(picks - ramp.picks, 2 * unit / max(gain, 1) + 1)
+        ramp.credit = min(ramp.credit + passed * gain, 2 * unit)
+        ramp.picks = picks
+        return ramp.credit < unit
+    }
+
+    /// After how many more picks it will have gained a pick, at its present gain or one that is not too far off.
+    func picksUntilWarm(_ nowMs: Int64, totalWeight: Int) -> Int {
+        let gain = max(64, Int(max(0, nowMs - ramp.startMs) * 1024 / max(slowStartMs, 1))) * weight
+        return max(1, (1024 * totalWeight - ramp.credit + gain - 1) / max(gain, 1))
+    }
+
+    /// When its slow start is over.
+    var warmFromMs: Int64 { ramp.startMs &+ slowStartMs }
+
+    /// It was picked. With nobody else to pick it may have been before its time, but not so often that it never has another.
+    @inline(__always)
+    mutating func payForStart(totalWeight: Int) {
+        if ramp.isOn { ramp.credit = max(ramp.credit - 1024 * totalWeight, -1024 * totalWeight) }
     }
 
     /// As `reserve`, for a peer that is alone in its upstream: it is never out because of failures.
@@ -137,6 +219,8 @@ enum Place: UInt8, BitwiseCopyable {
             if maxFails != 0 { effectiveWeight = max(0, effectiveWeight - weight / maxFails) }
         case .succeeded:
             if unsafe row.pointee.accessedMs.load(ordering: .relaxed) < row.pointee.checkedMs.load(ordering: .relaxed) {
+                // It was out and is back.
+                if slowStartMs != 0 && hasFailed { unsafe row.pointee.risenMs.store(nowMs, ordering: .relaxed) }
                 forgetFailures()
             }
         case .neither:
@@ -157,8 +241,14 @@ enum Place: UInt8, BitwiseCopyable {
 
     func countTunnel(_ step: Int) { unsafe row.pointee.tunnels.wrappingAdd(step, ordering: .relaxed) }
 
-    /// Recovers from where `old`, the same peer before a change, stands.
-    mutating func keepEffectiveWeight(of old: PeerSlot) {
+    /// Goes on from where `old`, the same peer before a change, stands: after failures, and in a slow start.
+    /// `picks` and `totalWeight`: of its tier.
+    mutating func keepStanding(of old: PeerSlot, picks: Int, totalWeight: Int, now: Int) {
+        if old.ramp.isOn {
+            ramp = old.ramp
+            ramp.picks -= picks
+            ramp.credit = totalWeight > 0 ? ramp.credit / totalWeight * now : 0
+        }
         if old.effectiveWeight == old.weight { return }
         effectiveWeight = old.effectiveWeight * weight / old.weight
     }
@@ -167,4 +257,14 @@ enum Place: UInt8, BitwiseCopyable {
     private func forgetFailures() {
         if unsafe row.pointee.fails.load(ordering: .relaxed) != 0 { unsafe row.pointee.fails.store(0, ordering: .relaxed) }
     }
+}
+
+/// Where a peer stands in its slow start, for one worker.
+struct Ramp: BitwiseCopyable {
+    var isOn = false
+    /// Which start it is.
+    var startMs: Int64 = 0
+    /// The picks of the tier when it last gained, and what it has: see `PeerSlot.isWarming`.
+    var picks = 0
+    var credit = 0
 }

@@ -14,18 +14,22 @@ extension PeerTier {
             populations[Int(Place.lifted.rawValue)] += 1
         }
         // Before all time every failed peer is still out; the first pick wakes those whose timeout has passed.
-        for slot in 0..<count { settle(slot, .min) }
+        for slot in 0..<count { settle(slot, PeerRow.never + 1) }
         playAll()
     }
 
     mutating func pickFromTree(_ nowMs: Int64, _ tried: borrowing TriedPeers) -> Int {
         wake(nowMs)
         refreshInTurn(nowMs)
-        if tried.isEmpty { return choose(nowMs, tried) }
+        if tried.isEmpty {
+            let chosen = choose(nowMs, tried)
+            return chosen < 0 && hasSlowStart ? chooseWarming(nowMs, tried) : chosen
+        }
         forEachTried(tried) { tier, slot in
             if tier.slots[slot].place == .standing { tier.lift(slot) }
         }
-        let chosen = choose(nowMs, tried)
+        var chosen = choose(nowMs, tried)
+        if chosen < 0 && hasSlowStart { chosen = chooseWarming(nowMs, tried) }
         forEachTried(tried) { tier, slot in
             if tier.slots[slot].place == .lifted { tier.put(slot, nowMs) }
         }
@@ -56,7 +60,10 @@ extension PeerTier {
             slots[Int(last)].position = slots[slot].position
         case .failed:
             wakes.set(slot, .max)
-        case .down, .busy, .lifted:
+        case .warming:
+            wakes.set(slot, .max)
+            warmups.set(slot, .max)
+        case .down, .busy, .lifted, .sick, .unchecked:
             break
         }
         slots[slot].place = .lifted
@@ -76,8 +83,9 @@ extension PeerTier {
         climb(slot)
     }
 
-    private func wantedPlace(_ slot: Int, _ nowMs: Int64) -> Place {
-        let place = slots[slot].availability(nowMs)
+    private mutating func wantedPlace(_ slot: Int, _ nowMs: Int64) -> Place {
+        let place = availability(slot, nowMs)
+        if place == .standing && isWarming(slot, nowMs) { return .warming }
         return place == .standing && slots[slot].effectiveWeight < slots[slot].weight ? .recovering : place
     }
 
@@ -97,12 +105,15 @@ extension PeerTier {
             recoveringCount += 1
         case .failed:
             wakes.set(slot, slots[slot].failedUntilMs)
-        case .down, .busy, .lifted:
+        case .warming:
+            wakes.set(slot, slots[slot].warmFromMs - 1)
+            warmups.set(slot, Int64(picks + slots[slot].picksUntilWarm(nowMs, totalWeight: totalWeight)))
+        case .down, .busy, .lifted, .sick, .unchecked:
             break
         }
     }
 
-    /// Puts the failed peers whose timeout has passed back among the available.
+    /// Puts the failed peers whose timeout has passed, and those that have warmed up for a pick, back among the available.
     private mutating func wake(_ nowMs: Int64) {
         while wakes.earliest < nowMs {
             visit()
@@ -110,6 +121,35 @@ extension PeerTier {
             detach(slot)
             put(slot, nowMs)
         }
+        while warmups.earliest <= Int64(picks) {
+            visit()
+            let slot = warmups.first
+            detach(slot)
+            put(slot, nowMs)
+        }
+    }
+
+    /// Puts every peer where its row says it belongs: when the health of some has changed.
+    mutating func refreshAll(_ nowMs: Int64) {
+        for slot in 0..<count { refresh(slot, nowMs) }
+    }
+
+    /// With nobody else to pick: one of those that start slowly, though they have had their share for now.
+    private mutating func chooseWarming(_ nowMs: Int64, _ tried: borrowing TriedPeers) -> Int {
+        var asked: InlineArray<16, Int32> = .init(repeating: -1)
+        var count = 0
+        var chosen = -1
+        while chosen < 0 && count < asked.count && warmups.earliest < .max {
+            let slot = warmups.first
+            detach(slot)
+            asked[count] = Int32(slot)
+            count += 1
+            if tried.contains(slot) || availability(slot, nowMs) != .standing || !slots[slot].reserve(nowMs) { continue }
+            slots[slot].payForStart(totalWeight: totalWeight)
+            chosen = slot
+        }
+        for i in 0..<count { put(Int(asked[i]), nowMs) }
+        return chosen
     }
 
     private mutating func refreshInTurn(_ nowMs: Int64) {
@@ -154,6 +194,7 @@ extension PeerTier {
                 detach(slot)
                 slots[slot].currentWeight -= choice.price
                 reserved = slots[slot].reserve(nowMs)
+                if reserved && hasSlowStart { slots[slot].payForStart(totalWeight: totalWeight) }
             }
             put(slot, nowMs)
             settleRecovered(nowMs)
@@ -164,7 +205,7 @@ extension PeerTier {
 
     private func isStale(_ slot: Int, _ nowMs: Int64, mindsLoad: Bool) -> Bool {
         slots[slot].place == .standing
-            && (slots[slot].availability(nowMs) != .standing || mindsLoad && slots[slot].load != slots[slot].active)
+            && (availability(slot, nowMs) != .standing || mindsLoad && slots[slot].load != slots[slot].active)
     }
 
     private mutating func turn(_ nowMs: Int64, _ tried: borrowing TriedPeers, _ ticked: inout Int32) -> Choice {
@@ -177,7 +218,7 @@ extension PeerTier {
             visit()
             let slot = Int(recovering[i])
             if tried.contains(slot) { continue }
-            if slots[slot].availability(nowMs) != .standing {
+            if availability(slot, nowMs) != .standing {
                 refresh(slot, nowMs)
                 continue
             }

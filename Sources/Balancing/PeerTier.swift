@@ -30,7 +30,15 @@ struct PeerTier: ~Copyable {
     var recoveringCount = 0
     var refreshCursor = 0
     /// How many peers are in each `Place`.
-    var populations: InlineArray<6, Int> = .init(repeating: 0)
+    var populations: InlineArray<9, Int> = .init(repeating: 0)
+
+    /// So many peers are sick that all are used.
+    var ignoresSickness = false
+    /// Whether any peer starts slowly. Only then the picks are counted.
+    let hasSlowStart: Bool
+    var picks = 0
+    /// At which pick each warming peer will have its share again; of size 1 without such peers.
+    var warmups: WakeTree
     #if DEBUG
         /// Tree nodes and listed peers looked at so far: what tests bound in place of time.
         var visits = 0
@@ -39,7 +47,12 @@ struct PeerTier: ~Copyable {
     init(_ peers: consuming Table<PeerSlot>, byLoad: Bool, tuning: Tuning) {
         count = peers.count
         var totalWeight = 0
-        for i in 0..<count { totalWeight += peers[i].weight }
+        var hasSlowStart = false
+        for i in 0..<count {
+            totalWeight += peers[i].weight
+            hasSlowStart = hasSlowStart || peers[i].slowStartMs > 0
+        }
+        self.hasSlowStart = hasSlowStart
         self.totalWeight = totalWeight
         slots = peers
         self.byLoad = byLoad
@@ -52,19 +65,30 @@ struct PeerTier: ~Copyable {
         nodes = Table(size, filledWith: WeightNode())
         groups = LoadGroups(peers: treePeers)
         wakes = WakeTree(capacity: size)
+        warmups = WakeTree(capacity: hasSlowStart ? size : 1)
         recovering = Table(treePeers, filledWith: 0)
         if !isLinear { plant() }
     }
 
     /// Picks a peer by weight or load and reserves it; its slot, or -1.
     mutating func pick(_ nowMs: Int64, _ tried: borrowing TriedPeers) -> Int {
+        if hasSlowStart { picks += 1 }
         if !isLinear { return pickFromTree(nowMs, tried) }
         return byLoad ? pickLeastLoaded(nowMs, tried) : pickInTurn(nowMs, tried)
     }
 
+    @inline(__always)
+    func availability(_ slot: Int, _ nowMs: Int64) -> Place { slots[slot].availability(nowMs, ignoresSickness: ignoresSickness) }
+
+    /// Whether the peer starts slowly and has had its share for now.
+    @inline(__always)
+    mutating func isWarming(_ slot: Int, _ nowMs: Int64) -> Bool {
+        slots[slot].slowStartMs != 0 && slots[slot].isWarming(nowMs, picks: picks, totalWeight: totalWeight)
+    }
+
     /// Reserves this very peer, if it is available and not tried.
     mutating func take(_ slot: Int, _ nowMs: Int64, _ tried: borrowing TriedPeers) -> Bool {
-        if tried.contains(slot) || slots[slot].availability(nowMs) != .standing { return false }
+        if tried.contains(slot) || availability(slot, nowMs) != .standing { return false }
         let reserved = slots[slot].reserve(nowMs)
         if !isLinear { refresh(slot, nowMs) }
         return reserved
@@ -72,7 +96,7 @@ struct PeerTier: ~Copyable {
 
     /// As `take`, for a session that is stuck to the peer.
     mutating func takeStuck(_ slot: Int, _ nowMs: Int64) -> Bool {
-        if slots[slot].stuckAvailability(nowMs) != .standing { return false }
+        if slots[slot].stuckAvailability(nowMs, ignoresSickness: ignoresSickness) != .standing { return false }
         let reserved = slots[slot].reserve(nowMs)
         if !isLinear { refresh(slot, nowMs) }
         return reserved
@@ -96,7 +120,7 @@ struct PeerTier: ~Copyable {
             var total = 0
             for i in members {
                 let slot = Int(list[i])
-                if tried.contains(slot) || slots[slot].availability(nowMs) != .standing { continue }
+                if tried.contains(slot) || availability(slot, nowMs) != .standing { continue }
                 if !isLinear { lift(slot) }
                 total += slots[slot].step()
                 if best < 0 || slots[slot].currentWeight > slots[best].currentWeight { best = slot }
@@ -120,34 +144,54 @@ struct PeerTier: ~Copyable {
     /// Why a pick found nothing, when the exchange had tried nothing.
     func reason(_ nowMs: Int64) -> NoPeer {
         var (busy, failed) = (populations[Int(Place.busy.rawValue)], populations[Int(Place.failed.rawValue)])
+        var sick = populations[Int(Place.sick.rawValue)] + populations[Int(Place.unchecked.rawValue)]
         if isLinear {
             for i in 0..<count {
-                switch slots[i].availability(nowMs) {
+                switch availability(i, nowMs) {
                 case .down: break
                 case .failed: failed += 1
+                case .sick, .unchecked: sick += 1
                 default: busy += 1
                 }
             }
         }
-        return busy > 0 ? .allBusy : failed > 0 ? .allFailed : .allDown
+        return busy > 0 ? .allBusy : failed > 0 ? .allFailed : sick > 0 ? .allSick : .allDown
     }
 
     // MARK: The linear form
+
+    /// Whether `slot` may be picked by this exchange. Of those that have had their share for now the warmest is kept in `warm`.
+    @inline(__always)
+    private mutating func isCandidate(_ slot: Int, _ nowMs: Int64, _ tried: borrowing TriedPeers, _ warm: inout Int) -> Bool {
+        if tried.low & (1 &<< UInt64(slot)) != 0 || availability(slot, nowMs) != .standing { return false }
+        if !isWarming(slot, nowMs) { return true }
+        if warm < 0 || slots[slot].ramp.credit > slots[warm].ramp.credit { warm = slot }
+        return false
+    }
+
+    /// Takes one of its connections; false when another worker was first.
+    @inline(__always)
+    private mutating func reserve(_ slot: Int, _ nowMs: Int64) -> Bool {
+        if !slots[slot].reserve(nowMs) { return false }
+        if hasSlowStart { slots[slot].payForStart(totalWeight: totalWeight) }
+        return true
+    }
 
     private mutating func pickInTurn(_ nowMs: Int64, _ tried: borrowing TriedPeers) -> Int {
         for _ in 0..<Self.attemptsMax {
             var best = -1
             var bestWeight = 0
             var total = 0
-            for slot in 0..<count {
-                if tried.low & (1 &<< UInt64(slot)) != 0 || slots[slot].availability(nowMs) != .standing { continue }
+            var warm = -1
+            for slot in 0..<count where isCandidate(slot, nowMs, tried, &warm) {
                 total += slots[slot].step()
                 let weight = slots[slot].currentWeight
                 if best < 0 || weight > bestWeight { (best, bestWeight) = (slot, weight) }
             }
+            if best < 0 { best = warm }
             if best < 0 { return -1 }
             slots[best].currentWeight -= total
-            if slots[best].reserve(nowMs) { return best }
+            if reserve(best, nowMs) { return best }
         }
         return -1
     }
@@ -156,15 +200,16 @@ struct PeerTier: ~Copyable {
         for _ in 0..<Self.attemptsMax {
             var best = -1
             var tied: UInt64 = 0
-            for slot in 0..<count {
-                if tried.low & (1 &<< UInt64(slot)) != 0 || slots[slot].availability(nowMs) != .standing { continue }
+            var warm = -1
+            for slot in 0..<count where isCandidate(slot, nowMs, tried, &warm) {
                 slots[slot].load = slots[slot].active
                 let order = best < 0 ? -1 : compareLoads(slot, best)
                 if order < 0 { (best, tied) = (slot, 1 &<< UInt64(slot)) }
                 if order == 0 { tied |= 1 &<< UInt64(slot) }
             }
+            if best < 0 { best = warm }
             if best < 0 { return -1 }
-            if tied & (tied - 1) != 0 {
+            if tied & (tied &- 1) != 0 {
                 var total = 0
                 while tied != 0 {
                     let slot = tied.trailingZeroBitCount
@@ -174,7 +219,7 @@ struct PeerTier: ~Copyable {
                 }
                 slots[best].currentWeight -= total
             }
-            if slots[best].reserve(nowMs) { return best }
+            if reserve(best, nowMs) { return best }
         }
         return -1
     }

@@ -26,6 +26,9 @@ public struct PeerSpec: Sendable {
     /// Failures within `failTimeoutMs` that make the peer unavailable for as long; 0 counts none.
     public var maxFails = 1
     public var failTimeoutMs: Int64 = 10_000
+    /// For so long the share of requests grows to `weight` when the peer is new or has recovered; 0: it has it at once.
+    /// Round robin and least connections heed it, unless the peer is alone.
+    public var slowStartMs: Int64 = 0
     public var isBackup = false
     public var isDown = false
     /// Takes no new exchange, as if down, but for those of sessions stuck to it (`Balancer.pickStuck`).
@@ -68,8 +71,10 @@ public enum NoPeer: Sendable, Equatable, BitwiseCopyable {
     case allTried
     /// Some are at `maxConns`, no other can be picked.
     case allBusy
-    /// Some are unavailable after failures, the others are down.
+    /// Some are unavailable after failures, no other can be picked.
     case allFailed
+    /// Some are ejected, unhealthy or not checked yet, the others are down.
+    case allSick
     case allDown
 }
 

@@ -38,9 +38,14 @@ struct TierSlots: ~Copyable {
 
     /// How many peers take something new, health aside.
     var takingCount: Int {
+        var taking = primariesTaking
+        for slot in 0..<backup.count where !backup[slot].isOut { taking += 1 }
+        return taking
+    }
+
+    var primariesTaking: Int {
         var taking = 0
         for slot in 0..<primary.count where !primary[slot].isOut { taking += 1 }
-        for slot in 0..<backup.count where !backup[slot].isOut { taking += 1 }
         return taking
     }
 
@@ -82,7 +87,7 @@ struct TierSlots: ~Copyable {
                 if found < 0 || found >= old.count { continue }
                 from = found
             }
-            slots[i].keepEffectiveWeight(of: old.slots[from])
+            slots[i].keepStanding(of: old.slots[from], picks: old.picks, totalWeight: old.totalWeight, now: total)
             slots[i].currentWeight = rescale(old.currentWeight(from), from: old.totalWeight, to: total)
             from += 1
             isHeir[i] = true

@@ -17,6 +17,10 @@
         unsafe Ref(UnsafeMutablePointer(bitPattern: MemoryLayout<T>.alignment).unsafelyUnwrapped)
     }
 
+    /// For a C library that is to give it back.
+    @inlinable
+    @unsafe public var rawPointer: UnsafeMutableRawPointer { unsafe UnsafeMutableRawPointer(pointer) }
+
     /// The whole value.
     @inlinable @inline(__always)
     public var value: T {

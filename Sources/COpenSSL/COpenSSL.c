@@ -115,6 +115,13 @@ static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_count
     return r == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
+static int on_pair(SSL *ssl, void *argument) {
+    (void)argument;
+    return pipe_of(ssl)->pair_verdict;
+}
+
+void tls_ask_for_pairs(SSL_CTX *context) { SSL_CTX_set_cert_cb(context, on_pair, NULL); }
+
 // MARK: Contexts and connections
 
 SSL_CTX *tls_context_make(int is_server) {
@@ -258,6 +265,24 @@ size_t tls_errors(char *buffer, size_t count) {
 }
 
 // MARK: Building
+
+int tls_use_certificate(SSL_CTX *context, const void *pem, size_t count) {
+    TLSChain *chain = tls_read_chain(pem, count);
+    STACK_OF(X509) *rest = chain == NULL ? NULL : sk_X509_dup(chain);
+    X509 *own = rest == NULL ? NULL : sk_X509_shift(rest);
+    int done = own != NULL && SSL_CTX_use_certificate(context, own) == 1 && SSL_CTX_set1_chain(context, rest) == 1;
+    sk_X509_free(rest);
+    tls_free_chain(chain);
+    return done;
+}
+
+int tls_use_key(SSL_CTX *context, const void *pem, size_t count, const char *const *passwords) {
+    int is_sealed;
+    EVP_PKEY *key = tls_read_key(pem, count, passwords, &is_sealed);
+    int done = key != NULL && SSL_CTX_use_PrivateKey(context, key) == 1;
+    EVP_PKEY_free(key);
+    return done;
+}
 
 int tls_use_dh_parameters(SSL_CTX *context, const void *pem, size_t count) {
     clear_errors();

@@ -57,27 +57,6 @@ int tls_trust(SSL_CTX *context, const void *pem, size_t count, int announces) {
     return done;
 }
 
-int tls_add_revocations(SSL_CTX *context, const void *pem, size_t count) {
-    clear_errors();
-    X509_STORE *store = SSL_CTX_get_cert_store(context);
-    BIO *bio = BIO_new_mem_buf(pem, (int)count);
-    int done = bio != NULL && store != NULL;
-    int found = 0;
-    while (done) {
-        X509_CRL *list = PEM_read_bio_X509_CRL(bio, NULL, NULL, NULL);
-        if (list == NULL) {
-            done = found > 0 && pem_has_ended();
-            break;
-        }
-        found++;
-        done = X509_STORE_add_crl(store, list) == 1;
-        X509_CRL_free(list);
-    }
-    if (done) { X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL); }
-    BIO_free(bio);
-    return done;
-}
-
 // MARK: What a certificate says
 
 int tls_has_peer_certificate(SSL *ssl) { return SSL_get0_peer_certificate(ssl) != NULL; }

@@ -370,7 +370,7 @@ static void on_progress(const SSL *ssl, int where, int result) {
     if (left > 0) { SSL_SESSION_set_timeout(session, left); } else { SSL_SESSION_set1_id_context(session, (const unsigned char *)"", 0); }
 }
 
-void tls_keep_sessions(SSL_CTX *context, int kinds, long builtin_count, int64_t lifetime_seconds, int has_tickets) {
+void tls_keep_server_sessions(SSL_CTX *context, int kinds, long builtin_count, int64_t lifetime_seconds, int has_tickets) {
     SSL_CTX_set_timeout(context, (long)lifetime_seconds);
     SSL_CTX_set_info_callback(context, on_progress);
     if (!has_tickets) { SSL_CTX_set_options(context, SSL_OP_NO_TICKET); }

@@ -69,6 +69,10 @@ package struct ControlLimits: Sendable {
     /// An answer with its head; they have two to four kilobytes.
     static let responderBytesMax = 64 << 10
 
+    // MARK: Certificates
+    /// How often is looked whether one is about to expire.
+    static let certificateWatchMs: Int64 = 3_600_000
+
     // MARK: Receipts
     /// Revisions whose accounts are kept for receipts.
     static let receiptsKept = 1000

@@ -102,7 +102,8 @@ package enum DirectiveTable {
     package static let rules: [String: [DirectiveRule]] = {
         let all = ProcessDirectives.all + CoreDirectives.all + ClientDirectives.all + AnswerDirectives.all + RewriteDirectives.all
             + LogDirectives.all + ProxyDirectives.all + RateDirectives.all + ProxyHeaderDirectives.all + UpstreamDirectives.all + SplitDirectives.all
-            + MapDirectives.all + AdminDirectives.all + AddressDirectives.all + TLSDirectives.all
+            + MapDirectives.all + AdminDirectives.all + AddressDirectives.all + LimitDirectives.all + TLSDirectives.all + HTTP2Directives.all
+            + UpstreamTLSDirectives.all + GRPCDirectives.all
         return Dictionary(grouping: all, by: \.name)
     }()
 

@@ -21,8 +21,14 @@ extension SnapshotBuilder {
         draft.settings.mediaTypes = mediaTypes(draft.mediaTypes ?? DefaultTypes.types)
         draft.settings.realIP.trusted = arena.freeze(draft.trustedProxies)
         draft.settings.accessRules = arena.freeze(draft.accessRules)
-        draft.settings.isGated = !draft.trustedProxies.isEmpty || !draft.accessRules.isEmpty
+        draft.settings.limits.requests = arena.freeze(draft.requestLimits)
+        draft.settings.limits.connections = arena.freeze(draft.connectionLimits)
+        draft.settings.isGated =
+            !draft.trustedProxies.isEmpty || !draft.accessRules.isEmpty || !draft.requestLimits.isEmpty || !draft.connectionLimits.isEmpty
+        if draft.passesGRPC { takeGRPC(&draft) }
         freezeProxy(&draft)
+        let tls = draft.passesGRPC ? draft.grpc.tls : draft.proxyTLS
+        draft.settings.proxy.tls = draft.mayUseTLS && draft.settings.handler == .proxy ? try buildUpstreamTLS(tls) : nil
     }
 
     private func accessLogs(of draft: LocationDraft) throws(Diagnostic) -> [AccessLogSpec] {
@@ -38,6 +44,20 @@ extension SnapshotBuilder {
         let table = MediaTypes(types, arena: arena)
         typeTables.append((types, table))
         return table
+    }
+
+    /// What is said of gRPC stands in the place of what is said of `proxy_pass`. Redirects and cookies are passed on as they come.
+    private func takeGRPC(_ draft: inout LocationDraft) {
+        draft.settings.proxy = draft.grpc.proxy
+        draft.requestHeaders = draft.grpc.requestHeaders
+        draft.hideHeaders = draft.grpc.hideHeaders
+        draft.passHeaders = draft.grpc.passHeaders
+        draft.settings.proxy.keepsHostField = draft.requestHeaders.contains { $0.name.equalsIgnoringCase(ByteView("Host")) }
+        draft.redirects = []
+        draft.redirectsSaid = true
+        draft.cookieDomains = []
+        draft.cookiePaths = []
+        draft.cookieFlags = []
     }
 
     private func freezeProxy(_ draft: inout LocationDraft) {
@@ -74,7 +94,8 @@ extension SnapshotBuilder {
     }
 
     private func freezeHidden(_ draft: inout LocationDraft, _ bit: (String) -> (known: HeaderName?, lower: String)) {
-        var hidden = Set(["date", "server", "x-pad", "x-accel-expires", "x-accel-redirect", "x-accel-limit-rate", "x-accel-buffering",
+        let own = draft.settings.proxy.isGRPC ? [] : ["x-pad"]
+        var hidden = Set(own + ["date", "server", "x-accel-expires", "x-accel-redirect", "x-accel-limit-rate", "x-accel-buffering",
             "x-accel-charset"])
         hidden.formUnion(draft.hideHeaders.map { $0.lowercased() })
         hidden.subtract(draft.passHeaders.map { $0.lowercased() })
@@ -96,6 +117,8 @@ extension SnapshotBuilder {
         root.regexes = arena.freeze(regexes)
         root.maps = arena.freeze(maps)
         root.splitClients = arena.freeze(splitClients)
+        root.limitZones = arena.freeze(try limitZoneSettings())
+        root.certificateCaches = arena.freeze(certificateCaches)
         root.valueSlots = variables.slots
         root.captureSlots = NameTable(variables.groups.map { ($0.key, $0.value) }, arena: arena)
         root.logFiles = arena.freeze(logFileList.map { LogFile($0) })

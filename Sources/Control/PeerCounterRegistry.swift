@@ -1,14 +1,22 @@
-// The shared counters of peers by upstream and address, so that a reload does not forget failures and active requests.
+// The shared counters of upstreams and their peers, by name and address, so that a reload does not forget failures, health and active requests.
 // Owned by the supervisor; asked while a configuration is built.
 
 import Balancing
+import Engine
 import Synchronization
 
 package final class PeerCounterRegistry: Sendable {
-    /// By upstream, then by address. Counters that nobody else has count as gone. Not held weakly: that would make each of the
-    /// many copies of a reference slower.
+    /// One upstream: what its peers share, and their counters by address.
+    private struct Pool {
+        let counters = PoolCounters()
+        let line = WaitingLine()
+        var peers: [String: PeerCounters] = [:]
+    }
+
+    /// By upstream. Counters of peers that nobody else has count as gone. Not held weakly: that would make each of the many copies
+    /// of a reference slower.
     private struct Tables {
-        var upstreams: [String: [String: PeerCounters]] = [:]
+        var pools: [String: Pool] = [:]
         var count = 0
         /// How many are too many to leave those that are gone among them.
         var countMax = countMin
@@ -18,40 +26,51 @@ package final class PeerCounterRegistry: Sendable {
 
     package init() {}
 
-    package func counters(upstream: String, server: String) -> PeerCounters { counters(upstream: upstream, servers: [server])[0] }
+    package func counters(upstream: String, server: String) -> PeerCounters { counters(upstream: upstream, servers: [server]).peers[0] }
 
-    /// One for each of the servers, in their order.
-    package func counters(upstream: String, servers: [String]) -> [PeerCounters] {
+    /// One for each of the servers, in their order, and what they share.
+    ///
+    /// - Parameter nowMs: of the engine's clock, when the upstream serves: then a server that is new in it begins slowly.
+    package func counters(
+        upstream: String, servers: [String], nowMs: Int64? = nil
+    ) -> (peers: [PeerCounters], pool: PoolCounters, line: WaitingLine) {
         tables.withLock { tables in
             // Taken out, so that it is changed in place.
-            var table = tables.upstreams.removeValue(forKey: upstream) ?? [:]
-            tables.count -= table.count
-            var fresh = PeerCounterMaker(expecting: servers.count)
-            table.reserveCapacity(table.count + servers.count)
-            let counters = servers.map { server in Self.kept(&table[server], or: &fresh) }
-            tables.upstreams[upstream] = table
-            tables.count += table.count
+            var pool = tables.pools.removeValue(forKey: upstream) ?? Pool()
+            tables.count -= pool.peers.count
+            let serves = nowMs != nil && Self.hasLive(&pool.peers)
+            var fresh = PeerCounterMaker(expecting: servers.count, pool: pool.counters)
+            pool.peers.reserveCapacity(pool.peers.count + servers.count)
+            let counters = servers.map { server in Self.kept(&pool.peers[server], or: &fresh, newSinceMs: serves ? nowMs : nil) }
+            tables.count += pool.peers.count
+            tables.pools[upstream] = pool
             if tables.count > tables.countMax { Self.sweep(&tables) }
-            return counters
+            return (counters, pool.counters, pool.line)
         }
     }
 
-    private static func kept(_ entry: inout PeerCounters?, or fresh: inout PeerCounterMaker) -> PeerCounters {
+    private static func hasLive(_ peers: inout [String: PeerCounters]) -> Bool {
+        for place in peers.indices where !isKnownUniquelyReferenced(&peers.values[place]) { return true }
+        return false
+    }
+
+    private static func kept(_ entry: inout PeerCounters?, or fresh: inout PeerCounterMaker, newSinceMs: Int64?) -> PeerCounters {
         if !isKnownUniquelyReferenced(&entry), let known = entry { return known }
         let made = fresh.make()
+        if let newSinceMs { made.rise(nowMs: newSinceMs) }
         entry = made
         return made
     }
 
     private static func sweep(_ tables: inout Tables) {
         tables.count = 0
-        for name in Array(tables.upstreams.keys) {
-            guard var table = tables.upstreams.removeValue(forKey: name) else { continue }
+        for name in Array(tables.pools.keys) {
+            guard var pool = tables.pools.removeValue(forKey: name) else { continue }
             var gone: [String] = []
-            for place in table.indices where isKnownUniquelyReferenced(&table.values[place]) { gone.append(table[place].key) }
-            for server in gone { table[server] = nil }
-            if !table.isEmpty { tables.upstreams[name] = table }
-            tables.count += table.count
+            for place in pool.peers.indices where isKnownUniquelyReferenced(&pool.peers.values[place]) { gone.append(pool.peers[place].key) }
+            for server in gone { pool.peers[server] = nil }
+            if !pool.peers.isEmpty { tables.pools[name] = pool }
+            tables.count += pool.peers.count
         }
         tables.countMax = max(Tables.countMin, 2 * tables.count)
     }

@@ -24,7 +24,15 @@ struct LocationDraft {
     var mediaTypes: [(fileExtension: String, type: String)]?
     var trustedProxies: [AddressRange] = []
     var accessRules: [AccessRule] = []
+    var requestLimits: [RequestLimit] = []
+    var connectionLimits: [ConnectionLimit] = []
     var errorLogs: [(file: LogFile, level: LogLevel)] = []
+    var proxyTLS = UpstreamTLSDraft()
+    var grpc = GRPCDraft()
+    /// `grpc_pass` handles the requests, not `proxy_pass`.
+    var passesGRPC = false
+    /// `proxy_pass` says https, or may come to it.
+    var mayUseTLS = false
     /// Lists that a directive of this very block has begun: the first one replaces what was inherited.
     var begun: Set<String> = []
     var steps: [RewriteStep] = []

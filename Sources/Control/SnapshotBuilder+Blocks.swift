@@ -5,6 +5,7 @@ import AdminAPI
 import Bytes
 import ConfigurationFile
 import Engine
+import HTTPMessage
 
 extension SnapshotBuilder {
     // MARK: location
@@ -13,6 +14,7 @@ extension SnapshotBuilder {
         let scope = parent.child(.location)
         scope.location.settings.handler = .files
         scope.location.settings.proxy.target = .none
+        scope.location.passesGRPC = false
         scope.location.settings.tryFiles = .empty
         scope.location.settings.isInternal = false
         let (kind, name) = try locationName(d)
@@ -120,6 +122,34 @@ extension SnapshotBuilder {
         parent.location.steps += steps
     }
 
+    // MARK: limit_except
+
+    /// Methods that are not named have settings of their own, and no rewriting: these steps stand before all others.
+    func readLimitExcept(_ d: Directive, _ block: [Directive], in parent: Scope) throws(Diagnostic) {
+        if d.arguments.isEmpty { throw .wrongArgumentCount(d, expected: "at least one method") }
+        var allowed: UInt32 = 0
+        for word in d.arguments {
+            guard let method = Self.limitableMethods.first(where: { $0.word.description == word.text.uppercased() }) else {
+                throw Diagnostic(
+                    at: word.position, directive: "limit_except", "invalid method \"\(word.shown)\"", found: word.shown,
+                    expected: Self.limitableMethods.map(\.word.description).joined(separator: ", "))
+            }
+            allowed |= 1 << UInt32(method.rawValue)
+            if method == .get { allowed |= 1 << UInt32(Method.head.rawValue) }
+        }
+        if let first = parent.seen["limit_except"] { throw .duplicate(d, first: first) }
+        parent.seen["limit_except"] = d.position
+        let scope = parent.child(.limitExcept)
+        try read(block, in: scope)
+        let index = try add(scope.location)
+        let steps: [RewriteStep] = [.unless(.otherMethod(allowed), target: 3), .enter(location: index), .stop]
+        parent.location.steps.insert(contentsOf: steps, at: 0)
+    }
+
+    private static let limitableMethods: [Method] = [
+        .get, .head, .post, .put, .delete, .mkcol, .copy, .move, .options, .propfind, .proppatch, .lock, .unlock, .patch,
+    ]
+
     // MARK: upstream
 
     func readUpstream(_ d: Directive, _ block: [Directive], in http: Scope) throws(Diagnostic) {
@@ -143,12 +173,19 @@ extension SnapshotBuilder {
     }
 
     /// The slot of what a `proxy_pass` names: an upstream or a split that is defined (perhaps further down), or the host itself.
-    func slot(_ authority: String, at word: Word) -> Int {
-        if let known = slotIndex[authority] { return known }
-        slots.append((authority, word))
-        slotIndex[authority] = slots.count - 1
+    /// Without a default port the host must come with its own.
+    func slot(_ authority: String, at word: Word, defaultPort: Int?) -> Int {
+        let hasPort = authority.hasPrefix("unix:") || (!authority.hasSuffix("]") && authority.contains(":"))
+        let direct = hasPort || defaultPort == 80 ? authority : "\(authority):\(defaultPort.map(String.init) ?? "")"
+        let key = "\(authority) \(direct)"
+        if let known = slotIndex[key] { return known }
+        slots.append((authority, direct, word))
+        slotIndex[key] = slots.count - 1
         return slots.count - 1
     }
+
+    /// Whether there is an upstream or a split of that name.
+    func isNamed(_ name: String) -> Bool { upstreams[name] != nil || splits[name] != nil || runtimeNames.contains(name) }
 
     /// Addresses for `HOST[:PORT]` or `unix:PATH`.
     func addresses(_ text: String, at word: Word, of directive: String) throws(Diagnostic) -> [ResolvedAddress] {
@@ -167,6 +204,13 @@ extension SnapshotBuilder {
                     at: draft.positions[i], directive: "server", "balancing method does not support parameter \"backup\"", found: "backup",
                     expected: "no backup server with \(method.name.text)")
             }
+            if let method = draft.method, method.name.text != "least_conn",
+                let i = draft.state.servers.firstIndex(where: { $0.slowStartMs > 0 })
+            {
+                throw Diagnostic(
+                    at: draft.positions[i], directive: "server", "balancing method does not support parameter \"slow_start\"",
+                    found: "slow_start", expected: "no slow_start with \(method.name.text)")
+            }
             state.upstreams[name] = draft.state
         }
         for (name, draft) in splits {
@@ -179,12 +223,20 @@ extension SnapshotBuilder {
     /// Pools for what `proxy_pass` names without an `upstream` or a split of that name.
     func implicitUpstreams() throws(Diagnostic) -> [(name: String, definition: UpstreamDefinition)] {
         var made: [(name: String, definition: UpstreamDefinition)] = []
-        for (name, word) in slots where upstreams[name] == nil && splits[name] == nil && !runtimeNames.contains(name) {
+        for slot in slots where !isNamed(slot.name) && !made.contains(where: { $0.name == slot.direct }) {
+            let (name, word) = (slot.direct, slot.word)
+            if name.hasSuffix(":") {
+                throw Diagnostic(
+                    at: word.position, directive: "grpc_pass", "no port in upstream \"\(slot.name)\"", found: slot.name,
+                    expected: "HOST:PORT, or the name of an upstream or a split")
+            }
             let found = try addresses(name, at: word, of: "proxy_pass")
             do throws(Problem) {
                 let state = UpstreamState(servers: [ServerState(server: name)])
                 made.append(
-                    (name, try PoolBuilder.make(name, state, variables: variables, counters: counters, pointer: "") { (_, _) throws(Problem) in found }))
+                    (name, try PoolBuilder.make(name, state, variables: variables, counters: counters, pointer: "", isImplicit: true) {
+                        (_, _) throws(Problem) in found
+                    }))
             } catch {
                 throw Diagnostic(at: word.position, directive: "proxy_pass", error.detail, found: name, expected: "a host")
             }

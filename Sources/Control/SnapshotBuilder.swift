@@ -51,17 +51,24 @@ package final class SnapshotBuilder {
     var upstreams: [String: UpstreamDraft] = [:]
     var splits: [String: SplitDraft] = [:]
     /// The names in `proxy_pass`: a slot each, with where it was first named.
-    var slots: [(name: String, word: Word)] = []
+    /// `direct`: the same with its port, where that is not HTTP's: what it is called when it is no upstream and no split.
+    var slots: [(name: String, direct: String, word: Word)] = []
     var slotIndex: [String: Int] = [:]
     var addresses: [String: [ResolvedAddress]] = [:]
     /// Names and tokens of each `admin_token_file`, by the place that `AdminSettings.tokens` has.
     var tokenFiles: [(path: String, tokens: [(name: String, token: String)])] = []
     var maps: [MapSettings] = []
     var splitClients: [SplitClientsSettings] = []
+    /// What locations say of TLS to their upstreams, once for all that say the same.
+    var upstreamTLS: [UpstreamTLSDraft.Key: (context: TLSContext, digest: ByteView)] = [:]
+    var certificateCaches: [CertificateCacheSettings] = []
     var regexes: [RegularExpression] = []
+    var limitZones: [LimitZoneDraft] = []
     var variables = VariableNames()
     var formats: [String: (template: Template, escaping: Escaping)] = [:]
     var combined: Template?
+    /// Files of certificates, keys and the like, as they were read.
+    var tlsFiles: [String: [UInt8]] = [:]
     private var hasEvents = false
     var logFileList: [OpenLogFile] = []
     var typeTables: [(types: [(fileExtension: String, type: String)], table: MediaTypes)] = []
@@ -75,10 +82,14 @@ package final class SnapshotBuilder {
     let counters: PeerCounterRegistry
     /// Upstreams and splits that were made at run time: a location may name them, too.
     let runtimeNames: Set<String>
+    /// The zones of limits that were there before, so that who has had his share still has.
+    let zones: LimitZoneRegistry
 
     package init(
-        system: any SystemFiles, logs: LogFiles, counters: PeerCounterRegistry, tls: TLSRegistry = TLSRegistry(), runtimeNames: Set<String> = []
+        system: any SystemFiles, logs: LogFiles, counters: PeerCounterRegistry, zones: LimitZoneRegistry = LimitZoneRegistry(),
+        tls: TLSRegistry = TLSRegistry(), runtimeNames: Set<String> = []
     ) {
+        self.zones = zones
         self.system = system
         self.logs = logs
         self.counters = counters
@@ -110,8 +121,8 @@ package final class SnapshotBuilder {
         let implicit = try implicitUpstreams()
         let listens = try freeze()
         let routes = Routes(
-            root: root, slots: slots.map(\.name), implicit: implicit, variables: variables,
-            tokens: tokenFiles.map(\.tokens), arena: arena, owned: owned + logs.opened)
+            root: root, slots: slots.map { isNamed($0.name) ? $0.name : $0.direct }, implicit: implicit, variables: variables,
+            tokens: tokenFiles.map(\.tokens), certificates: CertificateTable(self), arena: arena, owned: owned + logs.opened)
         return BuiltConfiguration(
             routes: routes, state: state, process: process, listens: listens, warnings: warnings, addresses: addresses,
             places: upstreams.mapValues(\.position).merging(splits.mapValues(\.position)) { first, _ in first })
@@ -182,6 +193,7 @@ package final class SnapshotBuilder {
             try readServer(block, d, in: scope)
         case ("upstream", .http): try readUpstream(d, block, in: scope)
         case ("location", .server), ("location", .location): try readLocation(d, block, in: scope)
+        case ("limit_except", .location): try readLimitExcept(d, block, in: scope)
         default: throw .refusal(of: d, in: scope.context, own: DirectiveTable.own)
         }
     }

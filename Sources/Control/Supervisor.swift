@@ -30,6 +30,7 @@ package final class Supervisor: @unchecked Sendable {
     private let system: any SystemFiles
     package let logs: LogFiles
     private let registry = PeerCounterRegistry()
+    private let zones = LimitZoneRegistry()
     private let tls = TLSRegistry()
     private lazy var responders = ResponderDesk { [weak self] in self?.say($0, $1) }
     private let listeners = Listeners()
@@ -71,8 +72,9 @@ package final class Supervisor: @unchecked Sendable {
 
     private func build(_ parsed: ParsedConfiguration, runtimeNames: Set<String>) throws(StartFailure) -> BuiltConfiguration {
         do throws(Diagnostic) {
-            return try SnapshotBuilder(system: system, logs: logs, counters: registry, tls: tls, runtimeNames: runtimeNames)
-                .build(parsed.directives)
+            let builder = SnapshotBuilder(
+                system: system, logs: logs, counters: registry, zones: zones, tls: tls, runtimeNames: runtimeNames)
+            return try builder.build(parsed.directives)
         } catch {
             throw .configuration(error)
         }
@@ -122,19 +124,26 @@ package final class Supervisor: @unchecked Sendable {
             // What was made as root and is written later.
             var files = admin.map { [String($0.address.dropFirst(5))] } ?? []
             if let folder = built.process.stateFolder.map({ logs.absolute($0) }) {
-                files += [folder] + ["journal", "lock", "audit.log"].map { folder + "/" + $0 }
+                files += [folder] + ["journal", "lock", "audit.log", CertificateStore.folderName].map { folder + "/" + $0 }
+                files += system.glob("\(folder)/\(CertificateStore.folderName)/*")
             }
             for file in files { _ = clinux_give(file, user, built.process.group) }
             let r = clinux_become(user, built.process.group)
             if r < 0 { throw .process("cannot become user \"\(user)\" (\(errnoWords(-r)))") }
         }
         let controller: Controller
+        let certificates = built.process.stateFolder.map { CertificateStore(folder: logs.absolute($0)) } ?? CertificateStore()
         do throws(Problem) {
             controller = try Controller(
-                built, journal: prepared.journal, replay: prepared.replay, pools: PoolBuilder(system: system, counters: registry),
-                clock: .system, workers: built.process.workerProcesses)
+                built, journal: prepared.journal, replay: prepared.replay,
+                pools: PoolBuilder(system: system, counters: registry, certificates: certificates), clock: .system,
+                workers: built.process.workerProcesses)
         } catch {
             throw Self.failure(error, built)
+        }
+        controller.watchCertificates(isFresh: true)
+        if let folder = built.process.stateFolder {
+            controller.sweepCertificates(system.glob("\(logs.absolute(folder))/\(CertificateStore.folderName)/*.pem"))
         }
         guard let first = controller.first else { throw .process("there is nothing to serve") }
         self.controller = controller

@@ -59,6 +59,8 @@ extension SnapshotBuilder {
         context.keepSessions(keeping(draft.sessions), lifetimeSeconds: draft.sessionLifetimeSeconds, hasTickets: draft.hasTickets)
         if let shared = draft.sessions.shared, !draft.sessions.isOff {
             let cache = try sessionCache(shared)
+            // The registry keeps those that a snapshot owns.
+            owned.append(cache)
             try must { () throws(TLSFailure) in try context.shareSessions(cache) }
         }
         let keys = try ticketKeys(draft)

@@ -87,10 +87,10 @@ extension SnapshotBuilder {
             }
         }
         if hasVariables {
-            let store = TLSPairStore(folder: logs.besideConfiguration(""), passwords: list, limits: draft.pairLimits)
-            owned.append(store)
             settings.pairs = arena.freeze(templates)
-            settings.pairStore = .passUnretained(store)
+            settings.files.folder = arena.freeze(logs.besideConfiguration(""))
+            settings.files.passwords = arena.freeze(list.map { arena.freeze(bytes: Array($0.utf8) + [0]) })
+            settings.files.cache = draft.pairCache
             context.askForPairs()
         }
         return all
@@ -134,7 +134,12 @@ extension SnapshotBuilder {
 
     func file(_ word: Word, of directive: String, failing words: String) throws(Diagnostic) -> [UInt8] {
         if word.text.hasPrefix("data:") { return Array(word.bytes.dropFirst(5)) }
-        do throws(ReadFailure) { return try system.read(logs.besideConfiguration(word.text)) } catch {
+        do throws(ReadFailure) {
+            let path = logs.besideConfiguration(word.text)
+            let bytes = try system.read(path)
+            tlsFiles[path] = bytes
+            return bytes
+        } catch {
             throw Diagnostic(at: word.position, directive: directive, "\(words) (\(error.reason))", found: word.shown, expected: "a file in PEM")
         }
     }

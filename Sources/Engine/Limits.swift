@@ -35,6 +35,16 @@ package enum Limits {
     /// The largest header of the PROXY protocol, version 2, with its values.
     package static let proxyHeaderBytesMax = 4096
 
+    // MARK: HTTP/2 to upstreams
+    /// Bytes of one stream's response that wait for a slow client before the upstream has to stop: the window of the stream.
+    static let streamWindowBytes = 256 << 10
+    /// Requests that share one connection, whatever more the upstream allows.
+    static let streamsPerConnection = 128
+    /// CONTINUATION frames of one head.
+    static let continuationsMax = 128
+    /// What a stream borrows at first for what comes.
+    static let streamBufferBytes = 4096
+
     // MARK: Memory
     /// What one read takes at most; a scratch of this size belongs to the worker, not to the connection.
     static let readBytes = 256 << 10
@@ -47,11 +57,13 @@ package enum Limits {
     /// Bytes that wait for one slow reader in memory before its source is not read any more.
     package static let pendingBytesMax = 1 << 20
 
-    /// A certificate with its chain, or a key, that is read for a handshake.
-    static let pemBytesMax = 1 << 20
-
+    // MARK: TLS
     /// Early data that is read at a time: all that a client may send.
     static let earlyBytes = 16384
+    /// Sessions with upstreams that a worker keeps to take up again, one for each peer and settings.
+    static let upstreamSessionsMax = 1024
+    /// One file of a certificate or a key that is read while the proxy runs.
+    static let certificateFileBytesMax = 1 << 20
 
     // MARK: Exchanges
     /// Internal redirects and rewrite cycles of one request (nginx: 10).
@@ -69,8 +81,34 @@ package enum Limits {
     /// How often held requests that are released go on, at most, and how many a second whatever is asked.
     static let releaseEveryMs: Int64 = 10
     static let releaseRateMax = 1_000_000
+    /// How often the oldest request in line for a peer tries its luck without being called.
+    static let queueEveryMs: Int64 = 20
+    /// `limit_req` or `limit_conn` directives of one location.
+    package static let limitsOfLocationMax = 16
     /// Interim (1xx) responses taken from an upstream for one request.
     static let interimResponsesMax = 32
+
+    // MARK: HTTP/2
+    /// One read of a session, which is then looked at before the next. A scratch of this size belongs to the worker.
+    static let http2ReadBytes = 64 << 10
+    /// What is held of a field block until it is whole, on connections of clients and to upstreams (Transport/FieldBlocks.swift).
+    static let clientBlockBytes = 32 << 10
+    static let upstreamBlockBytes = 128 << 10
+    /// What one send of a session takes at most, and the room kept in it for one more frame.
+    static let http2SendBytes = 256 << 10
+    static let http2FrameBytes = 32 << 10
+    /// Body that waits in a stream for the end of the turn; more is framed at once.
+    static let http2PushBytes = 16 << 10
+    /// The window of a stream whose body is read as it comes, and the largest `http2_body_preread_size`.
+    package static let http2WindowBytes = 1 << 20
+    /// Streams of all sessions of a worker.
+    package static let http2StreamsMax = 1 << 16
+    /// How often in one turn what streams have to say is sent.
+    static let http2RoundsPerTurn = 16
+    /// How long a client that has no streams may take to hear of the coming end of its session.
+    static let http2NoticeMs: Int64 = 1000
+    /// Fields of one answer that are passed on.
+    static let answerFieldsMax = 1200
 
     // MARK: Expressions
     /// PCRE2 match and depth limits: an expression that needs more does not match, and that is logged.

@@ -77,6 +77,7 @@ extension Worker {
         for upstream in before.upstreams where !upstream.pool.isCurrent {
             let pool = upstream.pool
             let heir = currentPool(named: pool.settings.name)
+            retireShared(of: pool, heir: heir)
             while let u = upstreams.find(pool.oldest) {
                 unpark(u)
                 if let heir, heir.settings.keepalive > 0, let peer = findPeer(u.address, in: heir) {
@@ -114,5 +115,6 @@ extension Worker {
         // Waiting log lines name files that the snapshot owns.
         flushAllLogs()
         adopted.removeAll { $0.pinned != current && $0.pinned.pins == 0 }
+        dropUnusedCertificateCaches()
     }
 }

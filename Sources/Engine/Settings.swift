@@ -95,6 +95,8 @@ package struct LocationSettings: BitwiseCopyable {
     package var mediaTypes = MediaTypes.empty
     package var defaultType = ByteView("text/plain")
     package var chunksAnswers = true
+    /// The largest frame of a body (HTTP/2).
+    package var http2ChunkBytes = 8192
     package var sendsETag = true
     package var ifModifiedSince = IfModifiedSince.exact
     package var addHeaders = Frozen<HeaderTemplate>.empty
@@ -111,6 +113,7 @@ package struct LocationSettings: BitwiseCopyable {
     // MARK: Before the content
     package var realIP = RealIPSettings()
     package var accessRules = Frozen<AccessRule>.empty
+    package var limits = LimitSettings()
 
     package var proxy = ProxySettings()
     package var admin = AdminSettings()
@@ -177,6 +180,12 @@ package struct ProxySettings: BitwiseCopyable {
     /// `$proxy_host` and `$proxy_port`.
     package var hostText = ByteView.empty
     package var portText = ByteView.empty
+    /// Host and port as `proxy_pass` says them: what `proxy_redirect default` looks for.
+    package var authorityText = ByteView.empty
+    /// `proxy_pass https://...`; a computed one says it for each request.
+    package var usesTLS = false
+    /// How TLS is spoken, where it may be.
+    package var tls: Ref<UpstreamTLSSettings>?
 
     package var connectTimeoutMs: Int64 = 60_000
     package var sendTimeoutMs: Int64 = 60_000
@@ -186,6 +195,11 @@ package struct ProxySettings: BitwiseCopyable {
     package var nextUpstreamTimeoutMs: Int64 = 0
     /// 0 or 1: HTTP/1.0 or HTTP/1.1.
     package var httpMinor: UInt8 = 1
+    package var speaksHTTP2 = false
+    /// `grpc_pass`: the fields and the addresses are gRPC's.
+    package var isGRPC = false
+    /// Over HTTP/2, Host is sent as a field instead of `:authority`.
+    package var keepsHostField = false
     package var method = Template.empty
     /// What `proxy_set_header` says, then the defaults it did not replace.
     package var requestHeaders = Frozen<HeaderTemplate>.empty

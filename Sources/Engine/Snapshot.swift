@@ -25,6 +25,9 @@ package struct ServerSettings: BitwiseCopyable {
     /// `http2 on`.
     package var speaksHTTP2 = false
     package var tls = TLSServerSettings()
+    /// Streams one client may have open, and what it may send of a body before anyone reads it.
+    package var http2StreamsMax = 128
+    package var http2PrereadBytes = 65_536
     /// It has nothing but the admin API: what is refused before it has a location is refused in its words.
     package var isAdmin = false
 
@@ -64,6 +67,7 @@ package struct SnapshotRoot: BitwiseCopyable {
     package var maps = Frozen<MapSettings>.empty
     package var splitClients = Frozen<SplitClientsSettings>.empty
     package var regexes = Frozen<RegularExpression>.empty
+    package var limitZones = Frozen<LimitZoneSettings>.empty
     /// Slots for the values of `set` and of maps in each exchange.
     package var valueSlots = 0
     /// Names of the groups of expressions that are used as variables, to their slots.
@@ -74,6 +78,7 @@ package struct SnapshotRoot: BitwiseCopyable {
     /// The error log of the main level.
     package var processLog = ErrorLogTarget()
     package var logFiles = Frozen<LogFile>.empty
+    package var certificateCaches = Frozen<CertificateCacheSettings>.empty
     package init() {}
 }
 

@@ -50,30 +50,6 @@ package final class ListeningSocket: Sendable {
     deinit { close(descriptor) }
 }
 
-/// Who an epoll event is for, in the top bits of the word it was registered with: generation << 32 | owner << 28 | index.
-enum EventOwner: UInt64 {
-    case listener = 1
-    case client = 2
-    case upstream = 3
-    case mailbox = 4
-    /// Not in epoll: an exchange that was put off to the next turn.
-    case exchange = 7
-
-    static func word(_ owner: EventOwner, _ handle: Handle) -> UInt64 {
-        UInt64(handle.generation) << 32 | owner.rawValue << 28 | UInt64(handle.index)
-    }
-}
-
-/// Where a timer's owner is a worker's own duty rather than a connection.
-enum TimerOwner {
-    static let acceptRest: UInt64 = 5 << 28
-    static let logFlush: UInt64 = 6 << 28
-    static let shutdown: UInt64 = 8 << 28
-    static let duty: UInt64 = 9 << 28
-    static let release: UInt64 = 10 << 28
-    static let drain: UInt64 = 11 << 28
-}
-
 package final class Worker {
     let kernel: any Kernel
     let parameters: WorkerParameters
@@ -88,8 +64,15 @@ package final class Worker {
     /// Bodies of answered requests that are still to be read past.
     var discards: Slab<BodyReader>
     var tlsConnections: Slab<TLSConnection>
+    var sessions: Slab<ClientSession>
+    var streams: Slab<ClientStream>
+    /// How many of `clients` are streams of others.
+    var clientStreams = 0
+    /// What HTTP/2 sessions share; nil before the first.
+    var hub: SessionHub?
     /// What headers of the PROXY protocol said about connections that are open.
     var proxied: Slab<ProxiedConnection>
+    let upstreamSessions: UpstreamSessions
     var timers: TimerWheel
     var buffers = BufferPool(keepBytesMax: Limits.keptBufferBytes)
     var matcher = Matcher()
@@ -107,6 +90,8 @@ package final class Worker {
 
     let scratch = ReadScratch()
     let tls = TLSMemory()
+    let tlsSessions = TLSSessions(limit: Limits.upstreamSessionsMax)
+    var certificateCaches: [CertificateCache] = []
     let out: Ref<ByteWriter>
     let scratchText: Ref<ByteWriter>
     let valueText: Ref<ByteWriter>
@@ -128,6 +113,7 @@ package final class Worker {
     var isStopping = false
     var held = HeldRequests()
     var drains = Drains()
+    var queued = QueuedRequests()
     /// Why the last `openFile` failed.
     var lastOpenErrno: Int32 = 0
     package private(set) var isStopped = false
@@ -139,6 +125,7 @@ package final class Worker {
     private var logFlush = TimerID.none
     var releaseTimer = TimerID.none
     var drainTimer = TimerID.none
+    var queueTimer = TimerID.none
     private var dutyTimer = TimerID.none
 
     /// `publisher`'s current snapshot is adopted at once; listeners are opened by the caller.
@@ -152,12 +139,15 @@ package final class Worker {
         self.mailbox = mailbox
         self.counters = counters
         counts = counters.values
-        clients = Slab(limit: parameters.connectionsMax)
+        clients = Slab(limit: parameters.connectionsMax + Limits.http2StreamsMax)
         upstreams = Slab(limit: parameters.connectionsMax)
-        exchanges = Slab(limit: parameters.connectionsMax)
+        exchanges = Slab(limit: parameters.connectionsMax + Limits.http2StreamsMax)
         discards = Slab(limit: parameters.connectionsMax)
+        sessions = Slab(limit: parameters.connectionsMax)
+        streams = Slab(limit: Limits.http2StreamsMax)
         tlsConnections = Slab(limit: parameters.connectionsMax)
         proxied = Slab(limit: parameters.connectionsMax)
+        upstreamSessions = UpstreamSessions(limit: parameters.connectionsMax)
         timers = TimerWheel(nowMs: Int64(kernel.monotonicNs() / 1_000_000))
         var memory: [UnsafeMutableRawPointer] = []
         func writer(_ capacity: Int) -> Ref<ByteWriter> {
@@ -193,6 +183,7 @@ package final class Worker {
         logFlush = timers.make(owner: TimerOwner.logFlush)
         releaseTimer = timers.make(owner: TimerOwner.release)
         drainTimer = timers.make(owner: TimerOwner.drain)
+        queueTimer = timers.make(owner: TimerOwner.queue)
         if parameters.duty != nil {
             dutyTimer = timers.make(owner: TimerOwner.duty)
             mailbox.own()
@@ -218,7 +209,8 @@ package final class Worker {
 
     /// One turn: wait, serve what is ready, fire timers, go on with what was put off, write the logs.
     package func turn() {
-        let sleep = posted.isEmpty ? timers.sleepMs(nowMs: nowMs) : 0
+        let isIdle = posted.isEmpty && !upstreamSessions.hasWork && hub?.hasDirty != true
+        let sleep = isIdle ? timers.sleepMs(nowMs: nowMs) : 0
         let n = kernel.epollWait(epoll, into: events, timeoutMs: sleep)
         updateClock()
         if n > 0 {
@@ -226,6 +218,7 @@ package final class Worker {
         }
         while let owner = timers.nextDue(nowMs: nowMs) { timerFired(owner) }
         if !posted.isEmpty { runPosted() }
+        sendMultiplexed()
         endOfTurn()
     }
 
@@ -247,6 +240,7 @@ package final class Worker {
         if word == TimerOwner.shutdown { return stopNow() }
         if word == TimerOwner.release { return releaseDue() }
         if word == TimerOwner.drain { return drainDue() }
+        if word == TimerOwner.queue { return queueDue() }
         // The duty is done at the end of every turn.
         if word == TimerOwner.duty { return }
         let handle = Handle(index: UInt32(truncatingIfNeeded: word & 0x0FFF_FFFF), generation: UInt32(word >> 32))
@@ -272,6 +266,7 @@ package final class Worker {
                 guard let c = clients.find(handle) else { continue }
                 c.isPosted = false
                 resume(c)
+            case .upstream: if let u = upstreams.find(handle) { resumeSession(u) }
             default: continue
             }
         }
@@ -287,6 +282,15 @@ package final class Worker {
         if c.isPosted { return }
         c.isPosted = true
         posted.push(EventOwner.word(.client, c.handle))
+    }
+
+    /// What streams of HTTP/2 connections said in this turn leaves. Answers of upstreams become writes to clients, and those make room
+    /// upstream.
+    @inline(__always)
+    private func sendMultiplexed() {
+        if upstreamSessions.hasWork { sendUpstreamSessions() }
+        if hub?.hasDirty == true { sendSessions() }
+        if upstreamSessions.hasWork { sendUpstreamSessions() }
     }
 
     private func endOfTurn() {
@@ -328,6 +332,7 @@ package final class Worker {
             case .admin(let handle, let part): takeAdminPart(handle, part)
             case .drain(let name, let durationMs): drain(name, durationMs: durationMs)
             case .releaseRate(let rate): held.setRate(rate)
+            case .called(let handle): called(handle)
             case .certificateStatus(let handle, let status, let until): statusCame(handle, status, untilSeconds: until)
             case .wake: break
             case .stopGracefully: stopGracefully()
@@ -344,8 +349,9 @@ package final class Worker {
         if let timeout = parameters.shutdownTimeoutMs { timers.set(timers.make(owner: TimerOwner.shutdown), at: nowMs + timeout) }
         for handle in clients.handles {
             // What has been read already, or announced, is still answered.
-            guard let c = clients.find(handle), c.phase == .idle || c.phase == .proxyHeader else { continue }
-            if c.input.isEmpty, !c.stream.isReadable { closeClient(c) }
+            guard let c = clients.find(handle) else { continue }
+            if let session = c.session { leaveSession(session) }
+            if c.phase == .idle || c.phase == .proxyHeader, c.input.isEmpty, !c.stream.isReadable { closeClient(c) }
         }
     }
 
@@ -354,6 +360,7 @@ package final class Worker {
         for handle in exchanges.handles {
             if let x = exchanges.find(handle) { fail(x, .shutdown) }
         }
+        for handle in sessions.handles { if let s = sessions.find(handle) { stopSession(s) } }
         for handle in clients.handles { if let c = clients.find(handle) { closeClient(c) } }
         for handle in upstreams.handles {
             if let u = upstreams.find(handle) {
@@ -374,36 +381,4 @@ struct ReadScratch: ~Copyable {
     deinit { memory.deallocate() }
     /// Where reads begin.
     var data: UnsafeMutablePointer<UInt8> { memory + Self.headroom }
-}
-
-/// Whom to go on with later in this turn or in the next: a ring of event words that grows when it must.
-struct PostedQueue: ~Copyable {
-    private var memory = UnsafeMutablePointer<UInt64>.allocate(capacity: 64)
-    private var capacity = 64
-    private var first = 0
-    private(set) var count = 0
-    deinit { memory.deallocate() }
-
-    var isEmpty: Bool { count == 0 }
-
-    mutating func push(_ word: UInt64) {
-        if count == capacity {
-            let larger = UnsafeMutablePointer<UInt64>.allocate(capacity: capacity * 2)
-            for i in 0..<count { larger[i] = memory[(first + i) & (capacity - 1)] }
-            memory.deallocate()
-            memory = larger
-            first = 0
-            capacity *= 2
-        }
-        memory[(first + count) & (capacity - 1)] = word
-        count += 1
-    }
-
-    mutating func pop() -> UInt64? {
-        if count == 0 { return nil }
-        let word = memory[first]
-        first = (first + 1) & (capacity - 1)
-        count -= 1
-        return word
-    }
 }

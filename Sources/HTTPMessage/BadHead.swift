@@ -11,6 +11,7 @@ public enum BadHead: UInt8, Error, CaseIterable, Sendable, BitwiseCopyable {
     case missingHost, repeatedHost, badHost, repeatedField
     case badContentLength, repeatedContentLength, lengthAndTransferEncoding
     case unknownTransferEncoding, repeatedTransferEncoding, transferEncodingInHTTP10
+    case missingPseudoField, unknownPseudoField, misplacedPseudoField, connectionField, hostNotAuthority, lengthNotData
 
     /// 400, 414, 431, 501 or 505.
     public var status: UInt16 {
@@ -55,6 +56,12 @@ public enum BadHead: UInt8, Error, CaseIterable, Sendable, BitwiseCopyable {
         case .unknownTransferEncoding: "unknown \"Transfer-Encoding\""
         case .repeatedTransferEncoding: "duplicate \"Transfer-Encoding\" header"
         case .transferEncodingInHTTP10: "\"Transfer-Encoding\" header in an HTTP/1.0 message"
+        case .missingPseudoField: "no mandatory pseudo-header field"
+        case .unknownPseudoField: "unknown pseudo-header field"
+        case .misplacedPseudoField: "duplicate pseudo-header field, or one behind other fields"
+        case .connectionField: "a header of the connection in an HTTP/2 request"
+        case .hostNotAuthority: "\"Host\" header that is not the authority"
+        case .lengthNotData: "\"Content-Length\" that is not the size of the body"
         }
     }
 

@@ -13,10 +13,13 @@ public let emptyLinesBeforeRequestMax = 4
 /// - `fields`: receives the field lines; its count is the most a head may have.
 /// - `head`: filled when the answer is `.head`; undefined otherwise.
 ///
+/// - `isHTTP2`: the head stands for fields of HTTP/2, and so does its version.
+///
 /// Accepted beyond the grammar, as nginx does: several spaces between the parts of the request line and behind it, a bare LF as
 /// line end, bytes above 127 in target and values. Methods are letters A to Z, "-" and "_".
 public func parseRequestHead(
-    _ bytes: Span<UInt8>, seen: Int, lineSeen: Bool? = nil, fields: inout MutableSpan<HeaderField>, head: inout RequestHead
+    _ bytes: Span<UInt8>, seen: Int, lineSeen: Bool? = nil, isHTTP2: Bool = false, fields: inout MutableSpan<HeaderField>,
+    head: inout RequestHead
 ) -> RequestHeadResult {
     if !shouldParse(bytes, seen: seen) {
         let isComplete = lineSeen == true || hasRequestLine(bytes, searchFrom: lineSeen == false ? seen : 0)
@@ -24,7 +27,7 @@ public func parseRequestHead(
     }
     head = RequestHead()
     let lineEnd: Int
-    switch parseRequestLine(bytes, &head) {
+    switch parseRequestLine(bytes, isHTTP2, &head) {
     case .at(let next): lineEnd = next
     case .needMore: return .needMore(requestLineComplete: false)
     case .bad(let reason): return .bad(reason)
@@ -53,7 +56,7 @@ private func hasRequestLine(_ bytes: Span<UInt8>, searchFrom: Int) -> Bool {
 
 /// Answers with the offset behind the line.
 @inline(__always)
-private func parseRequestLine(_ bytes: Span<UInt8>, _ head: inout RequestHead) -> ScanEnd {
+private func parseRequestLine(_ bytes: Span<UInt8>, _ isHTTP2: Bool, _ head: inout RequestHead) -> ScanEnd {
     var i = 0
     if bytes.count > 0, bytes[0] <= 0x0D {
         switch skipEmptyLines(bytes) {
@@ -75,7 +78,7 @@ private func parseRequestLine(_ bytes: Span<UInt8>, _ head: inout RequestHead) -
     }
     head.target = ByteRange(targetStart, i)
     while i < bytes.count, bytes[i] == 0x20 { i &+= 1 }
-    return parseVersion(bytes, i, lineStart: start, &head)
+    return parseVersion(bytes, i, lineStart: start, isHTTP2, &head)
 }
 
 private func skipEmptyLines(_ bytes: Span<UInt8>) -> ScanEnd {
@@ -126,7 +129,7 @@ private func parseRareMethod(_ bytes: Span<UInt8>, _ start: Int, _ w: UInt64, _ 
 
 /// A version and the line end. Answers with the offset behind the line.
 @inline(__always)
-private func parseVersion(_ bytes: Span<UInt8>, _ start: Int, lineStart: Int, _ head: inout RequestHead) -> ScanEnd {
+private func parseVersion(_ bytes: Span<UInt8>, _ start: Int, lineStart: Int, _ isHTTP2: Bool, _ head: inout RequestHead) -> ScanEnd {
     var i: Int
     let w = word(bytes, start)
     if w == packed("HTTP/1.1") {
@@ -137,6 +140,9 @@ private func parseVersion(_ bytes: Span<UInt8>, _ start: Int, lineStart: Int, _ 
             return .at(i &+ 2)
         }
     } else if w == packed("HTTP/1.0") {
+        i = start &+ 8
+    } else if isHTTP2, w == packed("HTTP/2.0") {
+        head.versionMinor = 1
         i = start &+ 8
     } else {
         if start < bytes.count, bytes[start] == 0x0D || bytes[start] == 0x0A { return .bad(.missingVersion) }

@@ -1,6 +1,7 @@
 // Owns the completion of names: asks the running proxy, and gives up soon.
 // Called by ArgumentParser when a shell completes a word. It is never an error: without an answer there are no candidates.
 
+import AdminAPI
 import ArgumentParser
 
 enum Completions {
@@ -19,15 +20,25 @@ enum Completions {
         }.sortedUnique
     }
 
+    static let certificates = CompletionKind.custom { words, _, _ in
+        guard let client = client(words) else { return [] }
+        var request = AdminRequest("GET", ["certificates"])
+        request.timeoutMs = timeoutMs
+        guard let json = try? client.send(request).orProblem().json else { return [] }
+        return (json["certificates"]?.array ?? []).compactMap { $0["name"]?.string }
+    }
+
     private static func names(_ words: [String]) -> RunningNames? {
+        client(words).flatMap { try? RunningNames.read($0, timeoutMs: timeoutMs) }
+    }
+
+    private static func client(_ words: [String]) -> AdminClient? {
         var options: [String] = []
         for name in ["--admin", "--token", "--token-file"] {
             if let i = words.firstIndex(of: name), i + 1 < words.count { options += [name, words[i + 1]] }
             if let word = words.first(where: { $0.hasPrefix(name + "=") }) { options.append(word) }
         }
-        guard let server = try? ServerOptions.parse(options), let client = try? server.client(connectTimeoutMs: Int32(timeoutMs))
-        else { return nil }
-        return try? RunningNames.read(client, timeoutMs: timeoutMs)
+        return try? ServerOptions.parse(options).client(connectTimeoutMs: Int32(timeoutMs))
     }
 }
 

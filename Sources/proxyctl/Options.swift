@@ -105,8 +105,11 @@ struct WriteAnswer {
     let isChanged: Bool
     let summary: String
     let status: Int
+    /// Of what was taken all the same.
+    let warnings: [String]
 
     init(_ json: JSON, status: Int) {
+        warnings = (json["warnings"]?.array ?? []).compactMap(\.string).map(Words.printable)
         revision = json["revision"]?.integer.flatMap { UInt64(exactly: $0) }
         previous = json["previous"]?.integer.flatMap { UInt64(exactly: $0) }
         isChanged = json["changed"]?.bool ?? true

@@ -36,6 +36,7 @@ import Glibc
                     DrainVerb.self,
                 ]),
             CommandGroup(name: "Pools", subcommands: [UpstreamsVerb.self, ServerVerb.self, ReloadVerb.self]),
+            CommandGroup(name: "TLS", subcommands: [CertVerb.self]),
             CommandGroup(
                 name: "Looking",
                 subcommands: [

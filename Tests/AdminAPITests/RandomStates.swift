@@ -86,7 +86,7 @@ extension SeededNumbers {
     private func good(_ bad: UpstreamState) -> UpstreamState {
         var upstream = bad
         if (try? StateRules.check(upstream: upstream)) == nil {
-            for i in upstream.servers.indices { upstream.servers[i].backup = false }
+            for i in upstream.servers.indices { (upstream.servers[i].backup, upstream.servers[i].slowStartMs) = (false, 0) }
         }
         return upstream
     }
@@ -98,6 +98,11 @@ extension SeededNumbers {
         }
         if once(in: 3) { upstream.sticky = "cookie srv expires=1h \"path=/a b\"" }
         if once(in: 3) { upstream.keepalive = 16 }
+        if once(in: 5) { upstream.queue = "10 timeout=1s" }
+        if once(in: 5) { upstream.retryBudget = "20% min=3" }
+        if once(in: 5) { upstream.circuitBreaker = "max_requests=\(Int.random(in: 1...3, using: &self))" }
+        if once(in: 5) { upstream.outlierDetection = "latency=300%" }
+        if once(in: 5) { upstream.panicThreshold = Int.random(in: 0...100, using: &self) }
         if upstream.keepalive != nil { upstream.keepaliveIsLocal = once(in: 2) }
         if once(in: 3) { upstream.keepaliveRequests = 10 }
         if once(in: 3) { upstream.keepaliveTimeMs = 1500 }
@@ -108,6 +113,7 @@ extension SeededNumbers {
     private mutating func server(_ address: String) -> ServerState {
         var server = ServerState(server: address)
         server.weight = Int.random(in: 0...3, using: &self)
+        if once(in: 4) { server.slowStartMs = 30_000 }
         server.maxConns = once(in: 2) ? 0 : 100
         server.maxFails = once(in: 2) ? 1 : 0
         server.failTimeoutMs = once(in: 2) ? 10_000 : 61_000

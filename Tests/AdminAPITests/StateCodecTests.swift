@@ -25,16 +25,16 @@ struct StateCodecTests {
             {"splits":{"app":{"assign":{"cookie":"sid","max_age":"30d"},"force":"$http_x_variant","key":["$cookie_sid","$remote_addr"],\
             "weights":{"blue":90,"green":10}}},"upstreams":{"blue":{"balance":"least_conn","keepalive":32,"keepalive_local":true,\
             "keepalive_requests":77,"keepalive_time":"30m500ms","keepalive_timeout":"15s",NEXT"servers":[{"backup":false,"down":true,"drain":true,\
-            "fail_timeout":"1m30s","id":4,"max_conns":100,"max_fails":3,"server":"127.0.0.1:3001","weight":7},{"backup":true,"down":false,\
-            "drain":false,"fail_timeout":"10s","id":9,"max_conns":0,"max_fails":1,"server":"unix:/run/app.sock","weight":1}],\
+            "fail_timeout":"1m30s","id":4,"max_conns":100,"max_fails":3,"server":"127.0.0.1:3001",SLOW"weight":7},{"backup":true,"down":false,\
+            "drain":false,"fail_timeout":"10s","id":9,"max_conns":0,"max_fails":1,"server":"unix:/run/app.sock",SLOW"weight":1}],\
             "sticky":"cookie srv expires=1h path=/"},"green":{"balance":"round_robin","keepalive_local":false,"keepalive_requests":1000,\
             "keepalive_time":"1h","keepalive_timeout":"1m",ONE"servers":[{"backup":false,"down":false,"drain":false,"fail_timeout":"10s","id":0,\
-            "max_conns":0,"max_fails":1,"server":"[::1]:8080","weight":1}]}}}
+            "max_conns":0,"max_fails":1,"server":"[::1]:8080",SLOW"weight":1}]}}}
             """
         let parts = expected.split(separator: "NEXT", maxSplits: 1).flatMap { $0.split(separator: "ONE", maxSplits: 1) }
-        #expect(fullState().json.text(pretty: false) == parts.joined())
+        #expect(fullState().json.text(pretty: false) == parts.joined().replacing("SLOW", with: "\"slow_start\":\"0s\","))
         let journal = parts[0] + "\"next_server_id\":12," + parts[1] + "\"next_server_id\":1," + parts[2]
-        #expect(fullState().json(as: .journal).text(pretty: false) == journal)
+        #expect(fullState().json(as: .journal).text(pretty: false) == journal.replacing("SLOW", with: ""))
     }
 
     @Test func readsTheExampleOfTheManual() throws {
@@ -134,7 +134,7 @@ struct StateCodecTests {
         }
         #expect(try server("\"wieght\":1")?.hint == "did you mean \"weight\"?")
         #expect(try server("\"max_con\":1")?.hint == "did you mean \"max_conns\"?")
-        #expect(try server("\"slow_start\":1")?.hint == "")
+        #expect(try server("\"service\":1")?.hint == "")
         #expect(try server("\"weight\":\"5\"")?.detail == "found the string \"5\", expected a whole number")
         #expect(try server("\"weight\":\"5\"")?.hint == "write it without quotes")
         #expect(try server("\"down\":\"true\"")?.hint == "write it without quotes")

@@ -119,6 +119,11 @@ import Testing
             switch directive.name.text {
             case "server": upstream.servers.append(try readServer(words))
             case "sticky": upstream.sticky = joined(words)
+            case "outlier_detection": upstream.outlierDetection = joined(words)
+            case "circuit_breaker": upstream.circuitBreaker = joined(words)
+            case "retry_budget": upstream.retryBudget = joined(words)
+            case "queue": upstream.queue = joined(words)
+            case "panic_threshold": upstream.panicThreshold = Int(words[0].dropLast())
             case "keepalive":
                 upstream.keepalive = Int(words[0])
                 upstream.keepaliveIsLocal = words.count > 1
@@ -144,6 +149,7 @@ import Testing
             case "weight": server.weight = try #require(Int(sides[1]))
             case "max_conns": server.maxConns = try #require(Int(sides[1]))
             case "max_fails": server.maxFails = try #require(Int(sides[1]))
+            case "slow_start": server.slowStartMs = try #require(NginxTime.ms(sides[1], isInSeconds: true))
             case "fail_timeout": server.failTimeoutMs = Int64(try Units.seconds(Array(sides[1].utf8))) * 1000
             default: Issue.record("\(word)")
             }

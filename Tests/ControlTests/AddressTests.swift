@@ -156,10 +156,7 @@ struct AddressTests {
         arguments: [
             ("location / { proxy_pass 127.0.0.1; }", "invalid URL prefix in 2:25"),
             ("location / { proxy_pass ftp://127.0.0.1; }", "invalid URL prefix in 2:25"),
-            (
-                "location / { proxy_pass https://127.0.0.1; }",
-                #"invalid value "https://127.0.0.1" in "proxy_pass" directive, it must be a URL that begins with "http://" (TLS to upstreams is not supported yet) in 2:25"#
-            ),
+            ("location / { proxy_pass https:/127.0.0.1; }", "invalid URL prefix in 2:25"),
             ("location / { proxy_pass http://; }", #"no host in upstream "http://" in 2:25"#),
             ("location / { proxy_pass http:///x; }", #"no host in upstream "http:///x" in 2:25"#),
             ("location / { proxy_pass http://127.0.0.1:0; }", #"invalid port in upstream "127.0.0.1:0" in 2:25"#),
@@ -207,6 +204,36 @@ struct AddressTests {
         #expect(settings.keepaliveTimeMs == 7000 && settings.keepaliveTimeoutMs == 6000)
     }
 
+    @Test func guardsOfAnUpstream() throws {
+        let built = try build(
+            """
+            upstream u { server 127.0.0.1:1 slow_start=1m; server 127.0.0.1:2; }
+            upstream v {
+                least_conn; server 127.0.0.1:1; outlier_detection; retry_budget; circuit_breaker max_pending=7; panic_threshold 0; queue 5;
+            }
+            upstream w {
+                server 127.0.0.1:1; retry_budget 50% min=1; circuit_breaker max_requests=9 max_pending=8; queue 6 timeout=1500ms;
+                outlier_detection consecutive_5xx=3 error_ratio=10% latency=150 interval=500ms min_requests=7 base_ejection_time=10s
+                    max_ejection_time=5s max_ejection_percent=20%;
+            }
+            """)
+        let (u, peers) = built.upstream("u")
+        #expect(peers.peers.map(\.slowStartMs) == [60_000, 0])
+        #expect(u.health == HealthPolicy() && u.health.panicPercent == 50 && !u.limits.hasRetryBudget && u.limits.queueMax == 0)
+        #expect(u.limits.activeMax == .max && u.limits.pendingMax == .max && !u.limits.countsActive)
+        let (v, _) = built.upstream("v")
+        #expect(v.health.outliers == OutlierPolicy() && v.health.panicPercent == 0)
+        #expect(v.limits.hasRetryBudget && v.limits.retryBudget == RetryBudget() && v.limits.countsActive)
+        #expect(v.limits.activeMax == .max && v.limits.pendingMax == 7 && v.limits.queueMax == 5 && v.limits.queueTimeoutMs == 60_000)
+        let (w, _) = built.upstream("w")
+        #expect(w.limits.retryBudget.percent == 50 && w.limits.retryBudget.least == 1)
+        #expect(w.limits.activeMax == 9 && w.limits.pendingMax == 8 && w.limits.queueTimeoutMs == 1500)
+        var policy = OutlierPolicy()
+        (policy.consecutiveErrors, policy.errorPercent, policy.latencyPercent, policy.intervalMs) = (3, 10, 150, 500)
+        (policy.requestsMin, policy.ejectionMs, policy.ejectionMsMax, policy.ejectedPercentMax) = (7, 10_000, 10_000, 20)
+        #expect(w.health.outliers == policy)
+    }
+
     @Test(
         "ways to choose",
         arguments: [
@@ -228,7 +255,7 @@ struct AddressTests {
         #expect(built.warnings.first?.hasPrefix("load balancing method redefined") == true)
     }
 
-    static let parameters = "it must be weight=N, max_conns=N, max_fails=N, fail_timeout=TIME, backup, down or drain"
+    static let parameters = "it must be weight=N, max_conns=N, max_fails=N, fail_timeout=TIME, slow_start=TIME, backup, down or drain"
 
     @Test(
         "upstreams refused",
@@ -264,6 +291,32 @@ struct AddressTests {
                 #""root" directive is not allowed here in 2:32; allowed in: http, server, location, if in location"#
             ),
             ("least_conn; server 127.0.0.1; server 127.0.0.2 backup;", "accepted"),
+            (
+                "ip_hash; server 127.0.0.1; server 127.0.0.2 slow_start=30s;",
+                #"balancing method does not support parameter "slow_start" in 2:41"#
+            ),
+            ("least_conn; server 127.0.0.1; server 127.0.0.2 slow_start=30s;", "accepted"),
+            ("queue 10 timeout=5s; server 127.0.0.1;", "accepted"),
+            ("queue 0; server 127.0.0.1;", #"found "0", expected a whole number from 1 to 100000 in 2:20"#),
+            (
+                "queue 1 timout=5s; server 127.0.0.1;",
+                #"found "timout=5s" in queue, expected timeout= in 2:20; did you mean "timeout"?"#
+            ),
+            ("circuit_breaker max_requests=many; server 127.0.0.1;", #"found "max_requests=many", expected a whole number in 2:30"#),
+            ("retry_budget 5s; server 127.0.0.1;", #"found "5s", expected a whole number in 2:27"#),
+            (
+                "outlier_detection interval=1x; server 127.0.0.1;",
+                #"found "interval=1x", expected a time such as 500ms, 30s or 1h30m in 2:32"#
+            ),
+            (
+                "outlier_detection interval=1s interval=2s; server 127.0.0.1;",
+                #"found "interval" a second time in outlier_detection, expected it once in 2:32"#
+            ),
+            (
+                "outlier_detection latency=90%; server 127.0.0.1;",
+                #"found "latency=90%", expected more than 100 percent of that of the siblings, or 0 in 2:32"#
+            ),
+            ("panic_threshold 101%; server 127.0.0.1;", #"invalid value "101" in "panic_threshold" directive, it must be a whole number from 0 to 100 in 2:30"#),
         ])
     func upstreamsRefused(written: String, wanted: String) {
         #expect(refusal("upstream u { \(written) }") == wanted)

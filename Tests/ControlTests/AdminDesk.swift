@@ -30,17 +30,24 @@ final class AdminDesk {
     let server: AdminServer
     let publisher: SnapshotPublisher
     let said = SaidLines()
-    private let clock = PlayedClock()
+    private let clock: PlayedClock
     private var nextHandle: UInt32 = 0
     private(set) var parts: [Handle: [AdminPart]] = [:]
 
-    init(_ pools: String = AdminDesk.pools, journal: Journal = .none(), auditFolder: String? = nil) throws {
-        system.files = ["/prefix/tokens": Self.tokens]
+    /// - Parameter epochMs: what the wall clock shows at the beginning, a thousand seconds before the first turn.
+    init(
+        _ pools: String = AdminDesk.pools, journal: Journal = .none(), replay: Replay? = nil, auditFolder: String? = nil,
+        files: [String: String] = [:], certificates: CertificateStore = CertificateStore(), epochMs: Int64 = 1_700_000_000_000
+    ) throws {
+        clock = PlayedClock(epochMs: epochMs)
+        system.files = files.merging(["/prefix/tokens": Self.tokens]) { _, own in own }
+        owner.files = system.files
         system.hosts["two.test"] = ["127.0.0.5", "127.0.0.6"]
         let built = try Self.built(pools, system)
         let clock = clock.control
         controller = try Controller(
-            built, journal: journal, replay: nil, pools: PoolBuilder(system: system, counters: PeerCounterRegistry()), clock: clock, workers: 2)
+            built, journal: journal, replay: replay,
+            pools: PoolBuilder(system: system, counters: PeerCounterRegistry(), certificates: certificates), clock: clock, workers: 2)
         let first = try #require(controller.first)
         publisher = SnapshotPublisher(first)
         controller.attach(publisher, [])
@@ -186,13 +193,14 @@ final class PlayedOwner: AdminOwner, @unchecked Sendable {
     func tellWarnings() {}
 
     var controller: Controller?
+    var files: [String: String] = [:]
     /// What the configuration says at the next reload; nil: it is broken.
     var pools: String? = AdminDesk.pools
 
     private func built() throws(Problem) -> BuiltConfiguration {
         guard let pools else { throw Problem(.badConfiguration, "proxy.conf:3:7: unknown directive \"lisen\"") }
         let system = PlayedSystem()
-        system.files = ["/prefix/tokens": AdminDesk.tokens]
+        system.files = files
         do throws(Diagnostic) { return try AdminDesk.built(pools, system) } catch { throw Problem(.badConfiguration, error.description) }
     }
 
@@ -210,9 +218,11 @@ final class PlayedOwner: AdminOwner, @unchecked Sendable {
 
 final class PlayedClock: Sendable {
     let nowMs = Mutex<Int64>(1_000_000)
+    private let epochMs: Int64
+    init(epochMs: Int64 = 1_700_000_000_000) { self.epochMs = epochMs }
     var control: ControlClock {
         ControlClock(
-            monotonicNs: { [self] in UInt64(nowMs.withLock { $0 }) * 1_000_000 }, realtimeMs: { [self] in 1_700_000_000_000 + nowMs.withLock { $0 } })
+            monotonicNs: { [self] in UInt64(nowMs.withLock { $0 }) * 1_000_000 }, realtimeMs: { [self] in epochMs + nowMs.withLock { $0 } })
     }
 }
 

@@ -27,7 +27,7 @@ struct AdminOpenAPITests {
             "PATCH /upstreams/{name}/servers/{id}", "DELETE /upstreams/{name}/servers/{id}", "POST /upstreams/{name}/drain", "GET /splits/{name}",
             "PUT /splits/{name}", "DELETE /splits/{name}", "PATCH /splits/{name}", "POST /splits/{name}/hold", "POST /splits/{name}/release",
             "POST /undo", "GET /revisions", "GET /revisions/{n}", "GET /revisions/{a}/diff/{b}", "POST /revisions/{n}/restore", "GET /receipts/{n}",
-            "GET /status", "GET /events", "POST /reload", "GET /export", "GET /openapi.json",
+            "GET /certificates", "GET /certificates/{name}", "PUT /certificates/{name}", "DELETE /certificates/{name}", "GET /status", "GET /events", "POST /reload", "GET /export", "GET /openapi.json",
         ]
         #expect(Set(AdminRoute.all.map { "\($0.operation.method) \($0.operation.path)" }) == wanted)
     }
@@ -61,11 +61,18 @@ struct AdminOpenAPITests {
         var upstream = UpstreamState(servers: [server])
         upstream.keepalive = 4
         upstream.sticky = "cookie id"
+        (upstream.circuitBreaker, upstream.outlierDetection) = ("max_requests=9", "latency=300%")
+        (upstream.panicThreshold, upstream.queue, upstream.retryBudget) = (30, "10 timeout=1s", "20% min=3")
         let assign = AssignState(cookie: "sid", maxAgeSeconds: 60)
         let split = SplitState(weights: ["blue": 1], key: ["$a"], force: "$b", assign: assign)
-        let state = ProxyState(upstreams: ["blue": upstream], splits: ["app": split])
+        let replaced = CertificateState(fingerprint: "aa", chain: "bb", replaces: "cc", notAfterMs: 0)
+        let state = ProxyState(upstreams: ["blue": upstream], splits: ["app": split], certificates: ["site": replaced])
+        let link = CertificateInfo.Link(subject: "CN=a", issuer: "CN=b", serial: "1", fingerprint: "aa", notBeforeMs: 0, notAfterMs: 1)
+        var certificate = CertificateInfo(name: "site", chain: [link])
+        certificate.servers = [CertificateInfo.Server(names: ["a"], listen: ["127.0.0.1:443"])]
         var patch = ServerPatch()
         (patch.reason, patch.server, patch.weight, patch.maxConns) = ("why", "127.0.0.1:2", 1, 2)
+        patch.slowStartMs = 30_000
         (patch.maxFails, patch.failTimeoutMs, patch.backup, patch.down, patch.drain) = (3, 4000, true, true, true)
         let revision = Revision(number: 4, kind: .undo, atMs: 0, who: "me", reason: "why", summary: "what", restores: 2, previous: 3)
         var plan = Plan(revision: 4)
@@ -77,7 +84,9 @@ struct AdminOpenAPITests {
         var status = Status()
         status.upstreams = [UpstreamStatus(name: "blue")]
         status.upstreams[0].servers = [ServerStatus(id: 1, server: "127.0.0.1:1", weight: 1)]
+        status.upstreams[0].queue = QueueStatus()
         status.splits = [SplitStatus(name: "app", weights: ["blue": 1])]
+        status.certificates = [CertificateStatus(name: "site", notAfterMs: 1, nowMs: 0, source: .runTime)]
         let event = Event(id: 1, kind: .held, atMs: 0, revision: 4, subject: "app", text: "waits")
         let problem = Problem(.lostRace, "no", hint: "again", pointer: "/weight", revision: 4)
         return [
@@ -89,8 +98,13 @@ struct AdminOpenAPITests {
             ("Accepted", Accepted(revision: 4, previous: 3, changed: true).json), ("Plan", plan.json), ("Difference", plan.differences[0].json),
             ("PlannedServer", plan.servers[0].json), ("Problem", problem.json), ("Revision", revision.json),
             ("RevisionWithState", revision.json(with: state)), ("Receipt", receipt.json), ("RequestAccount", RequestAccount().json),
-            ("Status", status.json), ("UpstreamStatus", status.upstreams[0].json), ("ServerStatus", status.upstreams[0].servers[0].json),
+            ("Status", status.json), ("UpstreamStatus", status.upstreams[0].json), ("QueueStatus", QueueStatus().json),
+            ("ServerStatus", status.upstreams[0].servers[0].json),
             ("SplitStatus", status.splits[0].json), ("Event", event.json),
+            ("ReplacedCertificate", replaced.json), ("Certificate", certificate.brief), ("CertificateWithChain", certificate.json),
+            ("ChainCertificate", link.json), ("CertificateServer", certificate.servers[0].json),
+            ("CertificateStatus", status.certificates[0].json),
+            ("CertificateWrite", CertificateWrite(reason: "why", certificate: "c", key: "k").json),
         ]
     }
 
@@ -103,7 +117,9 @@ struct AdminOpenAPITests {
             #expect(SchemaCheck.faults(of: json, by: name) == [], "\(name)")
         }
         // A server in a body, whose codec leaves the id out; and those that handlers put together, which every answer is held against.
-        let others: Set = ["ServerWrite", "Drained", "State", "ServerList", "RevisionList", "DifferenceList", "Index", "Document"]
+        let others: Set = [
+            "ServerWrite", "Drained", "State", "ServerList", "RevisionList", "DifferenceList", "Index", "Document", "CertificateList", "CertificateAccepted",
+        ]
         #expect(Set(Self.full.map(\.schema)).union(others) == Set(OpenAPISchemas.all.keys))
     }
 
@@ -127,6 +143,9 @@ struct AdminOpenAPITests {
             case "SplitWrite": #expect(try SplitWrite(json: json).json == json)
             case "ServerPatch": #expect(try ServerPatch(json: json).json == json)
             case "WeightsPatch": #expect(try WeightsPatch(json: json).json == json)
+            case "CertificateWrite": #expect(try CertificateWrite(json: json).json == json)
+            case "CertificateWithChain", "Certificate": #expect(try CertificateInfo(json: json).name == "site")
+            case "ReplacedCertificate": #expect(try CertificateState(json: json).json == json)
             case "ReasonOnly": #expect(try ReasonOnly(json: json).json == json)
             default: break
             }

@@ -85,8 +85,8 @@ struct RefusalTests {
             ("log_format f $remote_adr;", #"unknown "remote_adr" variable in 2:14; did you mean "$remote_addr"?"#),
             ("include gone.conf;", #"open() "gone.conf" failed (2: No such file or directory) in 2:9"#),
             (
-                "proxy_http_version 2;",
-                #"invalid value "2" in "proxy_http_version" directive, it must be "1.0" or "1.1" ("2" is not supported yet) in 2:20"#
+                "proxy_http_version 3;",
+                #"invalid value "3" in "proxy_http_version" directive, it must be "1.0", "1.1" or "2" in 2:20"#
             ),
             (
                 "proxy_next_upstream error http_418;",
@@ -121,7 +121,11 @@ struct RefusalTests {
             ("location /a { root x; alias y; }", #""alias" directive is duplicate in 2:23; the first is at 2:15"#),
             ("location @a { alias y; }", #"the "alias" directive cannot be used inside the named location in 2:15"#),
             ("limit_except GET { }", #""limit_except" directive is not allowed here in 2:1; allowed in: location"#),
-            ("location / { limit_except GET { } }", #"directive "limit_except" of nginx is not supported yet in 2:14"#),
+            ("location / { limit_except GIT { } }", #"invalid method "GIT" in 2:27"#),
+            ("location / { limit_except { } }", #"invalid number of arguments in "limit_except" directive in 2:14; expected at least one method"#),
+            ("location / { grpc_pass grpc://127.0.0.1; }", #"no port in upstream "127.0.0.1" in 2:24"#),
+            ("location / { grpc_pass grpc://; }", #"no host in upstream "grpc://" in 2:24"#),
+            ("location / { grpc_pass 127.0.0.1:1/x; }", #"invalid host in upstream "127.0.0.1:1/x" in 2:24"#),
             ("set $uri x;", #"the duplicate "uri" variable in 2:5"#),
             ("set $args x; set $own x; set $http_x x;", "accepted"),
             ("set a x;", #"invalid variable name "a" in 2:5"#),

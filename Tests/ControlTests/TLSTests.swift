@@ -34,9 +34,9 @@ struct TLSDirectiveTests {
         }
     }
 
-    private func system() throws -> PlayedSystem {
+    static func system() throws -> PlayedSystem {
         let system = PlayedSystem()
-        system.files = try Self.made.get()
+        system.files = try made.get()
         system.files["/prefix/bad"] = "no certificate at all"
         system.files["/prefix/pass"] = "wrong\r\nsecret\n"
         return system
@@ -47,7 +47,7 @@ struct TLSDirectiveTests {
     /// The text in line 2, where PAIR stands for a certificate and its key, inside a server that listens for TLS in line 1.
     private func told(_ text: String) throws -> String {
         let text = text.replacing("PAIR", with: Self.pair)
-        return refusal(whole: "events { } http { server { listen 443 ssl;\n\(text)\n} }", on: try system())
+        return refusal(whole: "events { } http { server { listen 443 ssl;\n\(text)\n} }", on: try Self.system())
     }
 
     @Test(
@@ -73,7 +73,7 @@ struct TLSDirectiveTests {
             ("ssl_certificate $ssl_server_name.crt; ssl_certificate_key $nothing.key;", #"unknown "nothing" variable in 2:"#),
             ("PAIR ssl_certificate_cache inactive=1m;", #""ssl_certificate_cache" must have the "max" parameter in 2:"#),
             ("PAIR ssl_certificate_cache max=0;", #"invalid value "0" in "ssl_certificate_cache""#),
-            ("PAIR ssl_certificate_cache some;", #"invalid parameter "some""#),
+            ("PAIR ssl_certificate_cache some;", #"invalid value "some" in "ssl_certificate_cache""#),
             ("PAIR ssl_stapling on; ssl_stapling_file gone;", #"cannot load "/prefix/gone" (2: "#),
             ("PAIR ssl_stapling on; ssl_stapling_file bad;", #"cannot load "/prefix/bad" (SSL: error:"#),
             ("PAIR ssl_stapling on; ssl_certificate_compression on;", #""ssl_stapling" is incompatible with "ssl_certificate_compression""#),
@@ -122,14 +122,14 @@ struct TLSDirectiveTests {
 
     @Test func everyServerOfARejectingAddressNeedsItsCertificate() throws {
         let refused = refusal(
-            whole: "events { } http { server { listen 443 ssl; ssl_reject_handshake on; }\nserver { listen 443; server_name a; } }", on: try system())
+            whole: "events { } http { server { listen 443 ssl; ssl_reject_handshake on; }\nserver { listen 443; server_name a; } }", on: try Self.system())
         #expect(refused == #"no "ssl_certificate" is defined for the "listen ... ssl" directive in 2:10"#)
     }
 
     @Test func certificatesAreInheritedUntilAServerHasItsOwn() throws {
         let built = try build(
             "ssl_certificate a.crt; ssl_certificate_key a.key; server { listen 443 ssl; } server { listen 80; ssl_protocols TLSv1.3; }",
-            on: try system())
+            on: try Self.system())
         #expect(built.root.listens[0].isTLS)
         #expect(!built.root.listens[1].isTLS)
         #expect(built.root.servers[0].tls.context != nil)

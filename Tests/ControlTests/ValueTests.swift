@@ -142,6 +142,7 @@ struct ValueTests {
         case .equal(let a, let b, let negated): "\(text(a)) \(negated ? "!=" : "=") \(text(b))"
         case .matches(let a, _, let negated): "\(text(a)) \(negated ? "!~" : "~")"
         case .file(let path, let test, let negated): "\(negated ? "!" : "")\(test) \(text(path))"
+        case .otherMethod(let methods): "method not in \(methods)"
         }
     }
 

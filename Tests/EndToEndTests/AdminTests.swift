@@ -101,7 +101,8 @@ struct AdminTests {
         proxy.signal(SIGUSR1)
         try Harness.wait(for: "a new file") { FileManager.default.fileExists(atPath: proxy.path("state/audit.log")) }
         _ = try Self.ask(Self.socket(proxy), "PATCH", "/splits/app", body: Self.weights(50))
-        #expect(proxy.read("state/audit.log").contains("\"revision\":2"))
+        // The line comes after the answer.
+        try Harness.wait(for: "the line") { proxy.read("state/audit.log").contains("\"revision\":2") }
         #expect(proxy.read("state/audit.log.1").isEmpty)
     }
 

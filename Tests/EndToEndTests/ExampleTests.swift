@@ -159,4 +159,24 @@ struct ExampleTests {
         #expect(try proxy.get("/health/blue/backend").status == 502)
         #expect(try proxy.get("/health").status == 200)
     }
+
+    @Test func limitsGiveEachClientItsShare() throws {
+        let upstream = try Upstream { r, c in try c.answer(body: r["X-Real-IP"] ?? "") }
+        let proxy = try Proxy(example: "limits.conf", replacing: [Self.listen, ("127.0.0.1:3001", "\(upstream.endpoint)")])
+        let client = try proxy.client()
+        func ask(_ address: String, _ target: String = "/") throws -> Response {
+            try client.request("GET", target, ["X-Forwarded-For: \(address)"])
+        }
+        // One, and three of the burst, at once; the next one waits.
+        for _ in 0..<4 { #expect(try ask("192.0.2.1").text == "192.0.2.1") }
+        #expect(try ask("192.0.2.2").text == "192.0.2.2")
+        #expect(try ask("192.0.2.1").status == 200)
+        for _ in 0..<20 { #expect(try ask("10.1.2.3").status == 200) }
+        #expect(try ask("192.0.2.1", "/internal/x").status == 200)
+        #expect(try ask("198.51.100.1", "/internal/x").status == 403)
+        let lines = try proxy.waitForLines(28)
+        #expect(lines[0].hasPrefix("192.0.2.1 \"GET / HTTP/1.1\" 200 ") && lines[0].hasSuffix(" PASSED PASSED"), "\(lines[0])")
+        #expect(lines[5].hasSuffix(" DELAYED PASSED") || lines[5].hasSuffix(" PASSED PASSED"), "\(lines[5])")
+        #expect(lines[10].hasSuffix(" - -"), "\(lines[10])")
+    }
 }

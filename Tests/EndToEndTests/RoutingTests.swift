@@ -126,4 +126,29 @@ struct RoutingTests {
         #expect(second.text == "new")
         #expect(second["Deprecation"] == nil)
     }
+
+    @Test func otherMethodsHaveSettingsOfTheirOwn() throws {
+        let upstream = try Upstream { request, connection in try connection.answer(body: "\(request.method) \(request["X-Set"] ?? "")") }
+        let proxy = try Proxy(
+            server: """
+                proxy_pass_request_headers off;
+                location /read {
+                    proxy_pass http://\(upstream.endpoint);
+                    limit_except GET { deny all; }
+                }
+                location /elsewhere {
+                    if ($arg_a) { return 200 rewritten; }
+                    return 200 here;
+                    limit_except GET OPTIONS { proxy_pass http://\(upstream.endpoint); }
+                }
+                """)
+        for (method, path, status, text) in [
+            ("GET", "/read", 200, "GET "), ("HEAD", "/read", 200, ""), ("DELETE", "/read", 403, nil), ("UNHEARD", "/read", 403, nil),
+            ("GET", "/elsewhere", 200, "here"), ("OPTIONS", "/elsewhere?a=1", 200, "rewritten"), ("PUT", "/elsewhere?a=1", 200, "PUT "),
+        ] as [(String, String, Int, String?)] {
+            let response = try proxy.get(path, method: method)
+            #expect(response.status == status, "\(method) \(path)")
+            if let text { #expect(response.text == text, "\(method) \(path)") }
+        }
+    }
 }

@@ -17,7 +17,7 @@ struct SourceFile {
         let base = package + "/" + folder
         guard let walk = FileManager.default.enumerator(atPath: base) else { return [] }
         var files: [SourceFile] = []
-        for case let name as String in walk where endings.contains(where: name.hasSuffix) && !name.contains(".build") {
+        for case let name as String in walk where endings.contains(where: name.hasSuffix) && !name.contains(".build") && !name.hasPrefix(".git/") {
             guard let text = try? String(contentsOfFile: base + "/" + name, encoding: .utf8) else { continue }
             files.append(SourceFile(path: folder.isEmpty ? name : folder + "/" + name, text: text))
         }

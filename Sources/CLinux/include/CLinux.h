@@ -156,11 +156,12 @@ static inline int clinux_sync(int fd) { CLINUX_RESULT(int, fsync(fd)); }
 static inline int clinux_lock_file(int fd) { CLINUX_RESULT(int, flock(fd, LOCK_EX | LOCK_NB)); }
 
 // What the engine asks of a file before it serves it.
-struct clinux_file_facts { int64_t size; int64_t modified_seconds; uint32_t mode; };
+struct clinux_file_facts { int64_t size; int64_t modified_seconds; int64_t modified_ns; uint64_t inode; uint32_t mode; };
 static inline int clinux_file_facts(int fd, struct clinux_file_facts *facts) {
     struct stat s;
     if (fstat(fd, &s) < 0) { return -errno; }
     facts->size = s.st_size; facts->modified_seconds = s.st_mtim.tv_sec; facts->mode = s.st_mode;
+    facts->modified_ns = s.st_mtim.tv_nsec; facts->inode = s.st_ino;
     return 0;
 }
 

@@ -2,8 +2,8 @@
 // Called by Engine/Transport/TLS*.swift and Engine/TLS. No socket is touched here; a thread's pipe is not shared with another.
 #ifndef SWITCHBACK_COPENSSL_H
 #define SWITCHBACK_COPENSSL_H
+#include "COpenSSLCertificates.h"
 #include "TLSClients.h"
-#include "TLSPairs.h"
 #include "TLSSessions.h"
 #include "TLSStatus.h"
 #include <openssl/bio.h>
@@ -37,6 +37,8 @@ typedef struct {
     int name_verdict;
     uint16_t name_count;
     uint8_t name[256];
+    // A session that the server has offered: the caller's, to keep or to free.
+    SSL_SESSION *session;
 } TLSPipe;
 
 enum { TLS_NAME_UNKNOWN = 0, TLS_NAME_TAKEN = 1, TLS_NAME_REJECTED = 2 };
@@ -98,6 +100,8 @@ void tls_set_versions(SSL_CTX *context, unsigned int versions);
 // 2: the value is the name of a file.
 int tls_command_kind(SSL_CTX *context, const char *name);
 int tls_command(SSL_CTX *context, const char *name, const char *value);
+// Connections of the context are given certificates one by one: with TLS_WANT_PAIR they ask for theirs.
+void tls_ask_for_pairs(SSL_CTX *context);
 void tls_take_early_data(SSL_CTX *context, uint32_t bytes);
 // Adds secrets to the file, in the format of NSS.
 int tls_log_keys(SSL_CTX *context, const char *path);
@@ -116,5 +120,7 @@ size_t tls_session_id(SSL *ssl, char *buffer, size_t count);
 const char *tls_server_name(SSL *ssl);
 // Whether ALPN chose HTTP/2.
 int tls_chose_http2(SSL *ssl);
+
+#include "COpenSSLClient.h"
 
 #endif

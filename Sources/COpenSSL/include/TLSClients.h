@@ -10,8 +10,6 @@ void tls_ask_for_certificate(SSL_CTX *context);
 void tls_set_verify_depth(SSL_CTX *context, int depth);
 // Trusts the certificates in the PEM; `announces`: clients are told their names. 1, or 0 with errors left to be asked for.
 int tls_trust(SSL_CTX *context, const void *pem, size_t count, int announces);
-// Lists of revoked certificates in PEM; from here on every certificate of a chain needs one of its issuer.
-int tls_add_revocations(SSL_CTX *context, const void *pem, size_t count);
 
 int tls_has_peer_certificate(SSL *ssl);
 // What became of the peer's certificate: X509_V_OK or another X509_V_ERR number; X509_V_OK when there is none.

@@ -33,7 +33,7 @@ enum {
     TLS_SESSIONS_SHARED = 2
 };
 // `kinds`: as above, BUILTIN and SHARED may stand together; `builtin_count`: 0: as many as OpenSSL likes.
-void tls_keep_sessions(SSL_CTX *context, int kinds, long builtin_count, int64_t lifetime_seconds, int has_tickets);
+void tls_keep_server_sessions(SSL_CTX *context, int kinds, long builtin_count, int64_t lifetime_seconds, int has_tickets);
 int tls_share_sessions(SSL_CTX *context, TLSSessionCache *cache);
 int tls_use_tickets(SSL_CTX *context, TLSTicketKeys *keys);
 // Sessions are taken up only where all of these bytes are the same. 1, or 0.

@@ -29,6 +29,9 @@ final class AdminServer: WorkerDuty {
     /// For the audit log.
     private var unwritten: [AuditLog.Entry] = []
     private var hasAnswered = false
+    /// When to look at certificates again, and whether the log is to be told.
+    private var certificatesDueMs: Int64?
+    private var hasWarned = false
 
     init(_ controller: Controller, inbox: AdminInbox, owner: any AdminOwner, audit: AuditLog, clock: ControlClock = .system) {
         self.controller = controller
@@ -52,11 +55,29 @@ final class AdminServer: WorkerDuty {
                 if let answer = answer(request) { request.reply.answer(answer) }
             }
         }
-        return live.turn(controller, inbox)
+        let due = live.turn(controller, inbox)
+        return watchCertificates(nowMs).map { min($0, due ?? $0) } ?? due
+    }
+
+    /// The start has looked already. Nil: there are none.
+    private func watchCertificates(_ nowMs: Int64) -> Int64? {
+        if !controller.hasCertificates { return nil }
+        if let due = certificatesDueMs, nowMs < due { return due }
+        if certificatesDueMs != nil {
+            controller.watchCertificates()
+            hasWarned = true
+        }
+        let due = nowMs + ControlLimits.certificateWatchMs
+        certificatesDueMs = due
+        return due
     }
 
     /// What nobody who asked has to wait for.
     func afterTurn() {
+        if hasWarned {
+            hasWarned = false
+            owner.tellWarnings()
+        }
         if !hasAnswered { return }
         hasAnswered = false
         controller.wakeNow()

@@ -51,7 +51,7 @@ struct ServerWatch {
     private mutating func compare(_ definition: UpstreamDefinition, _ i: Int, _ controller: Controller, _ nowMs: Int64) {
         let peer = definition.peers[i]
         let key = ObjectIdentifier(peer.counters)
-        let isFailed = peer.isFailed(nowMs: nowMs)
+        let isFailed = peer.isOut(nowMs: nowMs)
         if isFailed { seen.insert(key) }
         if isFailed == (failed[key] != nil) { return }
         failed[key] = isFailed ? peer.counters : nil
@@ -60,6 +60,16 @@ struct ServerWatch {
         let server = definition.settings.peers[i].name.string
         controller.events.emit(
             isFailed ? .serverFailed : .serverRecovered, revision: controller.running.revision, subject: server,
-            text: "server \(server) of upstream \(upstream) " + (isFailed ? "failed \(peer.counters.fails) times and is left alone" : "is tried again"))
+            text: "server \(server) of upstream \(upstream) " + (isFailed ? Self.why(peer, nowMs) : "is tried again"))
+    }
+
+    private static func why(_ peer: PeerSpec, _ nowMs: Int64) -> String {
+        switch peer.counters.health {
+        case .unchecked: return "has not passed its first health check"
+        case .unhealthy: return "is unhealthy"
+        case .healthy, .unwatched: break
+        }
+        if let untilMs = peer.counters.ejectedUntilMs(nowMs: nowMs) { return "does worse than its siblings and is ejected for \((untilMs - nowMs + 999) / 1000) s" }
+        return "failed \(peer.counters.fails) times and is left alone"
     }
 }

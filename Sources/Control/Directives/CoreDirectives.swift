@@ -89,7 +89,7 @@ enum CoreDirectives {
             }
             if word.text.hasPrefix("mode="), !addresses.allSatisfy(\.isUnix) { throw invalid(word) }
         }
-        let flags = try listenFlags(d)
+        let flags = listenFlags(scope, d)
         for address in addresses {
             if scope.server.listens.contains(where: { $0.address == address }) {
                 throw Diagnostic(
@@ -102,22 +102,21 @@ enum CoreDirectives {
     }
 
     /// What the address speaks.
-    private static func listenFlags(_ d: Directive) throws(Diagnostic) -> ListenFlags {
+    private static func listenFlags(_ scope: Scope, _ d: Directive) -> ListenFlags {
         var flags = ListenFlags()
         for word in d.arguments.dropFirst() {
             switch word.text {
-            case "ssl":
-                flags.isTLS = true
-                continue
-            case "http2": flags.speaksHTTP2 = true
-            case "proxy_protocol":
-                flags.acceptsProxyProtocol = true
-                continue
-            default: continue
+            case "ssl": flags.isTLS = true
+            case "http2":
+                flags.speaksHTTP2 = true
+                scope.builder.warnings.append(
+                    Diagnostic(
+                        at: word.position, directive: "listen",
+                        "the \"listen ... http2\" directive is deprecated, use the \"http2\" directive instead", found: word.text,
+                        expected: "\"http2 on;\""))
+            case "proxy_protocol": flags.acceptsProxyProtocol = true
+            default: break
             }
-            throw Diagnostic(
-                at: word.position, directive: "listen", "the \"\(word.text)\" parameter of \"listen\" is not supported yet",
-                found: word.text, expected: "a listener for HTTP/1")
         }
         return flags
     }

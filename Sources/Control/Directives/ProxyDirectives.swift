@@ -8,10 +8,11 @@ enum ProxyDirectives {
     static let all: [DirectiveRule] = [
         DirectiveRule("proxy_pass", [.location, .ifInLocation, .limitExcept], 1...1) { (scope, d) throws(Diagnostic) in try pass(scope, d) },
         DirectiveRule("proxy_http_version", .httpLevels, 1...1) { (scope, d) throws(Diagnostic) in
-            guard let minor: UInt8 = ["1.0": 0, "1.1": 1][d.arguments[0].text] else {
-                throw .invalidValue(d.arguments[0], of: "proxy_http_version", expected: "\"1.0\" or \"1.1\" (\"2\" is not supported yet)")
+            guard let minor: UInt8 = ["1.0": 0, "1.1": 1, "2": 1][d.arguments[0].text] else {
+                throw .invalidValue(d.arguments[0], of: "proxy_http_version", expected: "\"1.0\", \"1.1\" or \"2\"")
             }
             scope.location.settings.proxy.httpMinor = minor
+            scope.location.settings.proxy.speaksHTTP2 = d.arguments[0] == "2"
         },
         DirectiveRule("proxy_method", .httpLevels, 1...1) { (scope, d) throws(Diagnostic) in
             scope.location.settings.proxy.method = try scope.builder.template(d.arguments[0], of: "proxy_method")
@@ -75,7 +76,7 @@ enum ProxyDirectives {
         .accepted("proxy_headers_hash_bucket_size", .httpLevels, 1...1, why: "tables are sized to fit"),
     ]
 
-    private static func conditions(_ d: Directive) throws(Diagnostic) -> NextUpstream {
+    static func conditions(_ d: Directive) throws(Diagnostic) -> NextUpstream {
         let names: [String: NextUpstream] = [
             "error": .error, "timeout": .timeout, "invalid_header": .invalidHeader, "http_500": .http500, "http_502": .http502,
             "http_503": .http503, "http_504": .http504, "http_403": .http403, "http_404": .http404, "http_429": .http429,
@@ -84,7 +85,7 @@ enum ProxyDirectives {
         var mask: NextUpstream = []
         for word in d.arguments {
             guard let one = names[word.text] else {
-                throw .invalidValue(word, of: "proxy_next_upstream", expected: "one of " + names.keys.sorted().joined(separator: ", "))
+                throw .invalidValue(word, of: d.name.text, expected: "one of " + names.keys.sorted().joined(separator: ", "))
             }
             mask.formUnion(one)
         }
@@ -97,24 +98,25 @@ enum ProxyDirectives {
     private static func pass(_ scope: Scope, _ d: Directive) throws(Diagnostic) {
         let word = d.arguments[0]
         scope.location.settings.handler = .proxy
+        scope.location.passesGRPC = false
         let name = scope.location.settings.name
         scope.location.settings.redirectsToSlash = name.count > 1 && name[name.count - 1] == UInt8(ascii: "/")
         scope.location.settings.proxy.uri = .empty
         scope.location.settings.proxy.hasURI = false
+        scope.location.settings.proxy.usesTLS = false
         if word.hasVariables {
             scope.location.settings.proxy.target = .computed(try scope.builder.template(word, of: "proxy_pass"))
+            scope.location.settings.proxy.authorityText = .empty
+            scope.location.mayUseTLS = !word.text.lowercased().hasPrefix("http://")
             return
         }
         let text = word.text
-        if text.lowercased().hasPrefix("https://") {
-            throw .invalidValue(word, of: "proxy_pass", expected: "a URL that begins with \"http://\" (TLS to upstreams is not supported yet)")
-        }
-        guard text.lowercased().hasPrefix("http://") else {
+        let isTLS = text.lowercased().hasPrefix("https://")
+        guard isTLS || text.lowercased().hasPrefix("http://") else {
             throw Diagnostic(
-                at: word.position, directive: "proxy_pass", "invalid URL prefix", found: word.shown, expected: "http://HOST[:PORT][/URI]")
+                at: word.position, directive: "proxy_pass", "invalid URL prefix", found: word.shown, expected: "http://HOST[:PORT][/URI] or https://...")
         }
-        let rest = String(text.dropFirst(7))
-        let (authority, uri) = split(rest)
+        let (authority, uri) = split(String(text.dropFirst(isTLS ? 8 : 7)))
         if authority.isEmpty {
             throw Diagnostic(at: word.position, directive: "proxy_pass", "no host in upstream \"\(word.shown)\"", found: word.shown, expected: "http://HOST[:PORT][/URI]")
         }
@@ -126,13 +128,23 @@ enum ProxyDirectives {
                 found: uri, expected: "a URL without URI part")
         }
         let arena = scope.builder.arena
-        scope.location.settings.proxy.target = .named(Int32(scope.builder.slot(authority, at: word)))
+        scope.location.settings.proxy.usesTLS = isTLS
+        scope.location.mayUseTLS = isTLS
+        scope.location.settings.proxy.target = .named(Int32(scope.builder.slot(authority, at: word, defaultPort: isTLS ? 443 : 80)))
         scope.location.settings.proxy.uri = arena.freeze(uri ?? "")
         scope.location.settings.proxy.hasURI = uri != nil
-        scope.location.settings.proxy.hostText = arena.freeze(authority.hasPrefix("unix:") ? "localhost" : authority)
-        let port = authority.hasPrefix("unix:") ? "" : authority.split(separator: ":").count > 1 && !authority.hasSuffix("]")
-            ? String(authority.split(separator: ":").last ?? "80") : "80"
+        scope.location.settings.proxy.authorityText = arena.freeze(authority.hasPrefix("unix:") ? "localhost" : authority)
+        let (host, port) = shownHost(authority, standardPort: isTLS ? "443" : "80")
+        scope.location.settings.proxy.hostText = arena.freeze(host)
         scope.location.settings.proxy.portText = arena.freeze(port)
+    }
+
+    /// `$proxy_host` and `$proxy_port`: a port that goes without saying is not said.
+    static func shownHost(_ authority: String, standardPort: String) -> (host: String, port: String) {
+        if authority.hasPrefix("unix:") { return ("localhost", "") }
+        guard !authority.hasSuffix("]"), let colon = authority.lastIndex(of: ":") else { return (authority, standardPort) }
+        let port = String(authority[authority.index(after: colon)...])
+        return (port == standardPort ? String(authority[..<colon]) : authority, port)
     }
 
     /// Host and port, and the URI part if there is one.

@@ -22,15 +22,7 @@ enum ProxyHeaderDirectives {
             scope.location.passHeaders.append(d.arguments[0].text)
         },
         DirectiveRule("proxy_ignore_headers", .httpLevels, 1...(.max)) { (scope, d) throws(Diagnostic) in
-            for word in d.arguments {
-                switch word.text.lowercased() {
-                case "x-accel-redirect": scope.location.settings.proxy.ignoreAccelRedirect = true
-                case "x-accel-buffering": scope.location.settings.proxy.ignoreAccelBuffering = true
-                case "x-accel-limit-rate": scope.location.settings.proxy.ignoreAccelLimitRate = true
-                case "x-accel-expires", "x-accel-charset", "expires", "cache-control", "set-cookie", "vary": break
-                default: throw .invalidValue(word, of: "proxy_ignore_headers", expected: "a header that tells a proxy what to do")
-                }
-            }
+            try ignore(d, &scope.location.settings.proxy)
         },
         DirectiveRule("proxy_redirect", .httpLevels, 1...2, isUnique: false) { (scope, d) throws(Diagnostic) in try redirect(scope, d) },
         DirectiveRule("proxy_cookie_domain", .httpLevels, 1...2, isUnique: false) { (scope, d) throws(Diagnostic) in
@@ -46,6 +38,19 @@ enum ProxyHeaderDirectives {
             if let rule = try flagsRule(scope, d) { scope.location.cookieFlags.append(rule) }
         },
     ]
+
+    /// `proxy_ignore_headers` and its like.
+    static func ignore(_ d: Directive, _ proxy: inout ProxySettings) throws(Diagnostic) {
+        for word in d.arguments {
+            switch word.text.lowercased() {
+            case "x-accel-redirect": proxy.ignoreAccelRedirect = true
+            case "x-accel-buffering": proxy.ignoreAccelBuffering = true
+            case "x-accel-limit-rate": proxy.ignoreAccelLimitRate = true
+            case "x-accel-expires", "x-accel-charset", "expires", "cache-control", "set-cookie", "vary": break
+            default: throw .invalidValue(word, of: d.name.text, expected: "a header that tells a proxy what to do")
+            }
+        }
+    }
 
     /// `~PATTERN` or `~*PATTERN`; nil when the word is no expression.
     private static func expression(_ word: Word, _ scope: Scope, of directive: String, ignoringCase: Bool = false) throws(Diagnostic) -> Int32? {

@@ -9,7 +9,8 @@ struct TLSDraft {
     var certificates: [Word] = []
     var keys: [Word] = []
     var passwordFile: Word?
-    var pairLimits = TLSPairStore.Limits()
+    /// `ssl_certificate_cache`: its place among the snapshot's; -1: none.
+    var pairCache: Int32 = -1
     var versions: TLSVersions = [.tls12, .tls13]
     var ciphers = Word("HIGH:!aNULL:!MD5", position: Position(file: "the default ssl_ciphers"))
     var prefersOwnCiphers = false
@@ -69,7 +70,7 @@ enum TLSDirectives {
         },
         word("ssl_password_file", \.passwordFile),
         DirectiveRule("ssl_certificate_cache", .httpAndServer, 1...3) { (scope, d) throws(Diagnostic) in
-            scope.server.tls.pairLimits = try pairLimits(d)
+            scope.server.tls.pairCache = try UpstreamTLSDirectives.cache(d).map { scope.builder.addCertificateCache($0) } ?? -1
         },
         DirectiveRule("ssl_protocols", .httpAndServer, 1...(.max)) { (scope, d) throws(Diagnostic) in
             scope.server.tls.versions = try versions(d)
@@ -190,27 +191,6 @@ enum TLSDirectives {
 
     private static func word(_ name: String, _ path: WritableKeyPath<TLSDraft, Word?> & Sendable) -> DirectiveRule {
         DirectiveRule(name, .httpAndServer, 1...1) { (scope, d) throws(Diagnostic) in scope.server.tls[keyPath: path] = d.arguments[0] }
-    }
-
-    /// `max=N [inactive=TIME] [valid=TIME]`, or `off`.
-    static func pairLimits(_ d: Directive) throws(Diagnostic) -> TLSPairStore.Limits {
-        let name = d.name.text
-        var limits = TLSPairStore.Limits()
-        for word in d.arguments {
-            switch (word.parameter?.name, word.parameter?.value) {
-            case ("max", let value?): limits.countMax = try value.integer(in: 1...1_000_000, of: name)
-            case ("inactive", let value?): limits.idleMsMax = 1000 * Int64(try value.seconds(of: name))
-            case ("valid", let value?): limits.ageMsMax = 1000 * Int64(try value.seconds(of: name))
-            case (nil, _) where word.text == "off" && d.arguments.count == 1: return limits
-            default:
-                throw Diagnostic(
-                    at: word.position, directive: name, "invalid parameter \"\(word.shown)\"", found: word.shown,
-                    expected: "max=N, inactive=TIME, valid=TIME, or off")
-            }
-        }
-        if limits.countMax > 0 { return limits }
-        throw Diagnostic(
-            at: d.position, directive: name, "\"\(name)\" must have the \"max\" parameter", found: "no max", expected: "max=N")
     }
 
     /// SSLv2 and SSLv3 are known words for what no one speaks any more.

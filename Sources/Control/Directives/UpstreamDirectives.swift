@@ -44,8 +44,36 @@ enum UpstreamDirectives {
         DirectiveRule("keepalive_timeout", [.upstream], 1...1) { (scope, d) throws(Diagnostic) in
             scope.upstream?.state.keepaliveTimeoutMs = Int64(try d.arguments[0].milliseconds(of: "keepalive_timeout"))
         },
+        words(QueueWords.self, 1...2) { $0.queue = $1 },
+        words(OutlierDetection.self, 0...8) { $0.outlierDetection = $1 },
+        words(RetryBudgetWords.self, 0...2) { $0.retryBudget = $1 },
+        words(CircuitBreakerWords.self, 1...2) { $0.circuitBreaker = $1 },
+        DirectiveRule("panic_threshold", [.upstream], 1...1, isOwn: true) { (scope, d) throws(Diagnostic) in
+            let text = d.arguments[0].text
+            let word = Word(text.hasSuffix("%") ? String(text.dropLast()) : text, position: d.arguments[0].position)
+            scope.upstream?.state.panicThreshold = try word.integer(in: 0...100, of: "panic_threshold")
+        },
         .accepted("zone", [.upstream], 1...2, why: "the counters of peers are always shared by all workers"),
     ]
+
+    /// A directive whose words the state keeps as they are.
+    private static func words<Words: UpstreamGuard>(
+        _ type: Words.Type, _ arguments: ClosedRange<Int>, _ keep: @escaping @Sendable (inout UpstreamState, String) -> Void
+    ) -> DirectiveRule {
+        DirectiveRule(Words.name, [.upstream], arguments, isOwn: true) { (scope, d) throws(Diagnostic) in
+            do throws(Problem) {
+                let text = try Words(words: d.arguments.map(\.text)).text
+                if var state = scope.upstream?.state {
+                    keep(&state, text)
+                    scope.upstream?.state = state
+                }
+            } catch {
+                throw Diagnostic(
+                    at: d.arguments.first?.position ?? d.position, directive: Words.name, error.detail, found: "",
+                    expected: "", hint: error.hint.isEmpty ? nil : error.hint)
+            }
+        }
+    }
 
     private static func method(_ name: String, _ arguments: ClosedRange<Int>) -> DirectiveRule {
         DirectiveRule(name, [.upstream], arguments) { (scope, d) throws(Diagnostic) in
@@ -83,20 +111,23 @@ enum UpstreamDirectives {
         scope.upstream?.positions.append(d.position)
     }
 
+    private static let parameters = "weight=N, max_conns=N, max_fails=N, fail_timeout=TIME, slow_start=TIME, backup, down or drain"
+
     private static func set(_ parameter: Word, _ server: inout ServerState) throws(Diagnostic) {
         guard let (name, value) = parameter.parameter else {
             throw .invalidValue(
-                parameter, of: "server", expected: "weight=N, max_conns=N, max_fails=N, fail_timeout=TIME, backup, down or drain")
+                parameter, of: "server", expected: parameters)
         }
         switch name {
         case "weight": server.weight = try value.integer(in: 0...1_000_000, of: "server")
         case "max_conns": server.maxConns = try value.integer(in: 0...Int(Int32.max), of: "server")
         case "max_fails": server.maxFails = try value.integer(in: 0...Int(Int32.max), of: "server")
         case "fail_timeout": server.failTimeoutMs = Int64(try value.seconds(of: "server")) * 1000
+        case "slow_start": server.slowStartMs = Int64(try value.seconds(of: "server")) * 1000
         default:
             throw .invalidValue(
-                parameter, of: "server", expected: "weight=N, max_conns=N, max_fails=N, fail_timeout=TIME, backup, down or drain",
-                hint: nearestName(to: name, among: ["weight", "max_conns", "max_fails", "fail_timeout"]).map { "did you mean \"\($0)\"?" })
+                parameter, of: "server", expected: parameters,
+                hint: nearestName(to: name, among: ["weight", "max_conns", "max_fails", "fail_timeout", "slow_start"]).map { "did you mean \"\($0)\"?" })
         }
     }
 }

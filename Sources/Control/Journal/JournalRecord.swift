@@ -64,6 +64,8 @@ extension StateDelta {
             "splits": splits.isEmpty ? nil : Self.object(splits) { $0.json(as: .journal) },
             "removed_upstreams": removedUpstreams.isEmpty ? nil : .array(removedUpstreams.map { .string($0) }),
             "removed_splits": removedSplits.isEmpty ? nil : .array(removedSplits.map { .string($0) }),
+            "certificates": certificates.isEmpty ? nil : Self.object(certificates) { $0.json },
+            "removed_certificates": removedCertificates.isEmpty ? nil : .array(removedCertificates.map { .string($0) }),
         ])
     }
 
@@ -73,12 +75,16 @@ extension StateDelta {
 
     init(json: JSON) throws(Problem) {
         self.init()
-        let fields = try JournalFields(json, known: ["upstreams", "patches", "splits", "removed_upstreams", "removed_splits"])
+        let fields = try JournalFields(
+            json,
+            known: ["upstreams", "patches", "splits", "removed_upstreams", "removed_splits", "certificates", "removed_certificates"])
         for member in try fields.members("upstreams") { upstreams[member.name] = try UpstreamState(decoding: member.value, .journal) }
         for member in try fields.members("patches") { patches[member.name] = try UpstreamPatch(json: member.value) }
         for member in try fields.members("splits") { splits[member.name] = try SplitState(decoding: member.value, .journal) }
         removedUpstreams = try fields.texts("removed_upstreams")
         removedSplits = try fields.texts("removed_splits")
+        for member in try fields.members("certificates") { certificates[member.name] = try CertificateState(decoding: member.value) }
+        removedCertificates = try fields.texts("removed_certificates")
     }
 }
 

@@ -10,6 +10,8 @@ struct StateDelta: Equatable {
     var splits: [String: SplitState] = [:]
     var removedUpstreams: [String] = []
     var removedSplits: [String] = []
+    var certificates: [String: CertificateState] = [:]
+    var removedCertificates: [String] = []
 
     init() {}
 
@@ -27,6 +29,8 @@ struct StateDelta: Equatable {
         }
         splits = new.splits.filter { old.splits[$0.key] != $0.value }
         removedSplits = old.splits.keys.filter { new.splits[$0] == nil }.sorted()
+        certificates = new.certificates.filter { old.certificates[$0.key] != $0.value }
+        removedCertificates = old.certificates.keys.filter { new.certificates[$0] == nil }.sorted()
     }
 
     /// The state this makes of `old`, with which it shares what did not change; nil: it was not made for that one.
@@ -34,6 +38,8 @@ struct StateDelta: Equatable {
         var new = old
         for name in removedUpstreams where new.upstreams.removeValue(forKey: name) == nil { return nil }
         for name in removedSplits where new.splits.removeValue(forKey: name) == nil { return nil }
+        for name in removedCertificates where new.certificates.removeValue(forKey: name) == nil { return nil }
+        for (name, certificate) in certificates { new.certificates[name] = certificate }
         for (name, pool) in upstreams { new.upstreams[name] = pool }
         for (name, split) in splits { new.splits[name] = split }
         for (name, patch) in patches {

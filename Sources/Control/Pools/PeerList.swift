@@ -10,15 +10,19 @@ import Engine
 struct PeerList {
     var settings: [PeerSettings] = []
     private(set) var specs: [PeerSpec] = []
+    /// What the peers share.
+    let pool: PoolCounters
+    let line: WaitingLine
 
     /// - Parameters:
     ///   - arena: gets addresses and names.
     ///   - isRing: the names of the servers make the points of a ring.
     ///   - before: the upstream as it runs; a peer that stands where it stood keeps its row without a search.
     ///   - addresses: of a server that is no IPv4 address, and its place in the list.
+    ///   - nowMs: of the engine's clock, when this is a change while the proxy runs.
     init(
         _ servers: [ServerState], of upstream: String, in arena: Arena, isRing: Bool, counters: PeerCounterRegistry,
-        before: UpstreamDefinition?,
+        before: UpstreamDefinition?, nowMs: Int64?,
         addresses: (String, Int) throws(Problem) -> [ResolvedAddress]
     ) throws(Problem) {
         var text = PeerText()
@@ -40,7 +44,12 @@ struct PeerList {
         }
         let bytes = arena.freeze(bytes: text.bytes)
         func view(_ part: Range<Int>) -> ByteView { bytes.slice(part.lowerBound, part.count) }
-        let rows = text.rows(of: before) ?? counters.counters(upstream: upstream, servers: text.addresses)
+        let rows: [PeerCounters]
+        if let before, let same = text.rows(of: before) {
+            (rows, pool, line) = (same, before.counters, before.line)
+        } else {
+            (rows, pool, line) = counters.counters(upstream: upstream, servers: text.addresses, nowMs: nowMs)
+        }
         settings.reserveCapacity(rows.count)
         specs.reserveCapacity(rows.count)
         for i in rows.indices {
@@ -52,6 +61,7 @@ struct PeerList {
             spec.maxConns = servers[peer.server].maxConns
             spec.maxFails = servers[peer.server].maxFails
             spec.failTimeoutMs = servers[peer.server].failTimeoutMs
+            spec.slowStartMs = servers[peer.server].slowStartMs
             spec.isBackup = servers[peer.server].backup
             spec.isDown = servers[peer.server].down
             spec.isDrained = servers[peer.server].drain
@@ -83,8 +93,8 @@ private struct PeerText {
     }
 
     /// Those of `before`, if it has the same addresses in the same order.
-    func rows(of before: UpstreamDefinition?) -> [PeerCounters]? {
-        guard let before, before.peers.count == peers.count else { return nil }
+    func rows(of before: UpstreamDefinition) -> [PeerCounters]? {
+        guard before.peers.count == peers.count else { return nil }
         let old = before.settings.peers
         return bytes.withUnsafeBufferPointer { new -> [PeerCounters]? in
             guard let start = new.baseAddress else { return nil }

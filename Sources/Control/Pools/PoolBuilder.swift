@@ -11,6 +11,9 @@ import Engine
 package final class PoolBuilder {
     private let system: any SystemFiles
     private let counters: PeerCounterRegistry
+    /// Pairs that were put at run time.
+    let certificates: CertificateStore
+    private var shown: ShownCertificates?
     private typealias Upstream = (state: UpstreamState, routes: ObjectIdentifier, definition: UpstreamDefinition)
     private typealias Split = (state: SplitState, routes: ObjectIdentifier, definition: SplitDefinition, memory: SplitMemory)
     private var upstreams: [String: Upstream] = [:]
@@ -22,13 +25,15 @@ package final class PoolBuilder {
         var upstreams: [(name: String, entry: Upstream)] = []
         var splits: [(name: String, entry: Split)] = []
         var layout: Layout?
+        var shown: ShownCertificates?
     }
     /// Addresses of host names, as they were when the name was first met: a change elsewhere asks no resolver.
     private var resolved: [String: [ResolvedAddress]] = [:]
 
-    package init(system: any SystemFiles, counters: PeerCounterRegistry) {
+    package init(system: any SystemFiles, counters: PeerCounterRegistry, certificates: CertificateStore = CertificateStore()) {
         self.system = system
         self.counters = counters
+        self.certificates = certificates
     }
 
     /// Where in a snapshot everything is: shared by the snapshots that have the same routes and the same names.
@@ -96,11 +101,16 @@ package final class PoolBuilder {
         package var accounts: [RevisionAccount]
         /// Splits whose new requests wait.
         package var holds: [String: HoldSettings]
-        package init(revision: UInt64, serial: UInt64, accounts: [RevisionAccount] = [], holds: [String: HoldSettings] = [:]) {
+        /// Of the engine's clock, when this is a change while the proxy runs: servers that are new start slowly.
+        package var nowMs: Int64?
+        package init(
+            revision: UInt64, serial: UInt64, accounts: [RevisionAccount] = [], holds: [String: HoldSettings] = [:], nowMs: Int64? = nil
+        ) {
             self.revision = revision
             self.serial = serial
             self.accounts = accounts
             self.holds = holds
+            self.nowMs = nowMs
         }
     }
 
@@ -127,6 +137,7 @@ package final class PoolBuilder {
         for (name, entry) in made.upstreams { upstreams[name] = entry }
         for (name, entry) in made.splits { splits[name] = entry }
         if let fresh = made.layout { layout = fresh }
+        shown = made.shown
         forget(keeping: state)
         return snapshot
     }
@@ -135,7 +146,7 @@ package final class PoolBuilder {
         let layout = try layout(of: state, routes)
         var definitions = routes.implicit.map(\.definition)
         for name in layout.upstreamNames {
-            if let upstream = state.upstreams[name] { definitions.append(try definition(name, upstream, routes)) }
+            if let upstream = state.upstreams[name] { definitions.append(try definition(name, upstream, routes, nowMs: publication.nowMs)) }
         }
         let arena = Arena(blockBytes: 1024)
         var entries: [SplitEntry] = []
@@ -161,9 +172,22 @@ package final class PoolBuilder {
         root.splits = arena.freeze(entries)
         root.targets = arena.freeze(layout.targets)
         root.targetNames = layout.table
+        if let shown = try shownCertificates(state, routes) {
+            root.servers = shown.servers
+            owned.append(shown)
+        }
         return Snapshot(
             revision: publication.revision, serial: publication.serial, root: root, upstreams: definitions, accounts: publication.accounts,
             arena: arena, owned: owned)
+    }
+
+    /// Nil: all are the files'.
+    private func shownCertificates(_ state: ProxyState, _ routes: Routes) throws(Problem) -> ShownCertificates? {
+        if state.certificates.isEmpty { return nil }
+        if let shown, shown.fits(state.certificates, routes) { made.shown = shown } else {
+            made.shown = try ShownCertificates(state.certificates, routes, certificates, after: shown)
+        }
+        return made.shown
     }
 
     /// What is no longer in the state need not be kept for reuse; older snapshots have their own hold on it.
@@ -175,13 +199,17 @@ package final class PoolBuilder {
 
     // MARK: Upstreams
 
-    private func definition(_ name: String, _ state: UpstreamState, _ routes: Routes) throws(Problem) -> UpstreamDefinition {
+    private func definition(
+        _ name: String, _ state: UpstreamState, _ routes: Routes, nowMs: Int64?
+    ) throws(Problem) -> UpstreamDefinition {
         if let known = upstreams[name], known.state == state, known.routes == ObjectIdentifier(routes) || Self.isSelfContained(state) {
             if known.routes != ObjectIdentifier(routes) { made.upstreams.append((name, (state, ObjectIdentifier(routes), known.definition))) }
             return known.definition
         }
         let pointer = "/upstreams/\(JSONPointer.escape(name))"
-        let fresh = try Self.make(name, state, variables: routes.variables, counters: counters, before: upstreams[name]?.definition, pointer: pointer) {
+        let fresh = try Self.make(
+            name, state, variables: routes.variables, counters: counters, before: upstreams[name]?.definition, nowMs: nowMs, pointer: pointer
+        ) {
             (server, place) throws(Problem) in try addresses(server, "\(pointer)/servers/\(place)/server")
         }
         made.upstreams.append((name, (state, ObjectIdentifier(routes), fresh)))
@@ -195,8 +223,7 @@ package final class PoolBuilder {
 
     static func make(
         _ name: String, _ state: UpstreamState, variables: VariableNames, counters: PeerCounterRegistry, before: UpstreamDefinition? = nil,
-        pointer: String,
-        addresses: (String, Int) throws(Problem) -> [ResolvedAddress]
+        nowMs: Int64? = nil, pointer: String, isImplicit: Bool = false, addresses: (String, Int) throws(Problem) -> [ResolvedAddress]
     ) throws(Problem) -> UpstreamDefinition {
         let arena = Arena(blockBytes: min(256 << 10, 512 + state.servers.count * 256))
         var settings = UpstreamSettings(name: arena.freeze(name), peers: .empty, algorithm: .roundRobin, hashKey: .empty)
@@ -209,6 +236,7 @@ package final class PoolBuilder {
         } catch {
             throw Problem(.badBalance, error.message, hint: error.hint ?? "", pointer: pointer + "/balance")
         }
+        settings.isImplicit = isImplicit
         if let n = state.keepalive {
             settings.keepalive = n
             settings.keepaliveIsLocal = state.keepaliveIsLocal
@@ -216,9 +244,14 @@ package final class PoolBuilder {
         settings.keepaliveRequests = UInt32(clamping: state.keepaliveRequests)
         settings.keepaliveTimeMs = state.keepaliveTimeMs
         settings.keepaliveTimeoutMs = state.keepaliveTimeoutMs
+        do { (settings.health, settings.limits) = try UpstreamGuards.settings(of: state) } catch {
+            var problem = error
+            problem.pointer = pointer + (error.pointer ?? "")
+            throw problem
+        }
         let sticky = try stickyCookie(state, pointer)
         var peers = try PeerList(
-            state.servers, of: name, in: arena, isRing: settings.algorithm == .hashConsistent, counters: counters, before: before,
+            state.servers, of: name, in: arena, isRing: settings.algorithm == .hashConsistent, counters: counters, before: before, nowMs: nowMs,
             addresses: addresses)
         if sticky != nil {
             for i in peers.settings.indices { peers.settings[i].stickyID = arena.freeze(stickyID(of: peers.settings[i].address.text.string)) }
@@ -234,7 +267,7 @@ package final class PoolBuilder {
         } catch {
             throw Problem(.badBalance, error.message, hint: error.hint ?? "", pointer: pointer + "/sticky")
         }
-        return UpstreamDefinition(settings: settings, peers: peers.specs, arena: arena)
+        return UpstreamDefinition(settings: settings, peers: peers.specs, counters: peers.pool, line: peers.line, arena: arena)
     }
 
     private static func stickyCookie(_ state: UpstreamState, _ pointer: String) throws(Problem) -> Sticky? {

@@ -15,19 +15,21 @@ package final class Routes: @unchecked Sendable {
     let variables: VariableNames
     /// Of each `admin_token_file`.
     let tokens: [[(name: String, token: String)]]
+    let certificates: CertificateTable
     /// Keep alive what `root` points to.
     private let arena: Arena
     private let owned: [any Sendable]
 
     init(
         root: SnapshotRoot, slots: [String], implicit: [(name: String, definition: UpstreamDefinition)], variables: VariableNames,
-        tokens: [[(name: String, token: String)]] = [], arena: Arena, owned: [any Sendable]
+        tokens: [[(name: String, token: String)]] = [], certificates: CertificateTable, arena: Arena, owned: [any Sendable]
     ) {
         self.root = root
         self.slots = slots
         self.implicit = implicit
         self.variables = variables
         self.tokens = tokens
+        self.certificates = certificates
         self.arena = arena
         self.owned = owned
     }

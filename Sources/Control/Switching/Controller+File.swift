@@ -37,7 +37,10 @@ extension Controller {
             fileState = built.state
             return try begin(built.state.numbered(after: ProxyState()), .start, summary: "start")
         }
-        let file = FileMerge(base: replay.fileState ?? remembered, file: built.state, running: remembered, preferringFile: false)
+        let certificates = certificatesThatStay(remembered, built.routes, preferringFile: false)
+        var running = remembered
+        running.certificates = certificates.staying
+        let file = FileMerge(base: replay.fileState ?? remembered, file: built.state, running: running, preferringFile: false)
         current = last.revision.number
         state = remembered
         fileState = file.nextBase
@@ -50,6 +53,12 @@ extension Controller {
             try begin(file.merged, .reload, summary: AdminAPI.summary(from: remembered, to: file.merged))
         }
         announce(file)
+        announce(certificates)
+    }
+
+    func certificatesThatStay(_ state: ProxyState, _ routes: Routes, preferringFile: Bool) -> CertificateMerge {
+        CertificateMerge(
+            state.certificates, over: routes.certificates, pools.certificates, nowMs: clock.realtimeMs(), preferringFile: preferringFile)
     }
 
     /// A revision that runs whether or not it can be kept: nobody has been told of it.
@@ -97,7 +106,10 @@ extension Controller {
     /// The configuration was read anew: its routes take over, and its pools and splits are merged with what was changed at run time.
     package func reload(_ built: BuiltConfiguration, by author: Author, preferringFile: Bool = false) throws(Problem) -> Accepted {
         try exclusively(nil) { () throws(Problem) in
-            let file = FileMerge(base: fileState, file: built.state, running: state, preferringFile: preferringFile)
+            let certificates = certificatesThatStay(state, built.routes, preferringFile: preferringFile)
+            var running = state
+            running.certificates = certificates.staying
+            let file = FileMerge(base: fileState, file: built.state, running: running, preferringFile: preferringFile)
             let before = routes
             routes = built.routes
             pools.forgetAddresses()
@@ -105,6 +117,8 @@ extension Controller {
             do throws(Problem) {
                 let accepted = try commit(file.merged, .reload, author, summary: reloadSummary(file.merged), fileState: file.nextBase)
                 announce(file)
+                announce(certificates)
+                lookAtCertificates(isFresh: true)
                 return accepted
             } catch {
                 routes = before
@@ -115,8 +129,12 @@ extension Controller {
 
     package func planReload(_ built: BuiltConfiguration, preferringFile: Bool, ifMatch: UInt64? = nil) throws(Problem) -> Plan {
         try exclusively(ifMatch) { () throws(Problem) in
-            let file = FileMerge(base: fileState, file: built.state, running: state, preferringFile: preferringFile)
+            let certificates = certificatesThatStay(state, built.routes, preferringFile: preferringFile)
+            var running = state
+            running.certificates = certificates.staying
+            let file = FileMerge(base: fileState, file: built.state, running: running, preferringFile: preferringFile)
             var plan = try planned(file.merged, over: built.routes)
+            plan.warnings += (certificates.conflicts + certificates.notes).map(\.text)
             plan.warnings += file.conflicts.map { "\($0.pointer): both the file and the running proxy changed it; \(file.whoseValueStays)" }
             return plan
         }
@@ -125,6 +143,14 @@ extension Controller {
     private func reloadSummary(_ merged: ProxyState) -> String {
         let changes = AdminAPI.summary(from: state, to: merged)
         return "configuration read anew" + (changes == noChange ? "" : ": " + changes)
+    }
+
+    private func announce(_ certificates: CertificateMerge) {
+        for (name, text) in certificates.conflicts {
+            events.emit(.conflict, revision: current, subject: name, text: text)
+            events.warn(text)
+        }
+        for (_, text) in certificates.notes { events.warn(text) }
     }
 
     private func announce(_ file: FileMerge) {

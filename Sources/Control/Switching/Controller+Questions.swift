@@ -51,6 +51,7 @@ extension Controller {
             status.journal = journal.condition + (unkept == nil ? "" : "; changes are refused while this lasts")
             ledger.fill(&status)
             status.upstreams = StatusReport.upstreams(state, publisher?.current.upstreams ?? [], nowMs: nowMs)
+            status.certificates = certificateStatus
             status.splits = state.splits.sorted { $0.key < $1.key }.map { name, split in
                 var one = SplitStatus(name: name, weights: split.weights)
                 one.isHeld = holds[name] != nil

@@ -41,6 +41,7 @@ package final class Controller: @unchecked Sendable {
     var unkept: Unkept?
     var holds: [String: HoldSettings] = [:]
     private(set) var ledger = Ledger()
+    var certificateWatch = CertificateWatch()
     private(set) var publisher: SnapshotPublisher?
     private(set) var workers: [WorkerLink] = []
     let workerCount: Int
@@ -110,12 +111,14 @@ package final class Controller: @unchecked Sendable {
         try exclusively(ifMatch) { () throws(Problem) in
             try keepFirst()
             let goal = try undoGoal()
-            return try accept(goal.state, .undo, author, previous: goal.revision.previous, restores: goal.revision.number)
+            return try accept(try withLivingCertificates(goal.state), .undo, author, previous: goal.revision.previous, restores: goal.revision.number)
         }
     }
 
     package func planUndo(ifMatch: UInt64? = nil) throws(Problem) -> Plan {
-        try exclusively(ifMatch) { () throws(Problem) in try planned(try undoGoal().state.numbered(after: state), over: routes) }
+        try exclusively(ifMatch) { () throws(Problem) in
+            try planned(try withLivingCertificates(try undoGoal().state).numbered(after: state), over: routes)
+        }
     }
 
     /// The one before, and if that has the same pools and splits, as before a reload of other things, the one before that.
@@ -135,14 +138,14 @@ package final class Controller: @unchecked Sendable {
     package func restore(_ number: UInt64, by author: Author, ifMatch: UInt64? = nil) throws(Problem) -> Accepted {
         try exclusively(ifMatch) { () throws(Problem) in
             guard let goal = journal.history.entry(number) else { throw gone(number) }
-            return try accept(goal.state, .restore, author, restores: number)
+            return try accept(try withLivingCertificates(goal.state), .restore, author, restores: number)
         }
     }
 
     package func planRestore(_ number: UInt64, ifMatch: UInt64? = nil) throws(Problem) -> Plan {
         try exclusively(ifMatch) { () throws(Problem) in
             guard let goal = journal.history.entry(number) else { throw gone(number) }
-            return try planned(goal.state.numbered(after: state), over: routes)
+            return try planned(try withLivingCertificates(goal.state).numbered(after: state), over: routes)
         }
     }
 
@@ -199,7 +202,12 @@ package final class Controller: @unchecked Sendable {
         try journaled { () throws(JournalFailure) in try journal.append(revision, state: next, fileState: fileState) }
         if !journal.isOff { show(snapshot) }
         enter(snapshot, acceptedNs: acceptedNs, revision)
+        let hasOtherCertificates = state.certificates != next.certificates
         state = next
+        if hasOtherCertificates {
+            forgetCertificates()
+            if kind != .reload { lookAtCertificates(isFresh: false) }
+        }
         for name in holds.keys where next.splits[name] == nil { holds[name] = nil }
         if let fileState { self.fileState = fileState }
         events.emit(.revision, revision: number, subject: "", text: said)
@@ -242,7 +250,8 @@ package final class Controller: @unchecked Sendable {
         serial += 1
         let accounts = isNew ? nil : ledger.accounts(of: revision)
         return PoolBuilder.Publication(
-            revision: revision, serial: serial, accounts: accounts ?? (0..<workerCount).map { _ in RevisionAccount() }, holds: holds)
+            revision: revision, serial: serial, accounts: accounts ?? (0..<workerCount).map { _ in RevisionAccount() }, holds: holds,
+            nowMs: publisher == nil ? nil : nowMs)
     }
 
     func journaled(_ body: () throws(JournalFailure) -> Void) throws(Problem) {

@@ -12,8 +12,26 @@ enum StatusReport {
         return state.upstreams.sorted { $0.key < $1.key }.map { name, upstream in
             var status = UpstreamStatus(name: name)
             status.servers = servers(upstream, byName[name], nowMs: nowMs)
+            if let definition = byName[name] { fill(&status, definition) }
             return status
         }
+    }
+
+    private static func fill(_ status: inout UpstreamStatus, _ definition: UpstreamDefinition) {
+        let counters = definition.counters
+        status.isPanicking = counters.isPanicking
+        status.panics = counters.panics
+        status.ejections = counters.ejections
+        status.retriesRefused = counters.retriesRefused
+        status.requestsRefused = counters.activeRefused + counters.pendingRefused
+        let most = definition.settings.limits.queueMax
+        if most == 0 { return }
+        var queue = QueueStatus()
+        queue.size = definition.line.count
+        queue.sizeMax = most
+        queue.overflows = definition.line.overflows
+        queue.timeouts = definition.line.timeouts
+        status.queue = queue
     }
 
     static func servers(_ upstream: UpstreamState, _ definition: UpstreamDefinition?, nowMs: Int64) -> [ServerStatus] {
@@ -41,13 +59,22 @@ enum StatusReport {
         if server.down { return "down" }
         if server.drain { return "drain" }
         if peers.isEmpty { return "unknown" }
-        if peers.allSatisfy({ $0.isFailed(nowMs: nowMs) }) { return "failed" }
+        if peers.allSatisfy({ $0.counters.health == .unchecked }) { return "unchecked" }
+        if peers.allSatisfy({ $0.counters.health == .unhealthy }) { return "unhealthy" }
+        if peers.allSatisfy({ $0.counters.ejectedUntilMs(nowMs: nowMs) != nil }) { return "ejected" }
+        if peers.allSatisfy({ $0.isOut(nowMs: nowMs) }) { return "failed" }
         if server.maxConns > 0, peers.allSatisfy({ $0.counters.active >= server.maxConns }) { return "busy" }
+        if peers.allSatisfy({ $0.counters.risenThousandths(slowStartMs: server.slowStartMs, nowMs: nowMs) < 1000 }) { return "starting" }
         return "up"
     }
 }
 
 extension PeerSpec {
+    /// For whatever reason of health.
+    func isOut(nowMs: Int64) -> Bool {
+        isFailed(nowMs: nowMs) || counters.health == .unhealthy || counters.health == .unchecked || counters.ejectedUntilMs(nowMs: nowMs) != nil
+    }
+
     /// Out of service after failures.
     func isFailed(nowMs: Int64) -> Bool {
         maxFails > 0 && counters.fails >= maxFails && nowMs <= counters.checkedMs + failTimeoutMs

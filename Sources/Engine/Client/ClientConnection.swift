@@ -52,6 +52,8 @@ package struct ClientConnection: BitwiseCopyable {
     /// Owns `input`; none while `input` lies in the worker's scratch, which lasts only until the next read.
     var inputBuffer = Buffer.none
     var exchange: Ref<Exchange>?
+    /// What its bytes are in the phase `.http2`.
+    var session: Ref<ClientSession>?
     var isPosted = false
     /// A request came before the answer to the one before it: more may be on the way when the connection closes.
     var pipelines = false

@@ -33,9 +33,11 @@ extension Worker {
 
     /// The client sent something, or its end, while an exchange is under way.
     @inline(__always)
-    private func clientReadable(_ c: Ref<ClientConnection>, _ x: Ref<Exchange>) {
+    func clientReadable(_ c: Ref<ClientConnection>, _ x: Ref<Exchange>) {
         if x.phase == .tunnel { return pumpTunnel(x) }
         if x.phase == .held { return clientOfHeldReadable(x) }
+        if x.phase == .queued { return clientOfQueuedReadable(x) }
+        if x.phase == .delayed { return clientOfDelayedReadable(x) }
         if !x.body.isComplete, !x.dropsBody, c.stream.isReadable { return pumpRequestBody(x) }
         // Nobody reads the answer of a long call, or events, whose end is closed.
         if x.phase == .handedOver, c.stream.peerClosed { return clientGone(x, .clientClosed) }
@@ -70,6 +72,7 @@ extension Worker {
             }
             requestsLeft -= 1
             if !c.input.isEmpty, !c.needsMoreInput {
+                if c.requests == 0, mayBeHTTP2(c) { continue }
                 parseHead(c)
                 continue
             }
@@ -110,6 +113,23 @@ extension Worker {
             closeClient(c)
             return false
         }
+    }
+
+    /// The beginning of a connection may be the preface of HTTP/2, where the server speaks it. True: it is, or more has to come.
+    private func mayBeHTTP2(_ c: Ref<ClientConnection>) -> Bool {
+        let preface = Self.clientPreface
+        guard c.input[0] == preface[0], let listen = listeners[Int(c.listener)].settings, !listen.isTLS,
+            listen.speaksHTTP2 || c.defaultServer(in: self)?.speaksHTTP2 == true
+        else { return false }
+        if c.input.count < preface.count {
+            if !preface.hasPrefix(c.input) { return false }
+            c.needsMoreInput = true
+            ownInput(c)
+            return true
+        }
+        if !c.input.hasPrefix(preface) { return false }
+        beginHTTP2(c)
+        return true
     }
 
     private func headBytesMax(_ c: Ref<ClientConnection>) -> Int { c.defaultServer(in: self).map { headBytesMax($0) } ?? 1024 }
@@ -313,7 +333,9 @@ extension Worker {
 
     func closeClient(_ c: Ref<ClientConnection>) {
         if c.phase == .closed { return }
+        if let session = c.session { dropSession(session, c.stream.isBroken ? .clientReset : .clientClosed) }
         c.phase = .closed
+        if c.stream.carrier == .http2 { return closeStreamClient(c) }
         current.account.add(c.stream.peerClosed || c.stream.sawEnd || c.stream.isBroken ? .closedByClient : .closedByProxy)
         timers.free(c.timer)
         discards.remove(c.discard)

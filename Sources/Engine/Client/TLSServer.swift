@@ -14,10 +14,10 @@ extension Worker {
         if !c.input.isEmpty { handshake(c) }
     }
 
-    private static var handshaking: StaticString { " while SSL handshaking" }
+    static var handshakingWithClient: StaticString { " while SSL handshaking" }
 
     func handshakeTimedOut(_ c: Ref<ClientConnection>) {
-        logClient(.info, "client timed out", c, action: Self.handshaking, errno: ETIMEDOUT)
+        logClient(.info, "client timed out", c, action: Self.handshakingWithClient, errno: ETIMEDOUT)
         closeClient(c)
     }
 
@@ -37,11 +37,11 @@ extension Worker {
                 if server == nil { return }
             case .wantsPairs: if let server { givePairs(c, server) }
             case .ended:
-                logClient(.info, "peer closed connection in SSL handshake", c, action: Self.handshaking)
+                logClient(.info, "peer closed connection in SSL handshake", c, action: Self.handshakingWithClient)
                 return closeClient(c)
             case .failed:
                 let isPeers = tls_failure_is_peers() != 0
-                logClient(isPeers ? .info : .crit, "SSL_do_handshake() failed", c, ssl: tlsErrors(), action: Self.handshaking)
+                logClient(isPeers ? .info : .crit, "SSL_do_handshake() failed", c, ssl: tlsErrors(), action: Self.handshakingWithClient)
                 return closeClient(c)
             case .failedSocket: return closeClient(c)
             }
@@ -65,10 +65,12 @@ extension Worker {
             readRequests(c)
             return false
         }
+        // A certificate that was replaced is shown from the acknowledgement on: the newest snapshot is the one to begin with.
+        adoptIfPublished()
         let first = c.defaultServer(in: self)
         // One that has no certificate rejects all that do not ask for another, and has a context for that.
         guard let context = first?.tls.context, beginTLS(&c.value.stream, context, isServer: true, early: c.input) else {
-            logClient(.crit, "cannot begin TLS", c, action: Self.handshaking)
+            logClient(.crit, "cannot begin TLS", c, action: Self.handshakingWithClient)
             closeClient(c)
             return false
         }
@@ -83,6 +85,7 @@ extension Worker {
 
     /// The server for the name in the client's hello. Nil: the connection is gone.
     private func chooseServerByName(_ c: Ref<ClientConnection>) -> Ref<ServerSettings>? {
+        adoptIfPublished()
         guard let t = c.stream.tls, let listen = listeners[Int(c.listener)].settings else {
             closeClient(c)
             return nil
@@ -94,47 +97,15 @@ extension Worker {
         let server = current.root.servers[Int(serverNamed(name, listen) ?? listen.defaultServer)]
         if server.tls.rejectsHandshake {
             rejectName(&c.value.stream)
-            logClient(.info, "handshake rejected", c, action: Self.handshaking)
+            logClient(.info, "handshake rejected", c, action: Self.handshakingWithClient)
             closeClient(c)
             return nil
         }
-        if takeServer(t, server.tls.context, offersHTTP2: server.speaksHTTP2 || listen.speaksHTTP2) { return server }
-        logClient(.crit, "SSL_set_SSL_CTX() failed", c, ssl: tlsErrors(), action: Self.handshaking)
+        let context = server.tls.context ?? c.defaultServer(in: self)?.tls.context
+        if takeServer(t, context, offersHTTP2: server.speaksHTTP2 || listen.speaksHTTP2) { return server }
+        logClient(.crit, "SSL_set_SSL_CTX() failed", c, ssl: tlsErrors(), action: Self.handshakingWithClient)
         closeClient(c)
         return nil
-    }
-
-    /// The certificates that variables name, as for a request that has not come yet.
-    private func givePairs(_ c: Ref<ClientConnection>, _ chosen: Ref<ServerSettings>) {
-        guard let t = c.stream.tls else { return }
-        t.pairVerdict = 0
-        // One without certificates of its own has those of the default server.
-        guard let server = chosen.tls.context == nil ? c.defaultServer(in: self) : chosen, let store = server.tls.pairStore,
-            let (x, handle) = exchanges.insert(copying: blankExchange)
-        else { return }
-        x.handle = handle
-        x.client = c
-        x.pinned = current
-        x.server = server
-        x.location = server.settings
-        x.startedMs = nowMs
-        let failure = store._withUnsafeGuaranteedRef { presentPairs(t, server.tls.pairs, $0, for: x) }
-        if let failure { tell(failure, c) } else { t.pairVerdict = 1 }
-        x.value.region.release(to: &buffers)
-        exchanges.remove(handle)
-    }
-
-    private func tell(_ failure: PairFailure, _ c: Ref<ClientConnection>) {
-        switch failure {
-        case .certificate(let name, let errno): tell("cannot load certificate", name, errno, c)
-        case .key(let name, let errno): tell("cannot load certificate key", name, errno, c)
-        case .pair(let name): tell("cannot use certificate and its key", name, 0, c)
-        }
-    }
-
-    private func tell(_ words: StaticString, _ name: ByteView, _ errno: Int32, _ c: Ref<ClientConnection>) {
-        let shown = name.hasPrefix(ByteView("data:")) ? ByteView("data:...") : name
-        logClient(.error, words, c, detail: shown, ssl: errno == 0 ? tlsErrors() : .empty, action: Self.handshaking, errno: errno)
     }
 
     /// Whether the end of the handshake waits for what a responder says.
@@ -151,7 +122,7 @@ extension Worker {
         return servers[Int(listen.defaultServer)].tls.status
     }
 
-    func statusCame(_ handle: Handle, _ status: CertificateStatus, untilSeconds: Int64) {
+    func statusCame(_ handle: Handle, _ status: ResponderVerdict, untilSeconds: Int64) {
         guard let c = clients.find(handle), c.phase == .handshake, let t = c.stream.tls, t.status == .asked else { return }
         let settings = statusSettings(c)
         tookStatus(t, status, untilSeconds: untilSeconds, settings)

@@ -23,10 +23,10 @@ extension Worker {
         let hasCertificate = tls_has_peer_certificate(t.ssl) != 0
         let verdict = tls_verdict(t.ssl)
         if verdict != X509_V_OK, verification != .optionalFromAnyone || tls_verdict_is_unknown_issuer(verdict) == 0 {
-            return refuse(x, 495, "client SSL certificate verify error:", reason: words(of: verdict), forgetting: t)
+            return refuse(x, 495, "client SSL certificate verify error: ", more: words(of: verdict), forgetting: t)
         }
         if let words = t.status.words {
-            return refuse(x, 495, "client SSL certificate verify error:", reason: words, forgetting: t)
+            return refuse(x, 495, "client SSL certificate verify error: ", more: words, forgetting: t)
         }
         if !hasCertificate {
             return verification != .on || refuse(x, 496, "client sent no required SSL certificate", forgetting: t)
@@ -42,9 +42,11 @@ extension Worker {
     private func words(of verdict: Int) -> ByteView {
         let w = valueText
         w.value.reset()
+        w.value.append("(")
         w.value.append(decimal: verdict)
         w.value.append(":")
         if let words = X509_verify_cert_error_string(verdict) { w.value.append(ByteView(cString: words)) }
+        w.value.append(")")
         return w.view
     }
 
@@ -59,9 +61,9 @@ extension Worker {
 
     /// forgetting: its session must not be taken up again.
     private func refuse(
-        _ x: Ref<Exchange>, _ status: UInt16, _ words: StaticString, reason: ByteView = .empty, forgetting t: Ref<TLSConnection>? = nil
+        _ x: Ref<Exchange>, _ status: UInt16, _ words: StaticString, more: ByteView = .empty, forgetting t: Ref<TLSConnection>? = nil
     ) -> Bool {
-        logExchange(.info, words, x, reason: reason)
+        logExchange(.info, words, x, more: more)
         if let t { tls_forget_session(t.ssl, t.first) }
         answerError(x, status)
         return false

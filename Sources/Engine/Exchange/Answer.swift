@@ -49,6 +49,11 @@ extension Worker {
     func emit(_ x: Ref<Exchange>, _ bytes: ByteView) -> Bool {
         x.bytesSentToClient += Int64(bytes.count)
         counts.bytesToClients += UInt64(bytes.count)
+        var bytes = bytes
+        if x.client.stream.carrier == .http2 {
+            bytes = takeAnswerHead(x, bytes)
+            if bytes.isEmpty { return true }
+        }
         if !x.responseSpool.isEmpty || mustSpool(x, bytes.count) {
             if spool(&x.value.responseSpool, bytes, folder: x.location.proxy.tempPath) { return true }
             logExchange(.crit, Fault.spoolFailed.words, x)
@@ -56,7 +61,7 @@ extension Worker {
             return false
         }
         switch writeToClient(x, bytes) {
-        case .sent: return true
+        case .sent: return x.client.stream.carrier == .http2 ? pushAnswer(x) : true
         case .queued:
             x.clientIsSlow = true
             waitForClient(x)
@@ -72,11 +77,22 @@ extension Worker {
     private func mustSpool(_ x: Ref<Exchange>, _ count: Int) -> Bool {
         guard x.client.stream.hasPending, x.upstream != nil, x.phase == .receiving else { return false }
         let proxy = x.location.proxy
+        // What waits in a stream may only wait for the end of the turn.
+        if let stream = x.client.stream.clientStream, x.client.stream.pendingCount + count > proxy.buffersBytes {
+            flushSession(stream.session)
+            if !x.client.stream.hasPending { return false }
+        }
         return x.buffersResponse && proxy.maxTempFileBytes > 0 && x.client.stream.pendingCount + count > proxy.buffersBytes
     }
 
     func appendLastChunk(_ w: Ref<ByteWriter>, _ x: Ref<Exchange>) {
         w.value.append("0\r\n")
+        appendTrailers(w, x)
+        w.value.append("\r\n")
+    }
+
+    /// The lines of the trailers, if there are any.
+    func appendTrailers(_ w: Ref<ByteWriter>, _ x: Ref<Exchange>) {
         if x.location.proxy.passTrailers, !x.keptTrailers.isEmpty { appendUpstreamTrailers(w, x) }
         if x.addTrailers {
             let lines = x.location.addTrailers
@@ -86,12 +102,16 @@ extension Worker {
                 appendTemplateField(w, lines[i], x)
             }
         }
-        w.value.append("\r\n")
     }
 
     /// The whole answer is with the stream: the exchange ends when the stream has passed it on.
     func answerDone(_ x: Ref<Exchange>) {
         x.answerQueued = true
+        if x.client.stream.carrier == .http2 {
+            x.phase = .answering
+            if x.responseSpool.isEmpty { endStreamAnswer(x) }
+            return
+        }
         if x.client.stream.hasPending || !x.responseSpool.isEmpty {
             x.phase = .answering
             return
@@ -127,12 +147,15 @@ extension Worker {
         switch x.phase {
         case .answering:
             if x.file >= 0 { return pumpFile(x) }
-            if x.answerQueued, !x.client.stream.hasPending { finish(x, .completed) }
+            if !x.answerQueued || x.client.stream.hasPending { return }
+            if let stream = x.client.stream.clientStream, !stream.hasSentEnd { return endStreamAnswer(x) }
+            finish(x, .completed)
         case .receiving: pumpResponse(x)
         case .tunnel: pumpTunnel(x)
         case .readingBody, .sending, .waiting, .connecting:
             if !x.body.isComplete, !x.dropsBody { pumpRequestBody(x) }
-        case .held: timers.set(x.client.timer, at: x.heldUntilMs)
+        case .held, .delayed: timers.set(x.client.timer, at: x.heldUntilMs)
+        case .queued: goOnFromLine(x)
         case .routing, .handedOver, .finished: break
         }
     }

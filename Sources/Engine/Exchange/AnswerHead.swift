@@ -61,6 +61,7 @@ extension Worker {
         if x.assignedBy != nil { appendAssignedCookie(w, x) }
         appendAddedHeaders(w, x)
         w.value.append("\r\n")
+        if let stream = x.client.stream.clientStream { stream.answerHeadCount = w.count }
         if x.root.keepsSentHead {
             x.keptSentHead = x.value.region.copy(w.view, from: &buffers, limit: Limits.regionBytesMax) ?? .empty
         }
@@ -75,7 +76,11 @@ extension Worker {
         x.headOnly = x.method == .head || x.head.method == .head || status == 204 || status == 304 || status < 200
         x.addTrailers = !x.location.addTrailers.isEmpty && x.head.versionMinor > 0 && x.location.chunksAnswers && !x.headOnly
         if status == 204 || status < 200 { x.contentLength = -1 }
-        if x.headOnly {
+        if x.client.stream.carrier == .http2 {
+            // Frames say where a body ends.
+            x.addTrailers = !x.location.addTrailers.isEmpty && !x.headOnly
+            x.framing = x.headOnly ? .none : x.contentLength >= 0 ? .length : .untilClose
+        } else if x.headOnly {
             x.framing = .none
         } else if x.contentLength >= 0, !x.addTrailers {
             x.framing = .length
@@ -151,6 +156,7 @@ extension Worker {
     @inline(__always)
     private func appendConnection(_ w: Ref<ByteWriter>, _ x: Ref<Exchange>) {
         if x.status == 101 { return w.value.append("Connection: upgrade\r\n") }
+        if x.client.stream.carrier == .http2 { return }
         if isStopping { x.keepsAlive = false }
         if !x.keepsAlive { return w.value.append("Connection: close\r\n") }
         w.value.append("Connection: keep-alive\r\n")

@@ -44,6 +44,7 @@ extension Worker {
             framing = requestFraming(head.value, x.fields.buffer.span, x.headBytes.buffer.span)
             x.body = BodyReader(framing)
         }
+        if c.stream.carrier == .http2 { framing = streamBody(x, framing) }
         if let refusal = refusal(of: x, framing) {
             x.keepsAlive = false
             x.body = BodyReader()
@@ -163,7 +164,8 @@ extension Worker {
             if !setHost(x, value) { return .bad(.badHost) }
         }
         if Int(x.head.lineRange.count) + 2 > x.server.largeHeaderBytes { return .lineTooLarge }
-        if x.head.fields.fieldCount > x.server.maxHeaders { return .fieldsTooLarge }
+        let fieldCount = x.client.stream.clientStream?.fieldCount ?? x.head.fields.fieldCount
+        if fieldCount > x.server.maxHeaders { return .fieldsTooLarge }
         if x.head.headBytes > headBytesMax(x.server) { return .fieldsTooLarge }
         if x.head.headBytes > x.server.largeHeaderBytes {
             for i in 0..<x.head.fields.fieldCount {

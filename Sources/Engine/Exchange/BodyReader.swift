@@ -13,7 +13,10 @@ struct BodyReader: BitwiseCopyable {
     private var trailerLine = 0
     private var trailerBytes = 0
     private(set) var isComplete = true
-    var isChunked: Bool { if case .chunked = framing { true } else { false } }
+    /// A stream of HTTP/2 carries it, whose end is the body's.
+    private var endsWithStream = false
+    /// Its size is not known before its end.
+    var isUnsized: Bool { if case .chunked = framing { true } else if case .untilClose = framing { true } else { false } }
     /// Payload bytes read.
     private(set) var received: Int64 = 0
 
@@ -28,6 +31,13 @@ struct BodyReader: BitwiseCopyable {
             isComplete = n == 0
         case .chunked, .untilClose: isComplete = false
         }
+    }
+
+    /// A body that is complete when its stream has ended, and bad if that is not where its length says.
+    init(_ framing: BodyFraming, untilEnd: Bool) {
+        self.init(framing)
+        endsWithStream = untilEnd
+        if untilEnd { isComplete = false }
     }
 
     enum Step {
@@ -50,10 +60,11 @@ struct BodyReader: BitwiseCopyable {
             return take(input, &offset, input.count - offset)
         case .length:
             if offset == input.count { return .needMore }
+            if endsWithStream, remaining < Int64(input.count - offset) { return .bad }
             let n = Int(min(Int64(input.count - offset), remaining))
             remaining -= Int64(n)
             let piece = take(input, &offset, n)
-            if remaining == 0 { isComplete = true }
+            if remaining == 0, !endsWithStream { isComplete = true }
             return piece
         case .chunked: return chunkedStep(input, &offset)
         }
@@ -101,6 +112,7 @@ struct BodyReader: BitwiseCopyable {
     /// The body's sender closed: right for a body that ends so, and for none other.
     mutating func endOfStream() -> Bool {
         if case .untilClose = framing { isComplete = true }
+        if endsWithStream, remaining == 0 { isComplete = true }
         return isComplete
     }
 }

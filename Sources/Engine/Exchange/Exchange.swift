@@ -25,6 +25,10 @@ package enum ExchangePhase: UInt8, BitwiseCopyable {
     case handedOver
     /// New requests of its split wait.
     case held
+    /// It waits in line for a peer that can take it.
+    case queued
+    /// It came too fast for `limit_req` and waits for its turn.
+    case delayed
     case finished
 }
 
@@ -90,6 +94,11 @@ package struct Exchange: BitwiseCopyable {
     /// The connection's own address, while another one stands in its place for this exchange.
     var ownAddress = ClientAddress()
     var hasRealAddress = false
+    var requestLimitStatus = LimitStatus.none
+    var connectionLimitStatus = LimitStatus.none
+    /// What it counts as in zones of `limit_conn`: so many of the list.
+    var connectionCount: UInt8 = 0
+    var countedConnections = Frozen<CountedConnection>.empty
     /// Values of `set` and of maps: a slot each, in the region.
     var values = Frozen<VariableSlot>.empty
     var variableDepth = 0
@@ -129,6 +138,14 @@ package struct Exchange: BitwiseCopyable {
     var blame = Blame.nobody
     /// The balancer counts this exchange against `proxyTarget.peer`.
     var holdsPeer = false
+    /// Counted by its upstream as active, as waiting for a connection, as trying a further peer.
+    var isActive = false
+    var isPending = false
+    var isRetry = false
+    /// In line for a peer: where, until when, and whether its turn has come.
+    var queueTicket: UInt64 = 0
+    var queuedUntilMs: Int64 = 0
+    var isCalled = false
     var upstreamHead = ResponseHead()
     /// Part of a response head, until it is whole.
     var headBuffer = Buffer.none
@@ -219,6 +236,7 @@ package struct Exchange: BitwiseCopyable {
     var heldPlace: Int32 = -1
     var heldPrevious = Handle.none
     var heldNext = Handle.none
+    /// Or delayed.
     var heldUntilMs: Int64 = 0
     /// It has waited and goes on: those that still wait came after it.
     var wasReleased = false
@@ -258,6 +276,12 @@ struct ProxyTargetState: BitwiseCopyable {
     var hasURI = false
     var hostText = ByteView.empty
     var portText = ByteView.empty
+    var usesTLS = false
+    /// Once TLS is prepared: what connections to the peer must share, and the values it is made of.
+    var tlsIdentity = ByteView.empty
+    var tlsName = ByteView.empty
+    var certificate = ByteView.empty
+    var certificateKey = ByteView.empty
 }
 
 /// One value of `set` or of a map.

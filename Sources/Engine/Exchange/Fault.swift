@@ -6,11 +6,11 @@ package enum Fault: UInt8, BitwiseCopyable {
     case clientReset, clientClosed, clientTimeout, clientBadBody, clientBodyTooLarge, sendTimeout
     // The upstream's side
     case connectRefused, connectTimeout, upstreamReset, upstreamClosed, upstreamTimeout, upstreamSendTimeout
-    case upstreamBadHead, upstreamBadBody, upstreamHeadTooLarge, upstreamEndedEarly, upstreamStatus
-    case noLivePeer, peersBusy, hostNotFound, badProxyTarget
+    case upstreamBadHead, upstreamBadBody, upstreamHeadTooLarge, upstreamEndedEarly, upstreamStatus, upstreamRefused
+    case upstreamTLS, noLivePeer, peersBusy, queueFull, queuedTooLong, hostNotFound, badProxyTarget
     // Ours
     case noDescriptors, noMemory, headTooLarge, tooManyRedirects, spoolFailed, fileFailed, shutdown
-    case heldTooLong, heldTooMany, drainEnded
+    case heldTooLong, heldTooMany, drainEnded, tooManyActive, tooManyPending, badTLSValue
 
     /// The words of the error log; nginx's where nginx has them, since people search for those.
     var words: StaticString {
@@ -32,8 +32,14 @@ package enum Fault: UInt8, BitwiseCopyable {
         case .upstreamHeadTooLarge: "upstream sent too big header"
         case .upstreamEndedEarly: "upstream prematurely closed connection"
         case .upstreamStatus: "upstream answered with a status that asks for the next peer"
+        case .upstreamRefused: "upstream refused the stream"
+        case .upstreamTLS: "SSL_do_handshake() failed"
         case .noLivePeer: "no live upstreams"
         case .peersBusy: "no live upstreams: every peer is at its max_conns"
+        case .queueFull: "upstream queue is full"
+        case .queuedTooLong: "upstream queue: the request has waited too long"
+        case .tooManyActive: "circuit breaker: too many requests are active in upstream"
+        case .tooManyPending: "circuit breaker: too many requests wait for a connection in upstream"
         case .hostNotFound: "no resolver defined to resolve the upstream's host"
         case .badProxyTarget: "invalid URL in proxy_pass"
         case .noDescriptors: "no file descriptors left for a connection to the upstream"
@@ -44,6 +50,7 @@ package enum Fault: UInt8, BitwiseCopyable {
         case .fileFailed: "the file cannot be read"
         case .shutdown: "the proxy is stopping"
         case .drainEnded: "the time of the upstream's drain is over"
+        case .badTLSValue: "TLS to the upstream cannot be begun"
         case .heldTooLong: "the request has waited too long: its split is held"
         case .heldTooMany: "too many requests wait: their split is held"
         }
@@ -62,10 +69,11 @@ package enum Fault: UInt8, BitwiseCopyable {
         switch self {
         case .clientReset, .clientClosed, .clientTimeout, .clientBadBody, .clientBodyTooLarge, .sendTimeout: .nobody
         case .noDescriptors, .noMemory, .headTooLarge, .tooManyRedirects, .spoolFailed, .fileFailed, .shutdown, .badProxyTarget,
-            .heldTooLong, .heldTooMany, .drainEnded:
+            .heldTooLong, .heldTooMany, .drainEnded, .tooManyActive, .tooManyPending, .badTLSValue:
             .proxy
         case .connectRefused, .connectTimeout, .upstreamReset, .upstreamClosed, .upstreamTimeout, .upstreamSendTimeout, .upstreamBadHead,
-            .upstreamBadBody, .upstreamHeadTooLarge, .upstreamEndedEarly, .upstreamStatus, .noLivePeer, .peersBusy, .hostNotFound:
+            .upstreamBadBody, .upstreamHeadTooLarge, .upstreamEndedEarly, .upstreamStatus, .upstreamRefused, .upstreamTLS, .noLivePeer, .peersBusy,
+            .queueFull, .queuedTooLong, .hostNotFound:
             .upstream
         }
     }
@@ -78,10 +86,11 @@ package enum Fault: UInt8, BitwiseCopyable {
         case .clientBadBody: 400
         case .clientBodyTooLarge: 413
         case .connectTimeout, .upstreamTimeout, .upstreamSendTimeout: 504
-        case .noDescriptors, .shutdown, .heldTooLong, .heldTooMany, .drainEnded: 503
-        case .noMemory, .headTooLarge, .tooManyRedirects, .spoolFailed, .fileFailed, .badProxyTarget: 500
+        case .noDescriptors, .shutdown, .heldTooLong, .heldTooMany, .drainEnded, .tooManyActive, .tooManyPending: 503
+        case .noMemory, .headTooLarge, .tooManyRedirects, .spoolFailed, .fileFailed, .badProxyTarget, .badTLSValue: 500
         case .connectRefused, .upstreamReset, .upstreamClosed, .upstreamBadHead, .upstreamBadBody, .upstreamHeadTooLarge,
-            .upstreamEndedEarly, .upstreamStatus, .noLivePeer, .peersBusy, .hostNotFound:
+            .upstreamEndedEarly, .upstreamStatus, .upstreamRefused, .upstreamTLS, .noLivePeer, .peersBusy, .queueFull, .queuedTooLong,
+            .hostNotFound:
             502
         }
     }
@@ -89,7 +98,7 @@ package enum Fault: UInt8, BitwiseCopyable {
     /// The condition of `proxy_next_upstream` this is; nil: never another peer.
     var nextUpstream: NextUpstream? {
         switch self {
-        case .connectRefused, .upstreamReset, .upstreamClosed: .error
+        case .connectRefused, .upstreamReset, .upstreamClosed, .upstreamRefused, .upstreamTLS: .error
         case .connectTimeout, .upstreamTimeout, .upstreamSendTimeout: .timeout
         case .upstreamBadHead, .upstreamHeadTooLarge: .invalidHeader
         default: nil

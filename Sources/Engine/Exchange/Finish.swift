@@ -11,6 +11,7 @@ extension Worker {
         let wasTunnel = x.phase == .tunnel
         if wasTunnel, let pool = x.proxyTarget.pool { pool.balancer.pointee.countTunnel(x.proxyTarget.peer, -1) }
         if x.phase == .held { unlinkHeld(x) }
+        if x.phase == .queued { leaveLine(x) }
         x.phase = .finished
         let c = x.client
         if let u = x.upstream {
@@ -20,6 +21,7 @@ extension Worker {
         } else if x.tryIsOpen || x.holdsPeer {
             endTry(x, .neither)
         }
+        endRetry(x)
         var keepsAlive = x.keepsAlive && !wasTunnel
         switch outcome {
         case .completed: counts.completed += 1
@@ -35,6 +37,7 @@ extension Worker {
         let ending = ending(x, outcome)
         countStatus(x.status)
         writeAccessLogs(x)
+        if x.connectionCount > 0 { leaveConnections(x) }
         releaseMemory(x)
         let location = x.location
         let pinned = x.pinned
@@ -43,7 +46,9 @@ extension Worker {
         if x.hasRealAddress { c.address = x.ownAddress }
         exchanges.remove(x.handle)
         c.exchange = nil
-        if wasCut, x.framing == .untilClose || wasTunnel, x.answerBegun, x.head.headBytes > 0 {
+        if c.stream.carrier == .http2 {
+            endClientStream(c, outcome)
+        } else if wasCut, x.framing == .untilClose || wasTunnel, x.answerBegun, x.head.headBytes > 0 {
             // An orderly end would tell this client that it has all of it.
             cutStream(&c.value.stream)
             closeClient(c)
@@ -96,6 +101,8 @@ extension Worker {
     /// A timer of the client's connection fired while an exchange is under way.
     func exchangeTimedOut(_ x: Ref<Exchange>) {
         if x.phase == .held { return heldTooLong(x) }
+        if x.phase == .queued { return queuedTooLong(x) }
+        if x.phase == .delayed { return delayIsOver(x) }
         if x.isDelayed { return paceDue(x) }
         if x.client.stream.hasPending || x.phase == .answering {
             logExchange(.info, Fault.sendTimeout.words, x)

@@ -114,7 +114,7 @@ extension Worker {
         c.address.append(to: scratchText)
         var request = AdminRequest(
             reply: AdminReply(mailbox: mailbox, handle: x.handle),
-            client: isUnix ? .unix(user: kernel.peerUser(c.stream.fd)) : .address(scratchText.view.string), settings: x.location.admin)
+            client: isUnix ? .unix(user: kernel.peerUser(socket(of: c))) : .address(scratchText.view.string), settings: x.location.admin)
         request.method = x.bytes(x.head.methodRange).string
         let path = (x.target.firstIndex(of: 0x3F).map { x.target.slice(0, $0) } ?? x.target).string
         request.path = path.hasPrefix(x.location.name.string) ? "/" + path.dropFirst(x.location.name.count).drop { $0 == "/" } : path

@@ -82,12 +82,18 @@ extension Worker {
         if allowance > 0, case .failed(let errno) = write(&c.value.stream, bytes.slice(0, Int(allowance))) { return .failed(errno) }
         let rest = bytes.slice(Int(allowance))
         if !rest.isEmpty, !queue(&c.value.stream, rest) { return .failed(ENOBUFS) }
+        if c.stream.carrier == .http2 { paceStream(x, max(0, paceAllowance(x))) }
         return c.stream.hasPending ? .queued : .sent
     }
 
     /// Sends what waits for the client, as far as the rate allows.
     func flushToClient(_ x: Ref<Exchange>) -> WriteResult {
         let c = x.client
+        if c.stream.carrier == .http2 {
+            // The session takes it from here.
+            if x.paceRate > 0 { paceStream(x, max(0, paceAllowance(x))) }
+            return c.stream.hasPending ? .queued : .sent
+        }
         if x.paceRate == 0 { return flush(&c.value.stream) }
         return flush(&c.value.stream, atMost: Int(max(0, paceAllowance(x))))
     }

@@ -9,9 +9,10 @@ extension Worker {
     func beginBodyRead(_ x: Ref<Exchange>) -> Bool {
         if x.body.isComplete { return true }
         let proxy = x.location.proxy
-        x.streamsBody = !proxy.requestBuffering && !(x.body.isChunked && proxy.httpMinor == 0)
+        x.streamsBody = !proxy.requestBuffering && !(x.body.isUnsized && proxy.httpMinor == 0)
         if x.streamsBody { return true }
         x.phase = .readingBody
+        if x.client.stream.carrier == .http2 { widenWindow(x.client) }
         if !x.client.input.isEmpty { pumpRequestBody(x, whileBeginning: true) }
         if x.phase == .finished || x.answerBegun { return false }
         if x.body.isComplete { return true }
@@ -25,6 +26,11 @@ extension Worker {
     func sendContinue(_ x: Ref<Exchange>) {
         guard x.head.expectsContinue, !x.sentContinue, x.head.versionMinor > 0, x.body.received == 0 else { return }
         x.sentContinue = true
+        if x.client.stream.carrier == .http2 {
+            scratchText.value.reset()
+            scratchText.value.append("HTTP/1.1 100 Continue\r\n")
+            return submitInterim(x, scratchText.view)
+        }
         switch write(&x.client.value.stream, ByteView("HTTP/1.1 100 Continue\r\n\r\n")) {
         case .sent: break
         case .queued: timers.set(x.client.timer, at: nowMs + x.location.sendTimeoutMs)
@@ -39,7 +45,11 @@ extension Worker {
         x.bodyWaits = false
         while !x.body.isComplete, x.phase != .finished {
             if c.input.isEmpty {
-                if !mayReadBody(x) { break }
+                if !mayReadBody(x) {
+                    // Its end goes on with its last piece.
+                    if isBodyRead(x) { return streamBodyEnded(x, whileBeginning: whileBeginning) }
+                    break
+                }
                 if budget <= 0 {
                     post(x)
                     break
@@ -50,6 +60,7 @@ extension Worker {
                     budget -= n
                 case .wouldBlock: break
                 case .end:
+                    if c.stream.carrier == .http2 { return streamBodyEnded(x, whileBeginning: whileBeginning) }
                     logExchange(.info, "client prematurely closed connection while reading client request body", x)
                     return bodyCut(x, .clientClosed)
                 case .failed: return clientGone(x, .clientReset)
@@ -61,6 +72,28 @@ extension Worker {
         }
         if x.phase == .finished { return }
         ownInput(c)
+        bodyMoved(x, whileBeginning: whileBeginning)
+    }
+
+    /// Nothing is left of the HTTP/2 stream that carries the body but its end.
+    private func isBodyRead(_ x: Ref<Exchange>) -> Bool {
+        guard x.streamsBody, x.upstream != nil, x.requestHeadSent, let stream = x.client.stream.clientStream else { return false }
+        return stream.hasEnded && !stream.isReset && stream.inboundCount == 0
+    }
+
+    /// The stream of HTTP/2 that carries the body has ended.
+    private func streamBodyEnded(_ x: Ref<Exchange>, whileBeginning: Bool) {
+        if !x.value.body.endOfStream() {
+            logExchange(.info, "client prematurely closed stream", x)
+            return bodyCut(x, .clientBadBody)
+        }
+        if x.streamsBody { endStreamedBody(x) }
+        if x.phase != .finished { bodyMoved(x, whileBeginning: whileBeginning) }
+    }
+
+    /// Goes on with a body that is complete; else waits for more of it.
+    private func bodyMoved(_ x: Ref<Exchange>, whileBeginning: Bool) {
+        let c = x.client
         if x.body.isComplete {
             if !c.stream.hasPending { timers.cancel(c.timer) }
             if x.phase == .readingBody, !whileBeginning { return x.location.handler == .admin ? handOver(x) : connect(x) }
@@ -175,7 +208,7 @@ extension Worker {
         x.requestSent = true
         var result: WriteResult
         x.currentTry?.bytesSent += Int64(piece.count)
-        if x.body.isChunked {
+        if x.body.isUnsized, u.stream.carrier != .http2 {
             let w = valueText
             w.value.reset()
             w.value.append(hex: UInt64(piece.count))
@@ -195,7 +228,9 @@ extension Worker {
     }
 
     private func endStreamedBody(_ x: Ref<Exchange>) {
-        guard x.body.isChunked, let u = x.upstream else { return }
+        guard let u = x.upstream else { return }
+        if let stream = u.stream.upstreamStream { return endOutput(stream) }
+        if !x.body.isUnsized { return }
         x.currentTry?.bytesSent += 5
         if case .failed = write(&u.value.stream, ByteView("0\r\n\r\n")) { _ = upstreamWriteFailed(x, u) }
     }

@@ -110,6 +110,8 @@ extension Worker {
             w.value.append("\r\n")
         }
         w.value.append("\r\n")
-        if !w.overflowed { _ = emit(x, w.view) }
+        if w.overflowed { return }
+        if x.client.stream.carrier == .http2 { return submitInterim(x, w.view) }
+        _ = emit(x, w.view)
     }
 }

@@ -17,8 +17,8 @@ extension Worker {
         answer.reason = slice(x.upstreamHead.reason, bytes)
         if case .length(let n) = x.response.framing {
             answer.contentLength = n
-        } else if case .none = x.response.framing, summary.contentLengthIndex >= 0 {
-            // HEAD and 304 tell the length of a body that does not come.
+        } else if summary.contentLengthIndex >= 0 {
+            // HEAD and 304 tell the length of a body that does not come, and HTTP/2 that of a body which the stream's end ends.
             answer.contentLength = slice(upstreamField(summary.contentLengthIndex).value, bytes).decimal ?? -1
         }
         let passed = summary.presentNames & ~proxy.hiddenKnown
@@ -172,12 +172,15 @@ extension Worker {
     /// `default`: from the URL of `proxy_pass` to the location's prefix.
     private func redirectedByDefault(_ x: Ref<Exchange>, _ url: ByteView) -> ByteView? {
         let target = x.proxyTarget
-        guard url.count > 7, url.slice(0, 7).equalsIgnoringCase(ByteView("http://")) else { return nil }
-        let rest = url.slice(7)
+        let scheme = target.usesTLS ? ByteView("https://") : ByteView("http://")
+        guard url.count > scheme.count, url.slice(0, scheme.count).equalsIgnoringCase(scheme) else { return nil }
+        let rest = url.slice(scheme.count)
         let uri = target.hasURI ? target.uri : ByteView("/")
-        guard rest.hasPrefix(target.hostText), rest.slice(target.hostText.count).hasPrefix(uri) else { return nil }
+        var authority = x.location.proxy.authorityText
+        if authority.isEmpty { authority = target.hostText }
+        guard rest.hasPrefix(authority), rest.slice(authority.count).hasPrefix(uri) else { return nil }
         let to = target.hasURI ? x.location.name : ByteView("/")
-        return joined2(to, rest.slice(target.hostText.count + uri.count), x)
+        return joined2(to, rest.slice(authority.count + uri.count), x)
     }
 
     /// `a` then `b` in memory of the exchange, without touching a scratch that may be in use.

@@ -78,6 +78,9 @@ package struct KernelEvent {
 package struct FileFacts {
     package var size: Int64 = 0
     package var modifiedSeconds: Int64 = 0
+    /// Behind the second.
+    package var modifiedNs: Int64 = 0
+    package var inode: UInt64 = 0
     /// The type and permission bits of `st_mode`.
     package var mode: UInt32 = 0
     package init() {}

@@ -86,6 +86,8 @@ package final class LinuxKernel: Kernel {
         let r = clinux_file_facts(fd, &f)
         facts.size = f.size
         facts.modifiedSeconds = f.modified_seconds
+        facts.modifiedNs = f.modified_ns
+        facts.inode = f.inode
         facts.mode = f.mode
         return r
     }

@@ -17,8 +17,10 @@ package enum WorkerCommand: Sendable {
     case releaseRate(Int)
     /// End what lives long on the upstream of this name, spread over this time.
     case drain(String, durationMs: Int64)
+    /// An exchange of this worker is at the head of the line for a peer that another worker has let go.
+    case called(Handle)
     /// What a responder says of the certificate of a client whose handshake waits for it.
-    case certificateStatus(Handle, CertificateStatus, untilSeconds: Int64)
+    case certificateStatus(Handle, ResponderVerdict, untilSeconds: Int64)
     /// Nothing but to wake the loop, whose duty has something to do.
     case wake
     /// Finish what is in flight, close idle connections, then end the loop.

@@ -25,11 +25,7 @@ extension Worker {
         guard let server = c.defaultServer(in: self), wants(server.settings.errorLog, level) else { return }
         beginLine(level, connection: c.number)
         appendWords(words, detail, errno)
-        if !ssl.isEmpty {
-            errorText.value.append(" (SSL: ")
-            errorText.value.append(ssl)
-            errorText.value.append(")")
-        }
+        appendReason(ssl)
         errorText.value.append(action)
         appendClient(c)
         appendPart(", server: ", server.name)
@@ -37,19 +33,20 @@ extension Worker {
     }
 
     /// About an exchange: with its client, server, request, upstream and host.
+    ///
+    /// more: goes on with the words; detail: follows in quotes; ssl: what libssl says of it. action: what the upstream's connection was
+    /// at, such as " while SSL handshaking to upstream".
     func logExchange(
-        _ level: LogLevel, _ words: StaticString, _ x: Ref<Exchange>, detail: ByteView = .empty, reason: ByteView = .empty, errno: Int32 = 0
+        _ level: LogLevel, _ words: StaticString, _ x: Ref<Exchange>, more: ByteView = .empty, detail: ByteView = .empty,
+        ssl: ByteView = .empty, action: StaticString = "", errno: Int32 = 0
     ) {
         let target = x.location.errorLog
         guard wants(target, level) else { return }
         // Details may lie in a scratch; the line is made in another.
         beginLine(level, connection: x.client.number)
-        appendWords(words, detail, errno)
-        if !reason.isEmpty {
-            errorText.value.append(" (")
-            errorText.value.append(reason)
-            errorText.value.append(")")
-        }
+        appendWords(words, detail, errno, more: more)
+        appendReason(ssl)
+        errorText.value.append(action)
         appendClient(x.client)
         appendPart(", server: ", x.server.name)
         let w = errorText
@@ -59,7 +56,9 @@ extension Worker {
             w.value.append("\"")
         }
         if x.currentTry != nil, x.proxyTarget.address.text.count > 0 {
-            w.value.append(", upstream: \"http://")
+            w.value.append(", upstream: \"")
+            w.value.append(x.location.proxy.isGRPC ? "grpc" : "http")
+            w.value.append(x.proxyTarget.usesTLS ? "s://" : "://")
             w.value.append(x.proxyTarget.address.text)
             w.value.append(x.target.isEmpty ? ByteView("/") : x.target)
             w.value.append("\"")
@@ -99,9 +98,10 @@ extension Worker {
         }
     }
 
-    private func appendWords(_ words: StaticString, _ detail: ByteView, _ errno: Int32) {
+    private func appendWords(_ words: StaticString, _ detail: ByteView, _ errno: Int32, more: ByteView = .empty) {
         let w = errorText
         w.value.append(words)
+        w.value.append(more)
         if !detail.isEmpty {
             w.value.append(" \"")
             w.value.append(detail.slice(0, 512))
@@ -114,6 +114,13 @@ extension Worker {
             w.value.append(errnoText(errno))
             w.value.append(")")
         }
+    }
+
+    private func appendReason(_ ssl: ByteView) {
+        if ssl.isEmpty { return }
+        errorText.value.append(" (SSL: ")
+        errorText.value.append(ssl)
+        errorText.value.append(")")
     }
 
     private func appendClient(_ c: Ref<ClientConnection>) {

@@ -7,7 +7,9 @@ package struct WorkerAccounts: Equatable, Sendable {
     package var exchanges = 0
     /// Bodies that are being dropped.
     package var discards = 0
-    /// Timers made and not freed, the worker's own four left out.
+    /// PROXY headers of open connections.
+    package var proxied = 0
+    /// Timers made and not freed, the worker's own five left out.
     package var timers = 0
     /// Bytes of buffers and regions lent out.
     package var lentBytes = 0
@@ -15,6 +17,8 @@ package struct WorkerAccounts: Equatable, Sendable {
     package var pins = 0
     /// Requests that wait because their split is held.
     package var held = 0
+    /// Requests that wait in line for a peer.
+    package var queued = 0
     /// Snapshots held besides the current one.
     package var oldSnapshots = 0
     package init() {}
@@ -27,10 +31,12 @@ extension Worker {
         accounts.upstreams = upstreams.count
         accounts.exchanges = exchanges.count
         accounts.discards = discards.count
-        accounts.timers = timers.count - 4
+        accounts.proxied = proxied.count
+        accounts.timers = timers.count - 5
         accounts.lentBytes = buffers.lentBytes
         accounts.pins = current.pins
         accounts.held = held.count
+        accounts.queued = queued.count
         accounts.oldSnapshots = adopted.count - 1
         return accounts
     }

@@ -1,13 +1,19 @@
-// What a request passes between its location and the content, where the configuration asks for it: the real address, then allow and deny.
-// Called by the router for locations with `isGated` alone. Whoever does not let the request pass has answered it.
+// What a request passes between its location and the content, where the configuration asks for it, in nginx's order: the real address,
+// limits of requests, limits of connections, allow and deny.
+// Called by the router for locations with `isGated` alone. Whoever does not let the request pass has answered it, or goes on with it later.
 
 import Bytes
 
 extension Worker {
-    /// False when the request has been answered.
+    /// False when the request has been answered or waits.
     func passGates(_ x: Ref<Exchange>) -> Bool {
         takeRealAddress(x, x.location)
-        return checkAccess(x)
+        return passRequestLimits(x) && passConnectionLimits(x) && checkAccess(x)
+    }
+
+    /// Goes on with a request that had to wait for its turn.
+    func passedRequestLimits(_ x: Ref<Exchange>) {
+        if passConnectionLimits(x), checkAccess(x) { makeContent(x) }
     }
 
     private func checkAccess(_ x: Ref<Exchange>) -> Bool {

@@ -103,6 +103,7 @@ extension Worker {
             return matches(regex, expand(subject, for: x, keep: true), for: x) != negated
         case .file(let path, let test, let negated):
             return testFile(expand(path, for: x, keep: false), test) != negated
+        case .otherMethod(let allowed): return allowed >> UInt32(x.method.rawValue) & 1 == 0
         }
     }
 

@@ -34,6 +34,8 @@ package enum Condition: BitwiseCopyable {
     case equal(Template, Template, negated: Bool)
     case matches(Template, regex: Int32, negated: Bool)
     case file(Template, FileTest, negated: Bool)
+    /// The request's method is none of these, a bit for each (`limit_except`).
+    case otherMethod(UInt32)
 }
 
 package enum FileTest: UInt8, BitwiseCopyable { case isFile, isDirectory, exists, isExecutable }

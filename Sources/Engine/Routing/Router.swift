@@ -81,8 +81,7 @@ extension Worker {
         makeContent(x)
     }
 
-    @inline(__always)
-    private func makeContent(_ x: Ref<Exchange>) {
+    func makeContent(_ x: Ref<Exchange>) {
         if !x.location.tryFiles.isEmpty { return tryFiles(x) }
         switch x.location.handler {
         case .proxy: beginProxying(x)

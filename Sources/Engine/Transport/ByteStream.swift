@@ -28,8 +28,12 @@ package struct ByteStream: BitwiseCopyable {
     var sawEnd = false
     /// Reset or another error: nothing more comes or goes.
     var isBroken = false
+    /// The stream that carries it, when that is of HTTP/2 and a client's.
+    var clientStream: Ref<ClientStream>?
     /// The state of the TLS connection that these bytes come by: this stream's own, or that of the connection it is a stream of.
     var tls: Ref<TLSConnection>?
+    /// What an upstream's stream of HTTP/2 reads from and writes to.
+    var upstreamStream: Ref<UpstreamStream>?
     private(set) var pending = Buffer.none
     private var from: UInt32 = 0
     private var to: UInt32 = 0
@@ -79,6 +83,12 @@ package struct ByteStream: BitwiseCopyable {
             to = 0
         }
     }
+
+    /// `n` of the pending bytes have been taken by whoever carries them; the buffer is kept until `dropTaken`.
+    mutating func takePending(_ n: Int) { from += UInt32(n) }
+
+    /// Lets the buffer go if all that was in it has been taken.
+    mutating func dropTaken(pool: inout BufferPool) { dropPending(0, pool: &pool) }
 
     mutating func dropAllPending(pool: inout BufferPool) { dropPending(pendingCount, pool: &pool) }
 }
@@ -166,7 +176,8 @@ extension Worker {
         var left = most
         while s.hasPending {
             if s.isBroken { return .failed(ECONNRESET) }
-            if !s.isWritable || left <= 0 { return .queued }
+            // A stream of HTTP/2 is emptied by its session.
+            if !s.isWritable || left <= 0 || s.carrier == .http2 { return .queued }
             let view = s.pendingView.slice(0, left)
             let n = kernel.send(s.fd, view.start, view.count, flags: 0)
             if n >= 0 {

@@ -1,5 +1,5 @@
 // What reading, writing and ending mean for a stream that is not a bare socket: TLS records, or a stream of an HTTP/2 connection.
-// Called by ByteStream.swift alone; the carriers' own rules are in TLSStream.swift and in Client/HTTP2.
+// Called by ByteStream.swift alone; the carriers' own rules are in TLSStream.swift, Client/HTTP2 and Upstream/HTTP2.
 
 import Bytes
 import CLinux
@@ -8,21 +8,24 @@ extension Worker {
     func readCarried(_ s: inout ByteStream, into buffer: UnsafeMutablePointer<UInt8>, _ count: Int) -> ReadResult {
         switch s.carrier {
         case .tls: readTLS(&s, into: buffer, count)
-        case .socket, .http2: .failed(ENOTSUP)
+        case .http2: s.upstreamStream.map { readStream(&s, $0, into: buffer, count) } ?? readStream(&s, into: buffer, count)
+        case .socket: .failed(ENOTSUP)
         }
     }
 
     func writeCarried(_ s: inout ByteStream, _ bytes: ByteView) -> WriteResult {
         switch s.carrier {
         case .tls: writeTLS(&s, bytes)
-        case .socket, .http2: .failed(ENOTSUP)
+        case .http2: s.upstreamStream.map { writeStream(&s, $0, bytes) } ?? writeStream(&s, bytes)
+        case .socket: .failed(ENOTSUP)
         }
     }
 
     func queueCarried(_ s: inout ByteStream, _ bytes: ByteView) -> Bool {
         switch s.carrier {
         case .tls: queueTLS(&s, bytes)
-        case .socket, .http2: false
+        case .http2: s.queue(bytes, pool: &buffers)
+        case .socket: false
         }
     }
 
@@ -32,7 +35,8 @@ extension Worker {
             endTLS(&s)
             // The alert may have to wait; who flushes it ends the stream again.
             if !s.hasPending { _ = kernel.shutdownWrite(s.fd) }
-        case .socket, .http2: return
+        case .http2: if let stream = s.upstreamStream { endOutput(stream) }
+        case .socket: return
         }
     }
 
@@ -48,7 +52,10 @@ extension Worker {
     func closeCarried(_ s: inout ByteStream) {
         switch s.carrier {
         case .tls: closeTLS(&s)
-        case .socket, .http2: return
+        case .http2:
+            if let stream = s.upstreamStream { closeUpstreamStream(stream) } else { closeClientStream(&s) }
+            s.upstreamStream = nil
+        case .socket: return
         }
     }
 }

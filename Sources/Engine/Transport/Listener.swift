@@ -103,7 +103,9 @@ extension Worker {
     }
 
     private func begin(_ fd: Int32, from address: ClientAddress, listener: Int) {
-        guard listeners[listener].settings != nil, let (c, handle) = clients.insert(ClientConnection()) else {
+        guard listeners[listener].settings != nil, clients.count - clientStreams < parameters.connectionsMax,
+            let (c, handle) = clients.insert(ClientConnection())
+        else {
             counts.refusedConnections += 1
             if listeners[listener].settings != nil {
                 logProcess(.warn, "worker_connections are not enough, a connection was closed", .empty)

@@ -15,12 +15,22 @@ package struct TLSServerSettings: BitwiseCopyable {
     package var trust: Int32 = 0
     /// Certificates that have variables in their names; empty: the context has its certificates.
     package var pairs = Frozen<TLSPairTemplates>.empty
-    /// Where they are found. The snapshot keeps it alive.
-    package var pairStore: Unmanaged<TLSPairStore>?
+    /// Where they are found.
+    package var files = CertificateFiles()
     package var status = StatusSettings()
     /// `ssl_early_data`.
     package var takesEarlyData = false
     package init() {}
+}
+
+/// `ssl_certificate` and `ssl_certificate_key` where one of them has variables.
+package struct TLSPairTemplates: BitwiseCopyable {
+    package var certificate: Template
+    package var key: Template
+    package init(certificate: Template, key: Template) {
+        self.certificate = certificate
+        self.key = key
+    }
 }
 
 /// `ssl_verify_client`.
@@ -109,6 +119,25 @@ package final class TLSContext: @unchecked Sendable {
     /// The most plaintext that goes into one record, 512 to 16384.
     package func setRecordBytes(_ bytes: Int) { tls_set_fragment(pointer, min(max(bytes, 512), 16384)) }
 
+    // MARK: A client's
+
+    /// Certificates in PEM of those whom a client trusts, and how many may stand between one of them and a server.
+    package func trust(_ pem: [UInt8], depth: Int) throws(TLSFailure) {
+        try trust(pem)
+        setVerifyDepth(depth)
+    }
+
+    /// Sessions that servers offer are kept by the worker, to be taken up again.
+    package func keepSessions() { tls_keep_sessions(pointer) }
+
+    /// The SHA-256 of some bytes; empty when OpenSSL has none.
+    package static func digest(of bytes: [UInt8]) -> [UInt8] {
+        var digest = [UInt8](repeating: 0, count: 32)
+        return tls_digest(bytes, bytes.count, &digest) == 1 ? digest : []
+    }
+
+    // MARK: Commands
+
     /// Whether the value of this configuration command is the name of a file.
     package func commandTakesFile(_ name: String) -> Bool { tls_command_kind(pointer, name) == 2 }
 
@@ -117,7 +146,7 @@ package final class TLSContext: @unchecked Sendable {
 }
 
 /// The strings as an array of C that ends with a null.
-func withStrings(_ texts: [String], _ body: (UnsafePointer<UnsafePointer<CChar>?>) -> Int32) -> Int32 {
+private func withStrings(_ texts: [String], _ body: (UnsafePointer<UnsafePointer<CChar>?>) -> Int32) -> Int32 {
     func add(_ i: Int, _ list: [UnsafePointer<CChar>?]) -> Int32 {
         if i == texts.count {
             let whole = list + [nil]

@@ -6,7 +6,7 @@ import COpenSSL
 import Synchronization
 
 /// What a responder says of a certificate.
-package enum CertificateStatus: UInt8, BitwiseCopyable, Sendable {
+package enum ResponderVerdict: UInt8, BitwiseCopyable, Sendable {
     case notAsked, asked, good, revoked, unknown
     /// No answer, or none that can be believed.
     case failed
@@ -119,7 +119,7 @@ package final class StatusJob: @unchecked Sendable {
         case .staple(let staple): code = tls_staple_answered(staple, bytes, bytes.count)
         case .client(let question): code = bytes.isEmpty ? Int32(TLS_STATUS_FAILED) : tls_question_answered(question, bytes, bytes.count, &until)
         }
-        let status = CertificateStatus(code)
+        let status = ResponderVerdict(code)
         mailbox?.post(.certificateStatus(handle, status, untilSeconds: until))
         if der == nil { return nil }
         return status == .failed ? TLSFailure().reason : status.words?.string
@@ -191,11 +191,11 @@ package final class StatusCache: Sendable {
     /// What an entry takes, about.
     private static let entryBytes = 128
     private let countMax: Int
-    private let answers = Mutex<[[UInt8]: (status: CertificateStatus, until: Int64)]>([:])
+    private let answers = Mutex<[[UInt8]: (status: ResponderVerdict, until: Int64)]>([:])
 
     package init(bytes: Int) { countMax = max(bytes / Self.entryBytes, 1) }
 
-    fileprivate func find(_ digest: [UInt8], now: Int64) -> CertificateStatus? {
+    fileprivate func find(_ digest: [UInt8], now: Int64) -> ResponderVerdict? {
         answers.withLock { answers in
             guard let entry = answers[digest] else { return nil }
             if entry.until > now { return entry.status }
@@ -204,7 +204,7 @@ package final class StatusCache: Sendable {
         }
     }
 
-    fileprivate func keep(_ digest: [UInt8], _ status: CertificateStatus, until: Int64, now: Int64) {
+    fileprivate func keep(_ digest: [UInt8], _ status: ResponderVerdict, until: Int64, now: Int64) {
         answers.withLock { answers in
             if answers.count >= countMax {
                 answers = answers.filter { $0.value.until > now }
@@ -240,7 +240,7 @@ extension Worker {
         while t.status == .notAsked || t.status == .good, Int(t.statusPlace) < settings.depth {
             var code: Int32 = 0
             guard let question = tls_question_about_peer(t.ssl, Int32(t.statusPlace), &code) else {
-                t.status = CertificateStatus(code)
+                t.status = ResponderVerdict(code)
                 ERR_clear_error()
                 return false
             }
@@ -263,7 +263,7 @@ extension Worker {
     }
 
     /// The answer to the question that was asked last.
-    func tookStatus(_ t: Ref<TLSConnection>, _ status: CertificateStatus, untilSeconds: Int64, _ settings: StatusSettings) {
+    func tookStatus(_ t: Ref<TLSConnection>, _ status: ResponderVerdict, untilSeconds: Int64, _ settings: StatusSettings) {
         if status != .failed, let cache = settings.cache {
             var code: Int32 = 0
             if let question = tls_question_about_peer(t.ssl, Int32(t.statusPlace), &code) {

@@ -24,7 +24,7 @@ struct TLSConnection: BitwiseCopyable {
     /// Whether it has been given certificates: 1, 0 (there are none), -1 (not yet).
     var pairVerdict: Int8 = -1
     /// What a responder says of the client's certificates, and which of them is asked about next.
-    var status = CertificateStatus.notAsked
+    var status = ResponderVerdict.notAsked
     var statusPlace: UInt8 = 0
     /// `h2` may be chosen.
     var offersHTTP2 = false
@@ -45,6 +45,8 @@ struct TLSConnection: BitwiseCopyable {
     var saidEnd = false
     /// It is to break, not to end: nothing may look orderly.
     var isCut = false
+    /// What sessions are kept by, in memory of the connection to a peer; empty: they are not kept.
+    var sessionKey = ByteView.empty
 
     var heldView: ByteView { ByteView(held.start + heldFrom, heldTo - heldFrom) }
 }
@@ -72,6 +74,7 @@ struct TLSMemory: ~Copyable {
     }
 
     deinit {
+        SSL_SESSION_free(pipe.pointee.session)
         BIO_free(bio)
         pipe.deallocate()
         input.deallocate()
@@ -254,6 +257,7 @@ extension Worker {
         default: if r <= 0, count > 0 { t.hasFailed = true }
         }
         if t.hasMore || t.hasEnded || t.hasFailed { s.isReadable = true }
+        if tls.pipe.pointee.session != nil { keepSession(t) }
         // Answers of libssl itself: alerts, updates of keys.
         if tls.pipe.pointee.out_count > 0 { _ = sendRecords(&s) }
         return got
@@ -335,6 +339,10 @@ extension Worker {
         pipe.pointee.in_count = input.count
         pipe.pointee.at_end = 0
         pipe.pointee.out_count = 0
+        if let unwanted = pipe.pointee.session {
+            SSL_SESSION_free(unwanted)
+            pipe.pointee.session = nil
+        }
         return pipe
     }
 

@@ -18,6 +18,7 @@ extension Worker {
         let proxy = x.location.proxy
         if x.firstTryMs >= 0 {
             // Not the exchange's first target.
+            endRetry(x)
             x.proxyTarget = ProxyTargetState()
             x.tried = TriedPeers()
         }
@@ -25,6 +26,7 @@ extension Worker {
         x.proxyTarget.hasURI = proxy.hasURI
         x.proxyTarget.hostText = proxy.hostText
         x.proxyTarget.portText = proxy.portText
+        x.proxyTarget.usesTLS = proxy.usesTLS
         x.firstTryMs = nowMs
         switch proxy.target {
         case .none:
@@ -50,38 +52,72 @@ extension Worker {
         return chooseVariant(x, target.index)
     }
 
-    /// Takes `http://host[:port][/uri]` apart: a known upstream by name, else an address in digits.
+    /// Takes `http://host[:port][/uri]` apart, or `https://...`: a known upstream by name, else an address in digits.
     private func computeTarget(_ x: Ref<Exchange>, _ url: ByteView) -> Bool {
-        guard url.count > 7, url.slice(0, 7).equalsIgnoringCase(ByteView("http://")) else {
+        let isGRPC = x.location.proxy.isGRPC
+        let schemeBytes: Int
+        if url.count > 7, url.slice(0, 7).equalsIgnoringCase(isGRPC ? ByteView("grpc://") : ByteView("http://")) {
+            schemeBytes = 7
+        } else if url.count > 8, url.slice(0, 8).equalsIgnoringCase(isGRPC ? ByteView("grpcs://") : ByteView("https://")), x.location.proxy.tls != nil {
+            schemeBytes = 8
+        } else if isGRPC {
+            schemeBytes = 0
+        } else {
             logExchange(.error, "invalid URL prefix in", x, detail: url)
             answerError(x, 500)
             return false
         }
-        let rest = url.slice(7)
+        x.proxyTarget.usesTLS = schemeBytes == 8
+        let rest = url.slice(schemeBytes)
+        let isUnix = rest.hasPrefix(ByteView("unix:"))
         var end = 0
-        if rest.hasPrefix(ByteView("unix:")) {
+        if isUnix {
             end = rest.firstIndex(of: 0x3A, from: 5) ?? rest.count
         } else {
             while end < rest.count, rest[end] != 0x2F, rest[end] != 0x3F { end += 1 }
         }
         let authority = rest.slice(0, end)
         var uri = rest.slice(end)
-        if authority.hasPrefix(ByteView("unix:")) { uri = uri.slice(1) }
-        if !uri.isEmpty {
+        if isUnix { uri = uri.slice(1) }
+        if !uri.isEmpty, !isGRPC {
             x.proxyTarget.uri = uri
             x.proxyTarget.hasURI = true
         }
-        x.proxyTarget.hostText = authority
-        x.proxyTarget.portText = ByteView("80")
-        if let code = x.root.targetNames.find(authority) { return follow(x, Target(code: code)) }
-        if let colon = authority.lastIndex(of: 0x3A), !authority.hasSuffix(ByteView("]")) { x.proxyTarget.portText = authority.slice(colon + 1) }
-        guard let address = numericAddress(authority, x) else {
+        return findTarget(x, authority, isUnix: isUnix)
+    }
+
+    private func findTarget(_ x: Ref<Exchange>, _ authority: ByteView, isUnix: Bool) -> Bool {
+        let standard = x.proxyTarget.usesTLS ? ByteView("443") : ByteView("80")
+        x.proxyTarget.hostText = isUnix ? ByteView("localhost") : authority
+        x.proxyTarget.portText = isUnix ? .empty : standard
+        var hasPort = isUnix
+        if !isUnix, let colon = authority.lastIndex(of: 0x3A), !authority.hasSuffix(ByteView("]")) {
+            hasPort = true
+            x.proxyTarget.portText = authority.slice(colon + 1)
+            if x.proxyTarget.portText == standard, !x.location.proxy.isGRPC { x.proxyTarget.hostText = authority.slice(0, colon) }
+        }
+        if let known = knownTarget(x, authority, hasPort: hasPort) { return follow(x, known) }
+        if !hasPort, x.location.proxy.isGRPC {
+            logExchange(.error, "no port in upstream", x, detail: authority)
+            answerError(x, 500)
+            return false
+        }
+        guard let address = numericAddress(authority, x, defaultPort: x.proxyTarget.usesTLS ? 443 : 80) else {
             logExchange(.error, Fault.hostNotFound.words, x, detail: authority)
             answerFault(x, .hostNotFound)
             return false
         }
         x.proxyTarget.address = address
         return true
+    }
+
+    /// An upstream or a split of that name; a host that another `proxy_pass` names only with the same port.
+    private func knownTarget(_ x: Ref<Exchange>, _ authority: ByteView, hasPort: Bool) -> Target? {
+        let code = x.root.targetNames.find(authority)
+        guard x.proxyTarget.usesTLS, !hasPort else { return code.map { Target(code: $0) } }
+        if let target = code.map({ Target(code: $0) }), target.isSplit || !x.pinned.pools[target.index].settings.isImplicit { return target }
+        let withPort = joined2(authority, ByteView(":443"), x)
+        return x.root.targetNames.find(withPort).map { Target(code: $0) }
     }
 
     // MARK: Connecting
@@ -93,6 +129,7 @@ extension Worker {
         x.bodySent = 0
         x.tryStartedMs = nowMs
         x.reusedConnection = false
+        if x.proxyTarget.usesTLS, x.proxyTarget.tlsIdentity.isEmpty, !prepareTLS(x) { return }
         let pool = x.proxyTarget.pool
         if let pool {
             if !x.retriesSamePeer, !pickPeer(x, pool) { return }
@@ -101,6 +138,7 @@ extension Worker {
         let address = x.proxyTarget.address
         beginTry(x, address.text)
         let isShared = x.location.proxy.sendsProxyHeader == .none
+        if x.location.proxy.speaksHTTP2 { return connectOverHTTP2(x, isShared ? pool : nil) }
         if let pool, isShared, !x.retriesSamePeer, let idle = takeIdleConnection(x, pool) {
             x.reusedConnection = true
             attach(idle, to: x)
@@ -108,12 +146,14 @@ extension Worker {
             return sendRequest(x, idle)
         }
         x.retriesSamePeer = false
+        if let pool, pool.isGuarded, pool.settings.limits.pendingMax != .max, !becomesPending(x, pool) { return }
         open(x, address)
     }
 
     @inline(__always)
     private func pickPeer(_ x: Ref<Exchange>, _ pool: Ref<UpstreamPool>) -> Bool {
         let settings = pool.settings
+        if pool.isGuarded, !passesGuards(x, pool) { return false }
         let context = PickContext(nowMs: nowMs, randomNumber: settings.algorithm.needsRandom ? kernel.random() : 0)
         if settings.isSticky, pickSticky(x, pool, context) { return true }
         let key = balancingKey(x, settings)
@@ -121,23 +161,44 @@ extension Worker {
         case .peer(let peer, _):
             x.proxyTarget.peer = peer
             x.holdsPeer = true
+            if pool.balancer.pointee.isPanicking != pool.saidPanic { sayPanic(x, pool) }
             return true
         case .none(let reason):
-            x.proxyTarget.peer = -1
-            let fault: Fault = reason == .allBusy ? .peersBusy : .noLivePeer
-            logExchange(fault.level, fault.words, x, detail: settings.name)
-            beginTry(x, settings.name)
-            x.currentTry?.status = 502
-            answerFault(x, fault)
+            hasNoPeer(x, pool, reason)
             return false
         }
+    }
+
+    /// What the upstream takes at once is asked before a peer is. False: the exchange waits, or has been answered.
+    @inline(never)
+    private func passesGuards(_ x: Ref<Exchange>, _ pool: Ref<UpstreamPool>) -> Bool {
+        if standsBehindOthers(x, pool) { return !waitsInLine(x, pool, .allBusy) }
+        return !pool.settings.limits.countsActive || becomesActive(x, pool)
+    }
+
+    @inline(never)
+    private func hasNoPeer(_ x: Ref<Exchange>, _ pool: Ref<UpstreamPool>, _ reason: NoPeer) {
+        x.proxyTarget.peer = -1
+        endActive(x)
+        if waitsInLine(x, pool, reason) { return }
+        let fault: Fault = reason == .allBusy ? .peersBusy : .noLivePeer
+        logExchange(fault.level, fault.words, x, detail: pool.settings.name)
+        recordNoPeer(x, pool, status: 502)
+        answerFault(x, fault)
+    }
+
+    /// A try that no peer was asked in.
+    @inline(never)
+    func recordNoPeer(_ x: Ref<Exchange>, _ pool: Ref<UpstreamPool>, status: UInt16) {
+        beginTry(x, pool.settings.name)
+        x.currentTry?.status = status
     }
 
     @inline(__always)
     private func balancingKey(_ x: Ref<Exchange>, _ settings: Ref<UpstreamSettings>) -> ByteView {
         switch settings.algorithm {
         case .hash, .hashConsistent: return expand(settings.hashKey, for: x, keep: true)
-        case .ipHash: return value(of: Variable(.binaryRemoteAddr), for: x) ?? .empty
+        case .ipHash: return x.client.address.family == .unix ? .empty : value(of: Variable(.binaryRemoteAddr), for: x) ?? .empty
         default: return .empty
         }
     }
@@ -151,7 +212,7 @@ extension Worker {
             guard let heir = currentPool(for: origin), let place = findPeer(x.proxyTarget.address, in: heir) else { return nil }
             (pool, peer) = (heir, place)
         }
-        while let u = takeIdle(pool, peer: peer, tag: x.location.tag) {
+        while let u = takeIdle(pool, peer: peer, tag: x.location.tag, identity: x.proxyTarget.tlsIdentity) {
             let isOpen = !u.stream.peerClosed && !u.stream.isBroken && (x.method.isIdempotent || isStillOpen(u))
             if isOpen { return u }
             closeUpstream(u)
@@ -159,44 +220,62 @@ extension Worker {
         return nil
     }
 
-    /// Asks the kernel: an open idle connection has nothing to read.
+    /// Asks the kernel: an open idle connection has nothing to read, or nothing but what concerns TLS alone.
     @inline(never)
     func isStillOpen(_ u: Ref<UpstreamConnection>) -> Bool {
+        if u.stream.carrier == .tls { return isQuiet(u) }
         // Not into the scratch: the client's input may still lie there.
         var byte: UInt8 = 0
         return kernel.receive(u.stream.fd, &byte, 1, flags: Int32(MSG_PEEK)) == -Int(EAGAIN)
     }
 
-    private func open(_ x: Ref<Exchange>, _ address: SocketAddress) {
+    /// A connection with a socket that is not connected yet. Nil: the exchange has been answered.
+    func makeConnection(_ x: Ref<Exchange>) -> Ref<UpstreamConnection>? {
+        let address = x.proxyTarget.address
         if upstreams.count == upstreams.limit { _ = closeOneIdle() }
         var fd = kernel.socket(family: address.family, type: Int32(SOCK_STREAM.rawValue))
         if fd == -EMFILE || fd == -ENFILE, closeOneIdle() {
             fd = kernel.socket(family: address.family, type: Int32(SOCK_STREAM.rawValue))
         }
-        if fd < 0 { return cannotOpen(x, -fd) }
+        if fd < 0 {
+            cannotOpen(x, -fd)
+            return nil
+        }
         guard let (u, handle) = upstreams.insert(UpstreamConnection()) else {
             kernel.close(fd)
-            return cannotOpen(x, EMFILE)
+            cannotOpen(x, EMFILE)
+            return nil
         }
         u.handle = handle
         u.stream.fd = fd
         u.phase = .connecting
         u.openedMs = nowMs
         u.address = address
-        let word = EventOwner.word(.upstream, handle)
-        u.timer = timers.make(owner: word)
-        attach(u, to: x)
-        x.phase = .connecting
+        u.timer = timers.make(owner: EventOwner.word(.upstream, handle))
+        if x.proxyTarget.usesTLS { setIdentity(x, u) }
         bindLocal(x, u)
         if !address.isUnix { _ = kernel.setOption(fd, level: Int32(IPPROTO_TCP), name: TCP_NODELAY, value: 1) }
         if x.location.proxy.socketKeepalive { _ = kernel.setOption(fd, level: SOL_SOCKET, name: SO_KEEPALIVE, value: 1) }
+        return u
+    }
+
+    /// False: the kernel has no memory for the registration.
+    func register(_ u: Ref<UpstreamConnection>) -> Bool {
+        let bits = Readiness.readable | Readiness.writable | Readiness.peerClosed | Readiness.edgeTriggered
+        return kernel.epollAdd(epoll, u.stream.fd, events: bits, data: EventOwner.word(.upstream, u.handle)) >= 0
+    }
+
+    private func open(_ x: Ref<Exchange>, _ address: SocketAddress) {
+        guard let u = makeConnection(x) else { return }
+        attach(u, to: x)
+        x.phase = .connecting
+        let fd = u.stream.fd
         let r = kernel.connect(fd, address.bytes.start, UInt32(address.bytes.count))
         if r < 0, r != -EINPROGRESS {
             logExchange(.error, "connect() failed while connecting to upstream", x, errno: -r)
             return upstreamFailed(x, .connectRefused, isLogged: true)
         }
-        let bits = Readiness.readable | Readiness.writable | Readiness.peerClosed | Readiness.edgeTriggered
-        if kernel.epollAdd(epoll, fd, events: bits, data: word) < 0 { return cannotOpen(x, ENOMEM) }
+        if !register(u) { return cannotOpen(x, ENOMEM) }
         if r == 0 { return connected(x, u) }
         timers.set(u.timer, at: nowMs + x.location.proxy.connectTimeoutMs)
     }
@@ -214,7 +293,7 @@ extension Worker {
     }
 
     @inline(__always)
-    private func attach(_ u: Ref<UpstreamConnection>, to x: Ref<Exchange>) {
+    func attach(_ u: Ref<UpstreamConnection>, to x: Ref<Exchange>) {
         u.exchange = x
         u.peer = x.proxyTarget.peer
         // In the snapshot that the exchange holds: that of the pool it came from may be gone before the exchange.
@@ -234,7 +313,7 @@ extension Worker {
         else { return logExchange(.crit, "bind() failed while connecting to upstream", x, detail: text) }
     }
 
-    private func cannotOpen(_ x: Ref<Exchange>, _ errno: Int32) {
+    func cannotOpen(_ x: Ref<Exchange>, _ errno: Int32) {
         logExchange(.crit, Fault.noDescriptors.words, x, errno: errno)
         counts.upstreamDescriptorFailures += 1
         if let u = x.upstream {
@@ -248,15 +327,17 @@ extension Worker {
     func connected(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>) {
         u.phase = .busy
         u.stream.isWritable = true
-        x.currentTry?.connectMs = nowMs - x.tryStartedMs
+        endPending(x)
+        if !x.proxyTarget.usesTLS { x.currentTry?.connectMs = nowMs - x.tryStartedMs }
         if x.location.proxy.sendsProxyHeader != .none, !sendProxyHeader(x, u) { return }
+        if x.proxyTarget.usesTLS { return beginHandshake(x, u) }
         sendRequest(x, u)
     }
 
     // MARK: Tries
 
     @inline(__always)
-    private func beginTry(_ x: Ref<Exchange>, _ address: ByteView) {
+    func beginTry(_ x: Ref<Exchange>, _ address: ByteView) {
         let size = MemoryLayout<UpstreamTry>.stride
         guard let memory = x.value.region.allocate(size, from: &buffers, limit: Limits.regionBytesMax) else { return }
         let record = Frozen(repeating: UpstreamTry(), count: 1, into: memory)[0]
@@ -273,17 +354,24 @@ extension Worker {
             record.responseMs = nowMs - x.tryStartedMs
             record.responseBytes = x.response.received
         }
-        if x.holdsPeer {
+        endPending(x)
+        if x.holdsPeer, let pool = x.proxyTarget.pool {
             x.holdsPeer = false
-            x.proxyTarget.pool?.balancer.pointee.release(x.proxyTarget.peer, outcome: outcome, nowMs: nowMs)
+            if pool.isGuarded { return releaseGuarded(x, pool, outcome) }
+            pool.balancer.pointee.release(x.proxyTarget.peer, outcome: outcome, nowMs: nowMs)
         }
     }
 
     func closeUpstream(_ u: Ref<UpstreamConnection>) {
         if u.phase == .closed { return }
+        if let session = u.session {
+            leavePool(u)
+            endSession(session, .connectionClosed)
+        }
         u.phase = .closed
         timers.free(u.timer)
         closeStream(&u.value.stream)
+        buffers.give(u.peerKey)
         upstreams.remove(u.handle)
     }
 }

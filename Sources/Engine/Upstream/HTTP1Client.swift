@@ -8,10 +8,15 @@ import HTTPMessage
 extension Worker {
     func upstreamEvent(_ u: Ref<UpstreamConnection>, _ bits: UInt32) {
         u.value.stream.note(bits)
+        if let session = u.session { return sessionEvent(u, session, bits) }
         switch u.phase {
         case .idle:
             // Nothing may come on an idle connection: its end, or bytes nobody asked for. A writable edge says nothing.
-            if bits & (Readiness.readable | Readiness.peerClosed | Readiness.error | Readiness.hangUp) == 0 { return }
+            if bits & (Readiness.readable | Readiness.peerClosed | Readiness.error | Readiness.hangUp) == 0 {
+                if u.stream.hasPending { _ = flush(&u.value.stream) }
+                return
+            }
+            if u.stream.carrier == .tls, isQuiet(u) { return }
             unpark(u)
             counts.idleUpstreamsClosed += 1
             closeUpstream(u)
@@ -26,6 +31,10 @@ extension Worker {
             u.stream.isReadable = bits & (Readiness.readable | Readiness.peerClosed) != 0
             connected(x, u)
             if u.phase == .busy, u.exchange == x, u.stream.isReadable { upstreamReadable(u) }
+        case .handshaking:
+            guard let x = u.exchange else { return closeUpstream(u) }
+            shakeHands(x, u)
+            if u.phase == .busy, u.exchange == x, u.stream.isReadable { upstreamReadable(u) }
         case .busy:
             guard let x = u.exchange else { return closeUpstream(u) }
             if bits & Readiness.writable != 0, u.stream.hasPending || x.bodyWaits || x.phase == .sending { upstreamWritable(x, u) }
@@ -39,7 +48,10 @@ extension Worker {
         case .idle:
             unpark(u)
             closeUpstream(u)
-        case .connecting: if let x = u.exchange { upstreamFailed(x, .connectTimeout) }
+        case .connecting:
+            guard let x = u.exchange else { return }
+            if u.stream.upstreamStream?.session?.connection.phase == .handshaking { handshakeTimedOut(x) } else { upstreamFailed(x, .connectTimeout) }
+        case .handshaking: if let x = u.exchange { handshakeTimedOut(x) }
         case .busy:
             guard let x = u.exchange else { return closeUpstream(u) }
             if x.phase == .tunnel { return finish(x, .completed) }
@@ -58,6 +70,7 @@ extension Worker {
             logExchange(.error, Fault.headTooLarge.words, x)
             return fail(x, .headTooLarge)
         }
+        if let stream = u.stream.upstreamStream { return sendRequest(x, u, stream) }
         // A small body leaves in the same send.
         var bodyLeft = x.bodyBuffered
         if sendsBody(x), bodyLeft > 0, out.room >= bodyLeft {
@@ -78,6 +91,26 @@ extension Worker {
             x.currentTry?.bytesSent += Int64(bodyLeft)
             if case .failed = write(&u.value.stream, ByteView(x.bodyBuffer.start, x.bodyBuffered)) { return upstreamReadable(u) }
         }
+        sendRest(x, u)
+    }
+
+    /// As above, on a stream of an HTTP/2 connection: all of it goes with what the connection sends at the end of the turn.
+    private func sendRequest(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>, _ stream: Ref<UpstreamStream>) {
+        let size = out.count
+        if !submitRequest(x, u, stream) { return }
+        x.requestSent = true
+        x.requestHeadSent = true
+        x.currentTry?.bytesSent += Int64(size)
+        if sendsBody(x), x.bodyBuffered > 0 {
+            x.currentTry?.bytesSent += Int64(x.bodyBuffered)
+            _ = write(&u.value.stream, ByteView(x.bodyBuffer.start, x.bodyBuffered))
+        }
+        sendRest(x, u)
+    }
+
+    /// The head is on its way, with what of the body is in memory.
+    @inline(__always)
+    private func sendRest(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>) {
         x.bodySpool.taken = 0
         if x.streamsBody, !x.body.isComplete || x.bodyWaits {
             x.bodyWaits = false
@@ -89,7 +122,7 @@ extension Worker {
         pumpRequest(x, u)
     }
 
-    private func upstreamWritable(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>) {
+    func upstreamWritable(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>) {
         if case .failed = flush(&u.value.stream) {
             // The answer may be there although the rest of the request is not wanted.
             u.stream.isReadable = true
@@ -118,6 +151,7 @@ extension Worker {
                 x.requestSent = true
             }
         }
+        if let stream = u.stream.upstreamStream, !sendsBody(x) || x.bodySpool.isEmpty { endOutput(stream) }
         if u.stream.hasPending || (sendsBody(x) && !x.bodySpool.isEmpty) {
             return timers.set(u.timer, at: nowMs + x.location.proxy.sendTimeoutMs)
         }
@@ -207,7 +241,7 @@ extension Worker {
             w.value.append("\r\n")
         } else if !proxy.passRequestBody {
             return
-        } else if x.streamsBody, x.body.isChunked {
+        } else if x.streamsBody, x.body.isUnsized {
             w.value.append("Transfer-Encoding: chunked\r\n")
         } else if case .none = x.body.framing {
             return
@@ -222,7 +256,9 @@ extension Worker {
     @inline(__always)
     private func appendClientFields(_ x: Ref<Exchange>, _ w: Ref<ByteWriter>) {
         let proxy = x.location.proxy
-        let dropped = proxy.replacedKnown | Self.ownRequestFields | HeaderName.hopByHopBits
+        var dropped = proxy.replacedKnown | Self.ownRequestFields | HeaderName.hopByHopBits
+        // Servers ask for it, and what is more than "trailers" is left out where the fields of HTTP/2 are made.
+        if proxy.isGRPC, proxy.replacedKnown & HeaderName.te.bit == 0 { dropped &= ~HeaderName.te.bit }
         // The names that a Connection field lists: those fields are hop-by-hop too (RFC 9110 7.6.1).
         let listed: ByteView? = x.head.fields.listsNames ? x.bytes(x.fields[x.head.fields.connectionIndex].value.value) : nil
         let bytes = x.headBytes

@@ -12,7 +12,7 @@ extension Worker {
         case .sending, .waiting: readResponseHead(x, u)
         case .receiving: pumpResponse(x)
         case .tunnel: pumpTunnel(x)
-        case .routing, .readingBody, .connecting, .answering, .handedOver, .held, .finished: break
+        case .routing, .readingBody, .connecting, .answering, .handedOver, .held, .delayed, .queued, .finished: break
         }
     }
 
@@ -97,6 +97,7 @@ extension Worker {
             logExchange(.error, "upstream prematurely closed connection while reading response header from upstream", x)
             upstreamFailed(x, .upstreamClosed, isLogged: true)
         case .failed(let errno):
+            if let stream = x.upstream?.stream.upstreamStream { return streamCut(x, stream) }
             logExchange(.error, "recv() failed while reading response header from upstream", x, errno: errno)
             upstreamFailed(x, .upstreamReset, isLogged: true)
         }
@@ -115,7 +116,9 @@ extension Worker {
             logExchange(.error, "upstream sent invalid header:", x, detail: ByteView(reason.word))
             return upstreamFailed(x, .upstreamBadHead, isLogged: true)
         }
-        x.response = BodyReader(framing)
+        let stream = u.stream.upstreamStream
+        // The end of the stream ends the body; one that is not as long as it said resets the stream.
+        x.response = BodyReader(stream != nil && framing != .none ? .untilClose : framing)
         let saidClose = x.upstreamHead.fields.wantsClose
         x.upstreamKeepsAlive = !saidClose && (x.upstreamHead.versionMinor > 0 || x.upstreamHead.fields.wantsKeepAlive)
         let isOpenEnded: Bool = switch framing {
@@ -129,8 +132,11 @@ extension Worker {
         if x.location.proxy.interceptErrors, status >= 300, intercept(x, bytes) { return }
         var answer = AnswerHead(status: status)
         describe(x, bytes, &answer)
+        if let stream, answer.contentLength < 0, rest.isEmpty, stream.isReadOut, stream.trailers.count == 0, !x.response.isComplete {
+            answer.contentLength = 0
+        }
         if let pool = x.proxyTarget.pool, pool.settings.hasDrained || !pool.isCurrent { endKeepAliveIfDrained(x, pool) }
-        if isOpenEnded { x.isEventStream = isEventStream(answer.contentType) }
+        if isOpenEnded || stream != nil { x.isEventStream = isEventStream(answer.contentType) }
         composeHead(x, answer, upstream: bytes)
         if x.upstreamRate != 0 || !x.location.proxy.limitRate.isZero {
             x.upstreamRate = byteCount(x.location.proxy.limitRate, x)
@@ -191,6 +197,7 @@ extension Worker {
                 return
             case .end: return responseEnded(x, u)
             case .failed(let errno):
+                if let stream = u.stream.upstreamStream { return streamCut(x, stream) }
                 logExchange(.error, "recv() failed while reading upstream", x, errno: errno)
                 return upstreamFailed(x, .upstreamReset, isLogged: true)
             }
@@ -208,6 +215,7 @@ extension Worker {
 
     private func responseEnded(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>) {
         if x.value.response.endOfStream() {
+            if let stream = u.stream.upstreamStream { takeTrailers(x, stream) }
             x.upstreamKeepsAlive = false
             _ = forward(x, u, ByteView(scratch.data, 0), head: .empty)
             return
@@ -237,6 +245,9 @@ extension Worker {
                 upstreamFailed(x, .upstreamBadBody, isLogged: true)
                 return false
             }
+        }
+        if !x.response.isComplete, let stream = u.stream.upstreamStream, stream.isReadOut, x.value.response.endOfStream() {
+            takeTrailers(x, stream)
         }
         if x.response.isComplete {
             if offset < data.count {
@@ -308,10 +319,23 @@ extension Worker {
         if x.response.isComplete { x.keptTrailers = ByteView(x.headBuffer.start, x.headBuffered) }
     }
 
+    /// The trailers of a stream that has ended.
+    private func takeTrailers(_ x: Ref<Exchange>, _ stream: Ref<UpstreamStream>) {
+        if stream.trailers.count == 0 { return }
+        buffers.give(x.headBuffer)
+        x.headBuffer = stream.trailers.buffer
+        x.headBuffered = stream.trailers.count
+        x.keptTrailers = stream.trailers.view
+        stream.trailers = InboundBytes()
+    }
+
     /// The response is whole: the connection serves on, or closes.
     func releaseUpstream(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>) {
         x.upstream = nil
         endTry(x, x.failsPeerAtEnd ? .failed : .succeeded)
+        endRetry(x)
+        // The stream alone.
+        if u.stream.carrier == .http2 { return closeUpstream(u) }
         guard x.upstreamKeepsAlive, x.requestWhole, let origin = x.proxyTarget.pool, !u.stream.peerClosed, !u.stream.isBroken, !u.stream.hasPending, !isStopping,
             let pool = poolToParkIn(origin, u)
         else { return closeUpstream(u) }
@@ -319,6 +343,8 @@ extension Worker {
         if u.stream.isReadable, !isStillOpen(u) { return closeUpstream(u) }
         if x.location.proxy.sendsProxyHeader != .none { return closeUpstream(u) }
         let settings = pool.settings
+        // As with nginx: a certificate that is replaced, or a session that was offered, counts from the next request on.
+        if x.proxyTarget.usesTLS, settings.isImplicit { return closeUpstream(u) }
         if settings.keepalive == 0 || u.requests >= settings.keepaliveRequests || nowMs - u.openedMs > settings.keepaliveTimeMs {
             return closeUpstream(u)
         }

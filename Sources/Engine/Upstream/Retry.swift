@@ -10,7 +10,7 @@ extension Worker {
     func upstreamFailed(_ x: Ref<Exchange>, _ fault: Fault, isLogged: Bool = false) {
         if x.phase == .finished { return }
         if !isLogged { logExchange(fault.level, fault.words, x) }
-        let wasReused = x.reusedConnection && x.headBuffered == 0 && (fault == .upstreamClosed || fault == .upstreamReset)
+        let wasReused = x.reusedConnection && x.headBuffered == 0 && (fault == .upstreamClosed || fault == .upstreamReset || fault == .upstreamRefused)
         if let u = x.upstream {
             x.upstream = nil
             u.exchange = nil
@@ -53,7 +53,7 @@ extension Worker {
         guard x.location.proxy.nextUpstream.contains(condition) else { return false }
         // What the peer said counts against it even when there is nobody else to ask.
         let outcome: PeerOutcome = condition == .http403 || condition == .http404 ? .neither : .failed
-        guard x.triesLeft > 1, allows(x, condition) else {
+        guard x.triesLeft > 1, allows(x, condition), affordsRetry(x) else {
             if x.holdsPeer, outcome == .failed { x.failsPeerAtEnd = true }
             return false
         }
@@ -73,7 +73,7 @@ extension Worker {
         guard let condition = fault.nextUpstream, allows(x, condition) else { return false }
         x.headBuffered = 0
         if isFree { return true }
-        if x.triesLeft <= 1 { return false }
+        if x.triesLeft <= 1 || !affordsRetry(x) { return false }
         x.triesLeft -= 1
         return true
     }

@@ -32,11 +32,16 @@ package struct UpstreamSettings: BitwiseCopyable {
     package var keepaliveRequests: UInt32 = 1000
     package var keepaliveTimeMs: Int64 = 3_600_000
     package var keepaliveTimeoutMs: Int64 = 60_000
+    /// What `proxy_pass` names directly, without an `upstream`.
+    package var isImplicit = false
     /// One of the peers is drained.
     package var hasDrained = false
     package var sticky = StickySettings()
     /// `sticky` is set.
     package var isSticky = false
+    /// Which peers are ejected, and when all are used again.
+    package var health = HealthPolicy()
+    package var limits = UpstreamLimits()
     /// Where there are many peers.
     fileprivate(set) var index = PeerIndex()
     package init(name: ByteView, peers: Frozen<PeerSettings>, algorithm: Algorithm, hashKey: Template) {
@@ -47,6 +52,24 @@ package struct UpstreamSettings: BitwiseCopyable {
     }
 }
 
+/// What an upstream takes at once, over all workers: `retry_budget`, `circuit_breaker` and `queue`.
+package struct UpstreamLimits: BitwiseCopyable {
+    package var hasRetryBudget = false
+    package var retryBudget = RetryBudget()
+    /// Exchanges that hold a peer, and exchanges that wait for a connection to be made.
+    package var activeMax = Int.max
+    package var pendingMax = Int.max
+    /// Exchanges that wait for a peer that can take them; 0: none does.
+    package var queueMax = 0
+    package var queueTimeoutMs: Int64 = 60_000
+    package init() {}
+
+    var areSet: Bool { countsActive || pendingMax != .max || queueMax > 0 }
+
+    /// Something depends on the number of active exchanges.
+    package var countsActive: Bool { hasRetryBudget || activeMax != .max }
+}
+
 /// One upstream of a snapshot with everything a worker builds its balancer from. A revision that does not change an upstream has the
 /// very object of the revision before, and workers keep what they have for it: counters, idle connections, positions.
 package final class UpstreamDefinition: Sendable {
@@ -54,16 +77,21 @@ package final class UpstreamDefinition: Sendable {
     package let peers: [PeerSpec]
     /// The points of `hash ... consistent`, shared by the workers.
     package let ring: HashRing?
+    /// What the peers share with each other, and with those of other snapshots.
+    package let counters: PoolCounters
+    package let line: WaitingLine
     /// Keeps alive what `settings` points to.
     private let arena: Arena
 
     /// `peers` are in the order of `settings.peers`, which lie in `arena`.
-    package init(settings: UpstreamSettings, peers: [PeerSpec], arena: Arena) {
+    package init(settings: UpstreamSettings, peers: [PeerSpec], counters: PoolCounters, line: WaitingLine, arena: Arena) {
         precondition(settings.peers.count == peers.count)
         var settings = settings
         settings.index = PeerIndex(settings.peers, arena: arena)
         self.settings = arena.freeze(settings)
         self.peers = peers
+        self.counters = counters
+        self.line = line
         ring = settings.algorithm == .hashConsistent ? HashRing(peers: peers) : nil
         self.arena = arena
     }

@@ -50,7 +50,8 @@ extension Worker {
         case .scheme: return scheme(x)
         case .https: return x.client.stream.tls == nil ? ByteView.empty : ByteView("on")
         case .serverName: return x.server.name
-        case .serverProtocol: return x.head.versionMinor == 0 ? ByteView("HTTP/1.0") : ByteView("HTTP/1.1")
+        case .serverProtocol: return x.client.stream.carrier == .http2 ? ByteView("HTTP/2.0") : x.head.versionMinor == 0 ? ByteView("HTTP/1.0") : ByteView("HTTP/1.1")
+        case .http2: return http2Name(x)
         case .contentLength: return requestField(.contentLength, x)
         case .contentType: return joinedRequestFields(.contentType, x, ", ")
         case .httpHost: return requestField(.host, x)
@@ -79,6 +80,8 @@ extension Worker {
         case .realIPRemoteAddr, .realIPRemotePort, .proxyProtocolAddr, .proxyProtocolPort, .proxyProtocolServerAddr,
             .proxyProtocolServerPort, .proxyProtocolValue:
             return addressValue(v, x)
+        case .limitReqStatus: return limitStatusValue(x.requestLimitStatus)
+        case .limitConnStatus: return limitStatusValue(x.connectionLimitStatus)
         case .requestBody, .requestBodyFile, .requestFilename, .documentRoot, .realpathRoot, .requestID, .requestLength, .requestTime,
             .requestCompletion, .remoteUser, .limitRate:
             return requestValue(v, x)
@@ -100,7 +103,9 @@ extension Worker {
         switch v.kind {
         case .remoteAddr: c.address.append(to: w)
         case .remotePort: if c.address.port > 0 { w.value.append(decimal: Int(c.address.port)) }
-        case .binaryRemoteAddr: for i in 0..<c.address.byteCount { w.value.append(c.address.byte(i)) }
+        case .binaryRemoteAddr:
+            if c.address.family == .unix { w.value.append("unix:") }
+            for i in 0..<c.address.byteCount { w.value.append(c.address.byte(i)) }
         case .connection: w.value.append(decimal: c.number)
         case .connectionRequests: w.value.append(decimal: UInt64(c.requests))
         case .connectionTime: w.value.append(milliseconds: nowMs - c.acceptedMs)
@@ -136,7 +141,7 @@ extension Worker {
         var storage = sockaddr_storage()
         var length = UInt32(MemoryLayout<sockaddr_storage>.size)
         return withUnsafeMutableBytes(of: &storage) { raw -> ClientAddress in
-            guard let base = raw.baseAddress, kernel.socketName(c.stream.fd, base, &length) >= 0 else { return ClientAddress() }
+            guard let base = raw.baseAddress, kernel.socketName(socket(of: c), base, &length) >= 0 else { return ClientAddress() }
             return ClientAddress(sockaddr: base, length: length)
         }
     }
@@ -167,7 +172,7 @@ extension Worker {
             if x.requestID == (0, 0) { x.requestID = (kernel.random(), kernel.random()) }
             w.value.append(hex: x.requestID.0, minimumDigits: 16)
             w.value.append(hex: x.requestID.1, minimumDigits: 16)
-        case .requestLength: w.value.append(decimal: Int64(x.headBytes.count) + x.body.received)
+        case .requestLength: w.value.append(decimal: requestHeadBytes(x) + x.body.received)
         case .requestTime: w.value.append(milliseconds: nowMs - x.startedMs)
         case .requestCompletion: return x.answerQueued ? ByteView("OK") : ByteView.empty
         case .limitRate: w.value.append(decimal: x.paceRate)

@@ -9,7 +9,7 @@ package enum VariableKind: UInt8, BitwiseCopyable {
     case args, isArgs, contentLength, contentType, documentURI, uri, host, hostname, httpHost, httpUserAgent, httpReferer, httpVia
     case httpXForwardedFor, httpCookie
     case request, requestBody, requestBodyFile, requestFilename, requestID, requestLength, requestMethod, requestTime, requestURI
-    case requestCompletion, requestPort, isRequestPort
+    case requestCompletion, requestPort, isRequestPort, http2
     case scheme, https, serverAddr, serverName, serverPort, serverProtocol, remoteUser, documentRoot, realpathRoot, limitRate
     case httpName, argument, cookie
     // The connection and the process
@@ -20,7 +20,7 @@ package enum VariableKind: UInt8, BitwiseCopyable {
     case sslEarlyData, sslClientVerify, sslClientCert, sslClientRawCert, sslClientEscapedCert, sslClientSubject, sslClientIssuer, sslClientSubjectLegacy
     case sslClientIssuerLegacy, sslClientSerial, sslClientFingerprint, sslClientStart, sslClientEnd, sslClientRemain
     case realIPRemoteAddr, realIPRemotePort, proxyProtocolAddr, proxyProtocolPort, proxyProtocolServerAddr, proxyProtocolServerPort
-    case proxyProtocolValue
+    case proxyProtocolValue, limitReqStatus, limitConnStatus
     // The response
     case status, bodyBytesSent, bytesSent, sentHTTPName, sentTrailerName
     case sentHTTPContentType, sentHTTPContentLength, sentHTTPConnection, sentHTTPLocation, sentHTTPTransferEncoding
@@ -63,7 +63,7 @@ package struct Variable: BitwiseCopyable {
         "request_body": .requestBody, "request_body_file": .requestBodyFile, "request_filename": .requestFilename,
         "request_id": .requestID, "request_length": .requestLength, "request_method": .requestMethod, "request_time": .requestTime,
         "request_uri": .requestURI, "request_completion": .requestCompletion, "request_port": .requestPort,
-        "is_request_port": .isRequestPort, "scheme": .scheme,
+        "is_request_port": .isRequestPort, "scheme": .scheme, "http2": .http2,
         "https": .https, "server_addr": .serverAddr, "server_name": .serverName, "server_port": .serverPort,
         "server_protocol": .serverProtocol, "remote_user": .remoteUser, "document_root": .documentRoot, "realpath_root": .realpathRoot,
         "limit_rate": .limitRate, "binary_remote_addr": .binaryRemoteAddr, "remote_addr": .remoteAddr, "remote_port": .remotePort,
@@ -85,7 +85,8 @@ package struct Variable: BitwiseCopyable {
         "ssl_client_v_remain": .sslClientRemain,
         "realip_remote_addr": .realIPRemoteAddr, "realip_remote_port": .realIPRemotePort, "proxy_protocol_addr": .proxyProtocolAddr,
         "proxy_protocol_port": .proxyProtocolPort, "proxy_protocol_server_addr": .proxyProtocolServerAddr,
-        "proxy_protocol_server_port": .proxyProtocolServerPort, "upstream_name": .upstreamName, "split": .split, "variant": .variant, "revision": .revision,
+        "proxy_protocol_server_port": .proxyProtocolServerPort, "limit_req_status": .limitReqStatus, "limit_conn_status": .limitConnStatus,
+        "upstream_name": .upstreamName, "split": .split, "variant": .variant, "revision": .revision,
     ]
 
     /// The built-in variable called `name` (without `$`), or nil when there is none. Names are frozen into `arena`.

@@ -43,6 +43,8 @@ struct ServerAddVerb: WritingVerb {
     @Option(help: "After so many failures it is left alone for the fail timeout; 0: never.") var maxFails: Int?
     @Option(help: ArgumentHelp("The time in which failures count, and for which it is left alone.", valueName: "time"))
     var failTimeout: String?
+    @Option(help: ArgumentHelp("The time in which its share grows when it is new or has recovered.", valueName: "time"))
+    var slowStart: String?
     @Flag(help: "Serves only when the others do not.") var backup = false
     @Flag(help: "Begins out of service; `server up` takes it in.") var down = false
 
@@ -54,7 +56,7 @@ struct ServerAddVerb: WritingVerb {
             "server": .string(address), "weight": weight.map { .integer(Int64($0)) },
             "max_conns": maxConns.map { .integer(Int64($0)) },
             "max_fails": maxFails.map { .integer(Int64($0)) }, "fail_timeout": failTimeout.map { .string($0) },
-            "backup": backup ? true : nil, "down": down ? true : nil,
+            "slow_start": slowStart.map { .string($0) }, "backup": backup ? true : nil, "down": down ? true : nil,
         ]).bytes(pretty: false)
         try write.perform(request, try write.server.client())
     }

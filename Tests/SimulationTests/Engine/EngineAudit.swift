@@ -31,7 +31,17 @@ extension EngineRun {
         for row in proxy.rows where row.counters.active != 0 {
             problems.append("\(row.name) counts \(row.counters.active) active")
         }
+        for row in proxy.rows {
+            let pool = row.counters.pool
+            let counts = [pool.active, pool.pending, pool.retries]
+            if counts != [0, 0, 0] { problems.append("the upstream of \(row.name) counts \(counts) active, pending and tried again") }
+        }
         for row in proxy.rows where row.counters.tunnels != 0 { problems.append("\(row.name) counts \(row.counters.tunnels) tunnels") }
+        let zones = proxy.publisher.current.root.limitZones
+        // Requests leave their traces in zones of rates; connections leave none.
+        for i in 0..<zones.count where zones[i].isOfConnections && zones[i].keyCount != 0 {
+            problems.append("zone \(i) still counts connections of \(zones[i].keyCount) keys")
+        }
         return problems
     }
 

@@ -40,7 +40,7 @@ final class SimulatedProxy {
     private let logs: LogFiles
     private let system: SimulatedFiles
     private let registry = PeerCounterRegistry()
-    private let publisher: SnapshotPublisher
+    let publisher: SnapshotPublisher
     /// Changes what runs, as in the process.
     let controller: Controller
     private var sockets: [ListeningSocket] = []

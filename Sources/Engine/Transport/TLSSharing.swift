@@ -59,7 +59,7 @@ extension TLSContext {
             kinds = (count == nil ? 0 : TLS_SESSIONS_BUILTIN) | (isShared ? TLS_SESSIONS_SHARED : 0)
             builtin = count ?? 0
         }
-        tls_keep_sessions(pointer, Int32(kinds), builtin, lifetimeSeconds, hasTickets ? 1 : 0)
+        tls_keep_server_sessions(pointer, Int32(kinds), builtin, lifetimeSeconds, hasTickets ? 1 : 0)
     }
 
     package func shareSessions(_ cache: TLSSessionCache) throws(TLSFailure) { try check(tls_share_sessions(pointer, cache.pointer)) }
@@ -83,5 +83,5 @@ extension TLSContext {
     }
 
     /// Lists of revoked certificates in PEM. Every certificate of a chain needs one of its issuer then.
-    package func revoke(_ pem: [UInt8]) throws(TLSFailure) { try check(tls_add_revocations(pointer, pem, pem.count)) }
+    package func revoke(_ pem: [UInt8]) throws(TLSFailure) { try check(tls_revoke(pointer, pem, pem.count)) }
 }

@@ -1,0 +1,215 @@
+// What libnghttp2 calls while it reads or frames: each notes what happened in the session and its streams, and begins nothing.
+// Installed by `SessionHub`. No exchange runs inside of them; the session looks at the notes when the library has returned.
+
+import Bytes
+import CNghttp2
+import HTTPMessage
+
+@inline(__always)
+private func session(_ user: UnsafeMutableRawPointer?) -> Ref<ClientSession> {
+    Ref(user.unsafelyUnwrapped.assumingMemoryBound(to: ClientSession.self))
+}
+
+extension Worker {
+    /// The stream of this number, unless it is gone.
+    @inline(__always)
+    static func stream(_ library: OpaquePointer?, _ id: Int32) -> Ref<ClientStream>? {
+        nghttp2_session_get_stream_user_data(library, id).map { Ref($0.assumingMemoryBound(to: ClientStream.self)) }
+    }
+
+    static func fillSessionCallbacks(_ callbacks: OpaquePointer?) {
+        nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks) { _, header, user in
+            let s = session(user)
+            guard let header else { return 0 }
+            s.fieldBlockBytes =
+                header.pointee.type == UInt8(NGHTTP2_CONTINUATION.rawValue)
+                ? s.fieldBlockBytes + Int64(header.pointee.length) : Int64(header.pointee.length)
+            return s.worker._withUnsafeGuaranteedRef { $0.frameBegins(s, header.pointee) }
+        }
+        nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks) { _, frame, user in
+            let s = session(user)
+            s.building = nil
+            guard let frame, frame.pointee.headers.cat == NGHTTP2_HCAT_REQUEST else { return 0 }
+            let id = frame.pointee.hd.stream_id
+            s.worker._withUnsafeGuaranteedRef { $0.streamBegins(s, id, hasBody: !Worker.endsStream(frame)) }
+            return 0
+        }
+        nghttp2_session_callbacks_set_on_header_callback(callbacks) { _, _, name, nameCount, value, valueCount, _, user in
+            let s = session(user)
+            if s.building == nil { return 0 }
+            guard let name, let value else { return 0 }
+            s.fields.value.add(ByteView(name, nameCount), ByteView(value, valueCount))
+            return 0
+        }
+        nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks) { library, frame, user in
+            guard let frame else { return 0 }
+            let s = session(user)
+            s.worker._withUnsafeGuaranteedRef { $0.frameCame(s, library, frame) }
+            return 0
+        }
+        nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks) { library, _, id, bytes, count, user in
+            let s = session(user)
+            nghttp2_session_consume_connection(library, count)
+            guard let bytes, let stream = Worker.stream(library, id) else { return 0 }
+            s.worker._withUnsafeGuaranteedRef { $0.bodyCame(stream, ByteView(bytes, count)) }
+            return 0
+        }
+        nghttp2_session_callbacks_set_on_stream_close_callback(callbacks) { library, id, code, user in
+            let s = session(user)
+            guard let stream = Worker.stream(library, id) else { return 0 }
+            stream.isForgotten = true
+            if s.building == stream { s.building = nil }
+            // Both ends had said all they had to say, unless the client has taken its leave.
+            if !stream.hasSentEnd { stream.isReset = true }
+            if stream.isReset { Worker.touch(s, stream) }
+            return 0
+        }
+    }
+
+    @inline(__always)
+    static func endsStream(_ frame: UnsafePointer<nghttp2_frame>) -> Bool {
+        frame.pointee.hd.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0
+    }
+
+    /// Puts a stream among those that something has come about.
+    @inline(__always)
+    static func touch(_ s: Ref<ClientSession>, _ stream: Ref<ClientStream>) {
+        if stream.isTouched { return }
+        stream.isTouched = true
+        stream.nextTouched = nil
+        if let last = s.touchedLast { last.nextTouched = stream } else { s.touchedFirst = stream }
+        s.touchedLast = stream
+    }
+
+    /// Puts a stream among those whose answers have moved.
+    @inline(__always)
+    static func noteWritten(_ stream: Ref<ClientStream>) {
+        if stream.isWritten { return }
+        let s = stream.session
+        stream.isWritten = true
+        stream.nextWritten = nil
+        if let last = s.writtenLast { last.nextWritten = stream } else { s.writtenFirst = stream }
+        s.writtenLast = stream
+        s.writtenCount += 1
+    }
+
+    // MARK: While the library reads
+
+    func frameBegins(_ s: Ref<ClientSession>, _ header: nghttp2_frame_hd) -> Int32 { 0 }
+
+    func streamBegins(_ s: Ref<ClientSession>, _ id: Int32, hasBody: Bool) {
+        let server = s.connection.defaultServer(in: self)
+        // A body that comes before the client knows how little of it may come could not be kept (nginx refuses it likewise).
+        let isTooEarly = hasBody && !s.isAgreed && s.prereadBytes < 65_535
+        guard let server, s.streamCount < s.streamsMax, !isTooEarly,
+            let (stream, handle) = streams.insert(ClientStream(session: s, id: id))
+        else {
+            nghttp2_submit_rst_stream(s.library, UInt8(NGHTTP2_FLAG_NONE.rawValue), id, NGHTTP2_REFUSED_STREAM.rawValue)
+            return
+        }
+        stream.handle = handle
+        stream.next = s.first
+        s.first?.previous = stream
+        s.first = stream
+        s.streamCount += 1
+        nghttp2_session_set_stream_user_data(s.library, id, stream.rawPointer)
+        s.building = stream
+        let list = min(server.largeHeaderBuffers * server.largeHeaderBytes, Limits.headBytesMax)
+        s.fields.value.begin(listBytesMax: list, fieldBytesMax: server.largeHeaderBytes)
+    }
+
+    func frameCame(_ s: Ref<ClientSession>, _ library: OpaquePointer?, _ frame: UnsafePointer<nghttp2_frame>) {
+        let header = frame.pointee.hd
+        switch UInt32(header.type) {
+        case NGHTTP2_HEADERS.rawValue:
+            if let stream = s.building { return headCame(s, stream, isLast: Worker.endsStream(frame)) }
+            guard let stream = Worker.stream(library, header.stream_id) else { return }
+            if Worker.endsStream(frame) {
+                bodyEnded(s, stream)
+            } else {
+                // Trailers end a request (RFC 9113 section 8.1).
+                nghttp2_submit_rst_stream(library, 0, header.stream_id, NGHTTP2_PROTOCOL_ERROR.rawValue)
+            }
+        case NGHTTP2_DATA.rawValue:
+            if Worker.endsStream(frame), let stream = Worker.stream(library, header.stream_id) { bodyEnded(s, stream) }
+        case NGHTTP2_SETTINGS.rawValue:
+            if header.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) != 0 { s.isAgreed = true }
+        case NGHTTP2_PING.rawValue:
+            if header.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) != 0 { noticeArrived(s) }
+        default: break
+        }
+    }
+
+    private func bodyEnded(_ s: Ref<ClientSession>, _ stream: Ref<ClientStream>) {
+        stream.hasEnded = true
+        Worker.touch(s, stream)
+    }
+
+    /// All fields of a request are there: its head is kept as text.
+    private func headCame(_ s: Ref<ClientSession>, _ stream: Ref<ClientStream>, isLast: Bool) {
+        s.building = nil
+        s.fields.value.end()
+        let size = s.fields.headBytesMax
+        if s.fields.isTooLarge || size > BufferPool.largest {
+            s.faultCode = NGHTTP2_ENHANCE_YOUR_CALM.rawValue
+            return
+        }
+        stream.head = buffers.take(size)
+        var w = ByteWriter(stream.head.start, capacity: stream.head.capacity)
+        s.fields.value.write(to: &w)
+        stream.headCount = w.count
+        stream.fault = s.fields.fault
+        stream.fieldCount = s.fields.fieldCount
+        stream.fieldBlockBytes = s.fieldBlockBytes
+        stream.hasEnded = isLast
+        stream.hasNoBody = isLast
+        stream.isHeadReady = true
+        Worker.touch(s, stream)
+    }
+
+    /// Body is kept until the exchange reads it: at most a window of it comes.
+    func bodyCame(_ stream: Ref<ClientStream>, _ bytes: ByteView) {
+        if stream.inboundTo + bytes.count > stream.inbound.capacity {
+            let count = stream.inboundCount
+            let larger = buffers.take(min(max(count + bytes.count, 4096), BufferPool.largest))
+            if count > 0 { larger.start.update(from: stream.inbound.start + stream.inboundFrom, count: count) }
+            buffers.give(stream.inbound)
+            stream.inbound = larger
+            stream.inboundFrom = 0
+            stream.inboundTo = count
+        }
+        stream.bodyBytes += Int64(bytes.count)
+        (stream.inbound.start + stream.inboundTo).update(from: bytes.start, count: bytes.count)
+        stream.inboundTo += bytes.count
+        Worker.touch(stream.session, stream)
+    }
+
+    // MARK: While the library frames
+
+    /// Body of an answer: what waits in the stream, as much as one frame may have.
+    static let readAnswer: nghttp2_data_source_read_callback = { library, id, buffer, room, flags, _, _ in
+        guard let buffer, let flags, let stream = Worker.stream(library, id), let c = stream.client else {
+            return ssize_t(NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue)
+        }
+        let view = c.stream.pendingView
+        var n = min(view.count, room, stream.chunkBytes)
+        if stream.isPaced { n = Int(min(Int64(n), max(0, stream.credit))) }
+        if n == 0, !(stream.isAnswerWhole && view.isEmpty) {
+            stream.isDeferred = true
+            return ssize_t(NGHTTP2_ERR_DEFERRED.rawValue)
+        }
+        buffer.update(from: view.start, count: n)
+        c.value.stream.takePending(n)
+        stream.credit -= Int64(n)
+        if stream.isAnswerWhole, n == view.count {
+            flags.pointee |= NGHTTP2_DATA_FLAG_EOF.rawValue
+            stream.hasSentEnd = true
+            if stream.trailersCount > 0 {
+                flags.pointee |= NGHTTP2_DATA_FLAG_NO_END_STREAM.rawValue
+                stream.session.worker._withUnsafeGuaranteedRef { $0.submitTrailers(stream) }
+            }
+        }
+        noteWritten(stream)
+        return n
+    }
+}

@@ -1,0 +1,88 @@
+// The record of a rollout: what went in, with its times and figures, and what was said of it. Shown to people; replayed.
+// Written by the controller, event by event. It decides nothing.
+import AdminAPI
+
+/// Everything that a rollout saw and said, in order.
+public struct RolloutRecord: Sendable, Equatable {
+    public enum Line: Sendable, Equatable {
+        case event(RolloutEvent, atMs: Int64)
+        case entry(RolloutEntry)
+    }
+    public let plan: RolloutPlan
+    public private(set) var lines: [Line] = []
+
+    /// Ticks within so much are kept as one.
+    public static let tickMs: Int64 = 1_000
+    /// Beyond so many lines, neighbouring ticks are put together, so that a long rollout's record is coarser, not longer.
+    public static let linesMax = 8_192
+
+    public init(plan: RolloutPlan) { self.plan = plan }
+
+    /// What was said, without what was seen.
+    public var entries: [RolloutEntry] {
+        lines.compactMap { if case .entry(let entry) = $0 { entry } else { nil } }
+    }
+
+    /// - Parameter actions: what the machine answered to the event.
+    public mutating func append(_ event: RolloutEvent, atMs: Int64, _ actions: [RolloutAction]) {
+        append(.event(event, atMs: atMs))
+        for case .record(let entry) in actions { append(.entry(entry)) }
+        if lines.count > Self.linesMax { coarsen() }
+    }
+
+    private mutating func append(_ line: Line) {
+        if case .event(.tick(let more), let atMs) = line, case .event(.tick(var seen), let fromMs)? = lines.last,
+            atMs - fromMs < Self.tickMs
+        {
+            seen.add(more)
+            lines[lines.count - 1] = .event(.tick(seen), atMs: fromMs)
+            return
+        }
+        lines.append(line)
+    }
+
+    /// Every two ticks without anything between them become one.
+    private mutating func coarsen() {
+        var kept: [Line] = []
+        var isPair = false
+        for line in lines {
+            if !isPair, case .event(.tick(let more), let atMs) = line, case .event(.tick(var seen), _)? = kept.last {
+                seen.add(more)
+                kept[kept.count - 1] = .event(.tick(seen), atMs: atMs)
+                isPair = true
+                continue
+            }
+            kept.append(line)
+            isPair = false
+        }
+        lines = kept
+    }
+}
+
+extension RolloutRecord: JSONCodable {
+    public init(decoding json: JSON) throws(Problem) {
+        let fields = try Fields(json, of: "a rollout's record")
+        self.init(plan: try fields.value("plan"))
+        lines = try fields.list("lines") { (json, pointer) throws(Problem) in try Line(json: json, at: pointer) }
+    }
+
+    public var json: JSON { .members(["lines": .array(lines.map(\.json)), "plan": plan.json]) }
+}
+
+extension RolloutRecord.Line: JSONCodable {
+    public init(decoding json: JSON) throws(Problem) {
+        if json["event"] == nil {
+            self = .entry(try RolloutEntry(decoding: json))
+        } else {
+            let atMs = try Fields(json, of: "an event").integer("at_ms", in: RolloutMachine.timeRange)
+            self = .event(try RolloutEvent(decoding: json), atMs: atMs)
+        }
+    }
+
+    public var json: JSON {
+        switch self {
+        case .event(let event, let atMs): event.json.merging(.members(["at_ms": .integer(atMs)]))
+        case .entry(let entry): entry.json
+        }
+    }
+}
