@@ -8,7 +8,7 @@ PACKAGES = build-essential pkg-config libnghttp2-dev libpcre2-dev libssl-dev zli
 TEST_PACKAGES = $(PACKAGES) nginx-light haproxy curl wrk nghttp2-client valgrind strace python3 procps util-linux
 
 CHECKED = -j $(JOBS) --explicit-target-dependency-import-check error
-RELEASE = -c release --static-swift-stdlib -Xswiftc -enforce-exclusivity=unchecked $(CHECKED)
+RELEASE = -c release --static-swift-stdlib --omit-frame-pointers -Xswiftc -enforce-exclusivity=unchecked $(CHECKED)
 PROXYD = .build/release/proxyd
 PROXYCTL = .build/release/proxyctl
 

@@ -97,6 +97,8 @@ package enum Limits {
     /// What one send of a session takes at most, and the room kept in it for one more frame.
     static let http2SendBytes = 256 << 10
     static let http2FrameBytes = 32 << 10
+    /// The largest frame of body, whatever `http2_chunk_size` and the client say: it fits what one send takes.
+    static let http2BodyFrameBytes = 128 << 10
     /// Body that waits in a stream for the end of the turn; more is framed at once.
     static let http2PushBytes = 16 << 10
     /// The window of a stream whose body is read as it comes, and the largest `http2_body_preread_size`.
@@ -105,6 +107,15 @@ package enum Limits {
     package static let http2StreamsMax = 1 << 16
     /// How often in one turn what streams have to say is sent.
     static let http2RoundsPerTurn = 16
+    /// Frames of one session that ask for nothing (PING, SETTINGS, PRIORITY, WINDOW_UPDATE, empty DATA, unknown ones): at once, and each
+    /// second. Each frame of a body that is sent allows two more.
+    static let http2IdleFrames: Int32 = 1000
+    static let http2IdleFramesPerSecond: Int64 = 200
+    /// Requests of one session that the client takes back before they are answered, or that are refused: likewise.
+    static let http2Resets: Int32 = 500
+    static let http2ResetsPerSecond: Int64 = 100
+    /// Frames that one request's fields may come in.
+    static let http2FieldFramesMax = 64
     /// How long a client that has no streams may take to hear of the coming end of its session.
     static let http2NoticeMs: Int64 = 1000
     /// Fields of one answer that are passed on.

@@ -39,7 +39,7 @@ struct GRPCTests {
         try Upstream(http2: nil) { peer in while true { try answer(peer, try peer.request()) } }
     }
 
-    private func client(_ proxy: Proxy) throws -> HTTP2Client { try HTTP2Client(try proxy.client().stream) }
+    private func client(_ proxy: Proxy) throws -> HTTP2Client { try HTTP2Client(proxy) }
 
     @Test func aCallOfOneMessageHasAnAnswerAndTrailers() throws {
         let upstream = try serving { peer, r in

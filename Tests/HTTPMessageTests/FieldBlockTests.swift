@@ -53,7 +53,7 @@ private func repaired(_ frames: [UInt8]) -> [UInt8]? {
 }
 
 /// A name of the static table and a string as its value.
-private func field(_ value: [UInt8]) -> [UInt8] { [0x5F, 0x10] + value }
+private func field(_ value: [UInt8]) -> [UInt8] { [0x0F, 0x10] + value }
 /// Name and value as strings, without indexing.
 private func field(_ name: [UInt8], _ value: [UInt8]) -> [UInt8] { [0x00] + name + value }
 

@@ -61,14 +61,17 @@ public final class HTTP2Client {
     }
 
     public let stream: Stream
+    /// The proxy, which goes when nobody has it any more.
+    private let proxy: Proxy
     private let reader = FieldReader()
     private var answers: [Int: Answer] = [:]
     private var nextStream = 1
     /// The error of GOAWAY.
     public private(set) var goawayCode: Int?
 
-    public init(_ stream: Stream) throws {
-        self.stream = stream
+    public init(_ proxy: Proxy) throws {
+        self.proxy = proxy
+        stream = try proxy.client().stream
         let settings = HTTP2Peer.bytes(Frame(type: Frame.settings, flags: 0, stream: 0, payload: []))
         try stream.send(Array("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".utf8) + settings)
     }

@@ -16,7 +16,7 @@ extension Worker {
         timers.cancel(c.timer)
         if hub == nil { hub = SessionHub() }
         guard let hub, let server = c.defaultServer(in: self),
-            let (s, handle) = sessions.insert(ClientSession(connection: c, worker: Unmanaged.passUnretained(self), fields: hub.fields))
+            let (s, handle) = sessions.insert(ClientSession(connection: c, worker: self, fields: hub.fields))
         else { return closeClient(c) }
         s.handle = handle
         c.session = s

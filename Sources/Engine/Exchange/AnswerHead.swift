@@ -134,7 +134,7 @@ extension Worker {
             w.value.append("://")
             if x.location.serverNameInRedirect {
                 w.value.append(x.server.name)
-            } else if x.host.isEmpty {
+            } else if !x.hasHost {
                 w.value.append(value(of: Variable(.serverAddr), for: x) ?? .empty)
             } else {
                 w.value.append(x.host)

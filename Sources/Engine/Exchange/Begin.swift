@@ -53,6 +53,7 @@ extension Worker {
             return answerError(x, refusal.status)
         }
         chooseServer(x)
+        if c.stream.carrier == .http2, !isHTTP2Welcome(x) { return }
         if head.method == .connect || head.method == .trace {
             logExchange(.info, head.method == .connect ? "client sent CONNECT method" : "client sent TRACE method", x)
             return answerError(x, 405)

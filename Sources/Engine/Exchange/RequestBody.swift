@@ -83,7 +83,8 @@ extension Worker {
 
     /// The stream of HTTP/2 that carries the body has ended.
     private func streamBodyEnded(_ x: Ref<Exchange>, whileBeginning: Bool) {
-        if !x.value.body.endOfStream() {
+        let hasWrongLength = x.client.stream.clientStream?.hasWrongLength ?? false
+        if hasWrongLength || !x.value.body.endOfStream() {
             logExchange(.info, "client prematurely closed stream", x)
             return bodyCut(x, .clientBadBody)
         }
@@ -187,6 +188,13 @@ extension Worker {
         x.keepsAlive = false
         x.dropsBody = true
         ownInput(x.client)
+        if x.client.stream.carrier == .http2 {
+            // Whatever answers now finds a request without a body; the stream ends with the answer.
+            dropInputBuffer(x.client)
+            x.body = BodyReader()
+            x.bodyBuffered = 0
+            if x.bodySpool.isOpen { closeSpool(&x.value.bodySpool) }
+        }
         if fault == .clientClosed {
             x.status = 400
             return finish(x, .abortedByClient(fault))

@@ -18,6 +18,8 @@ package struct CounterValues: Sendable, BitwiseCopyable {
     package var upstreamFailures: UInt64 = 0
     package var upstreamDescriptorFailures: UInt64 = 0
     package var idleUpstreamsClosed: UInt64 = 0
+    /// HTTP/2 connections closed because their clients sent too much that asks for nothing.
+    package var http2Floods: UInt64 = 0
     package var bytesToClients: UInt64 = 0
     /// Answers by the first digit of their status: 1xx to 5xx, and others at 0.
     package var statuses: InlineArray<6, UInt64> = .init(repeating: 0)

@@ -36,19 +36,28 @@ struct ClientSession: BitwiseCopyable {
     var writtenCount = 0
     /// Something is to be sent: it is among the worker's dirty sessions.
     var isDirty = false
-    var nextDirty = Handle.none
     /// Field blocks on their way to the library.
     var blocks = FieldBlocks(bytesMax: Limits.clientBlockBytes)
     /// The stream whose fields are coming.
     var building: Ref<ClientStream>?
-    /// Payload of the frames that its fields came in.
+    /// Payload of the frames that its fields came in, and how many they were.
     var fieldBlockBytes: Int64 = 0
+    var fieldBlockFrames = 0
+    /// What the client may send that asks for nothing, and how many requests it may take back.
+    var frames: FrameBudget
+    var resets: FrameBudget
+    var hasFlooded = false
     /// A field section is not complete, and since when is timed.
     var waitsForFields = false
     /// What the library may not be told while it is reading: why the session has to end.
     var faultCode: UInt32 = 0
     /// How much of the preface has come.
     var prefaceCount: UInt8 = 0
+    /// The highest stream the client has opened, and some that were reset before it had ended them: what it still sends of those is
+    /// on its way, not wrong.
+    var lastID: Int32 = 0
+    var cut = InlineArray<16, Int32>(repeating: 0)
+    var cutCount = 0
     var ending = SessionEnding.none
     /// The client has acknowledged the settings.
     var isAgreed = false
@@ -58,6 +67,14 @@ struct ClientSession: BitwiseCopyable {
     var isBroken = false
     /// Bytes of a body that may come before anyone reads it.
     var prereadBytes = 65_536
+
+    init(connection: Ref<ClientConnection>, worker: Worker, fields: Ref<FieldsToHead>) {
+        self.connection = connection
+        self.worker = Unmanaged.passUnretained(worker)
+        self.fields = fields
+        frames = FrameBudget(most: Limits.http2IdleFrames, perSecond: Limits.http2IdleFramesPerSecond, nowMs: worker.nowMs)
+        resets = FrameBudget(most: Limits.http2Resets, perSecond: Limits.http2ResetsPerSecond, nowMs: worker.nowMs)
+    }
 }
 
 /// One stream of a session.
@@ -128,6 +145,8 @@ struct ClientStream: BitwiseCopyable {
         self.id = id
     }
 
+    /// The body has ended, and not where its length said.
+    var hasWrongLength: Bool { hasEnded && bodyBytesSaid >= 0 && bodyBytes != bodyBytesSaid }
     var inboundCount: Int { inboundTo - inboundFrom }
 }
 
@@ -144,8 +163,11 @@ final class SessionHub {
     let options: OpaquePointer?
     private let memory: [UnsafeMutableRawPointer]
     /// Sessions that have something to send, in the order in which they came.
-    var firstDirty = Handle.none
-    var lastDirty = Handle.none
+    var dirty = PostedQueue()
+    /// What is to be sent fills its memory: the next frame goes with the next send.
+    var isFull = false
+    /// Where in it a frame with fields begins of which more is to come; -1: nowhere.
+    var openFields = -1
 
     init() {
         var memory: [UnsafeMutableRawPointer] = []
@@ -172,12 +194,13 @@ final class SessionHub {
         nghttp2_option_new(&option)
         options = option
         Worker.fillSessionCallbacks(callbacks)
+        Worker.fillAnswerCallbacks(callbacks)
+        nghttp2_option_set_max_send_header_block_length(options, 2 * Limits.composeBytes)
         // Requests are judged by the parser that judges all heads, and answered where the library would only reset.
         nghttp2_option_set_no_http_messaging(options, 1)
         nghttp2_option_set_no_recv_client_magic(options, 1)
         nghttp2_option_set_no_auto_window_update(options, 1)
         nghttp2_option_set_no_closed_streams(options, 1)
-        nghttp2_option_set_max_send_header_block_length(options, Limits.composeBytes)
     }
 
     deinit {
@@ -189,5 +212,5 @@ final class SessionHub {
         pairs.deallocate()
     }
 
-    var hasDirty: Bool { firstDirty != .none }
+    var hasDirty: Bool { !dirty.isEmpty }
 }

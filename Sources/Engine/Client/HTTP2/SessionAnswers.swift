@@ -25,6 +25,7 @@ extension Worker {
         stream.hasAnswerHead = true
         stream.chunkBytes = x.location.http2ChunkBytes
         stream.isPaced = x.paceRate > 0
+        if nghttp2_session_get_stream_remote_window_size(s.library, stream.id) < Limits.readBytes { x.clientIsSlow = true }
         if x.headOnly || x.contentLength == 0 {
             stream.hasSentEnd = !x.addTrailers
             let flags = stream.hasSentEnd ? UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) : 0
@@ -89,9 +90,13 @@ extension Worker {
         markDirty(stream.session)
     }
 
-    /// All of the answer is with the stream; the exchange ends when it has been framed.
+    /// All of the answer is with the stream; the exchange ends when it has been framed, perhaps before this is said a second time.
     func endStreamAnswer(_ x: Ref<Exchange>) {
-        guard let stream = x.client.stream.clientStream, !stream.isAnswerWhole else { return }
+        guard let stream = x.client.stream.clientStream else { return }
+        if stream.isAnswerWhole {
+            if stream.hasSentEnd, !x.client.stream.hasPending { finish(x, .completed) }
+            return
+        }
         stream.isAnswerWhole = true
         if !x.headOnly {
             scratchText.value.reset()
@@ -154,37 +159,20 @@ extension Worker {
     func markDirty(_ s: Ref<ClientSession>) {
         guard let hub, !s.isDirty else { return }
         s.isDirty = true
-        s.nextDirty = .none
-        if let last = sessions.find(hub.lastDirty) { last.nextDirty = s.handle } else { hub.firstDirty = s.handle }
-        hub.lastDirty = s.handle
+        hub.dirty.push(UInt64(s.handle.generation) << 32 | UInt64(s.handle.index))
     }
 
     /// At the end of the turn: everything that streams have to say leaves, and exchanges whose answers are through end.
     func sendSessions() {
         guard let hub else { return }
         // What begins anew meanwhile has its turn too; a client that takes all it is given waits for the next.
-        var left = Limits.http2RoundsPerTurn * max(1, sessions.count)
-        while left > 0, hub.hasDirty {
+        var left = Limits.http2RoundsPerTurn * hub.dirty.count
+        while left > 0, let word = hub.dirty.pop() {
             left -= 1
-            guard let s = sessions.find(hub.firstDirty) else {
-                // Gone since; those behind it are found by going through all.
-                relinkDirty(hub)
-                continue
-            }
-            hub.firstDirty = s.nextDirty
-            if hub.firstDirty == .none { hub.lastDirty = .none }
+            let handle = Handle(index: UInt32(truncatingIfNeeded: word), generation: UInt32(word >> 32))
+            guard let s = sessions.find(handle) else { continue }
             s.isDirty = false
             sendSession(s)
-        }
-    }
-
-    private func relinkDirty(_ hub: SessionHub) {
-        hub.firstDirty = .none
-        hub.lastDirty = .none
-        for handle in sessions.handles {
-            guard let s = sessions.find(handle), s.isDirty else { continue }
-            s.isDirty = false
-            markDirty(s)
         }
     }
 
@@ -222,24 +210,43 @@ extension Worker {
         var isDone = false
         while !isDone, !c.stream.hasPending {
             w.value.reset()
+            hub.isFull = false
+            hub.openFields = -1
             while true {
                 var piece: UnsafePointer<UInt8>?
                 let n = nghttp2_session_mem_send(s.library, &piece)
                 if n < 0 { s.isBroken = true }
                 guard n > 0, let piece else {
-                    isDone = true
+                    isDone = n < 0 || !hub.isFull
                     break
                 }
-                if n > w.value.room {
-                    if !send(s, w.view) || !send(s, ByteView(piece, n)) { return }
-                    w.value.reset()
-                } else {
-                    w.value.append(ByteView(piece, n))
-                }
+                // The library's own frames have 16 KiB at most.
+                if !joinFields(s, hub, ByteView(piece, n)) { w.value.append(ByteView(piece, n)) }
                 if w.value.room < Limits.http2FrameBytes { break }
             }
             if !send(s, w.view) { return }
         }
+    }
+
+    /// The library cuts long fields into frames of 16 KiB. Where the client takes larger ones it gets them in one, as from nginx.
+    private func joinFields(_ s: Ref<ClientSession>, _ hub: SessionHub, _ frame: ByteView) -> Bool {
+        let endsFields = UInt8(NGHTTP2_FLAG_END_HEADERS.rawValue)
+        switch UInt32(frame[3]) {
+        case NGHTTP2_HEADERS.rawValue: hub.openFields = frame[4] & endsFields == 0 ? hub.out.count : -1
+        case NGHTTP2_CONTINUATION.rawValue where hub.openFields >= 0:
+            let start = hub.out.start + hub.openFields
+            let count = hub.out.count - hub.openFields - 9 + frame.count - 9
+            if count > Int(nghttp2_session_get_remote_settings(s.library, NGHTTP2_SETTINGS_MAX_FRAME_SIZE)) {
+                hub.openFields = -1
+                return false
+            }
+            hub.out.value.append(frame.slice(9))
+            for i in 0..<3 { start[i] = UInt8(truncatingIfNeeded: count >> (16 - 8 * i)) }
+            start[4] |= frame[4] & endsFields
+            return true
+        default: hub.openFields = -1
+        }
+        return false
     }
 
     func send(_ s: Ref<ClientSession>, _ bytes: ByteView) -> Bool {
@@ -265,10 +272,11 @@ extension Worker {
             stream.isWritten = false
             guard let c = stream.client, let x = c.exchange else { continue }
             // A body that is still being asked for begins its way with the next look at it.
-            if c.stream.hasPending {
+            if c.stream.hasPending || stream.isAnswerWhole && !stream.hasSentEnd {
+                // Its window is closed; even an end without body waits for it.
                 x.clientIsSlow = true
                 waitForClient(x)
-            } else if !stream.isAnswerWhole || stream.hasSentEnd {
+            } else {
                 c.value.stream.dropTaken(pool: &buffers)
                 clientDrained(x)
             }

@@ -21,10 +21,8 @@ extension Worker {
         nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks) { _, header, user in
             let s = session(user)
             guard let header else { return 0 }
-            s.fieldBlockBytes =
-                header.pointee.type == UInt8(NGHTTP2_CONTINUATION.rawValue)
-                ? s.fieldBlockBytes + Int64(header.pointee.length) : Int64(header.pointee.length)
-            return s.worker._withUnsafeGuaranteedRef { $0.frameBegins(s, header.pointee) }
+            s.worker._withUnsafeGuaranteedRef { $0.frameBegins(s, header.pointee) }
+            return 0
         }
         nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks) { _, frame, user in
             let s = session(user)
@@ -60,10 +58,26 @@ extension Worker {
             stream.isForgotten = true
             if s.building == stream { s.building = nil }
             // Both ends had said all they had to say, unless the client has taken its leave.
-            if !stream.hasSentEnd { stream.isReset = true }
+            if !stream.hasSentEnd {
+                stream.isReset = true
+                if code != NGHTTP2_NO_ERROR.rawValue || !stream.hasAnswerHead { s.worker._withUnsafeGuaranteedRef { $0.countReset(s) } }
+            }
             if stream.isReset { Worker.touch(s, stream) }
             return 0
         }
+    }
+
+    static func fillAnswerCallbacks(_ callbacks: OpaquePointer?) {
+        nghttp2_session_callbacks_set_send_data_callback(callbacks, frameAnswer)
+        nghttp2_session_callbacks_set_on_frame_not_send_callback(callbacks) { library, frame, _, user in
+            guard let frame, UInt32(frame.pointee.hd.type) == NGHTTP2_HEADERS.rawValue else { return 0 }
+            guard let stream = Worker.stream(library, frame.pointee.hd.stream_id) else { return 0 }
+            // A head that cannot be framed is no answer; nor are trailers without which it would never end.
+            nghttp2_submit_rst_stream(library, 0, frame.pointee.hd.stream_id, NGHTTP2_INTERNAL_ERROR.rawValue)
+            stream.hasSentEnd = false
+            return 0
+        }
+        nghttp2_session_callbacks_set_data_source_read_length_callback(callbacks, answerFrameBytes)
     }
 
     @inline(__always)
@@ -95,8 +109,6 @@ extension Worker {
 
     // MARK: While the library reads
 
-    func frameBegins(_ s: Ref<ClientSession>, _ header: nghttp2_frame_hd) -> Int32 { 0 }
-
     func streamBegins(_ s: Ref<ClientSession>, _ id: Int32, hasBody: Bool) {
         let server = s.connection.defaultServer(in: self)
         // A body that comes before the client knows how little of it may come could not be kept (nginx refuses it likewise).
@@ -104,6 +116,7 @@ extension Worker {
         guard let server, s.streamCount < s.streamsMax, !isTooEarly,
             let (stream, handle) = streams.insert(ClientStream(session: s, id: id))
         else {
+            countReset(s)
             nghttp2_submit_rst_stream(s.library, UInt8(NGHTTP2_FLAG_NONE.rawValue), id, NGHTTP2_REFUSED_STREAM.rawValue)
             return
         }
@@ -186,22 +199,21 @@ extension Worker {
 
     // MARK: While the library frames
 
-    /// Body of an answer: what waits in the stream, as much as one frame may have.
-    static let readAnswer: nghttp2_data_source_read_callback = { library, id, buffer, room, flags, _, _ in
-        guard let buffer, let flags, let stream = Worker.stream(library, id), let c = stream.client else {
+    /// How much of an answer's body one frame is to have. It is not copied here, but by `frameAnswer`.
+    static let readAnswer: nghttp2_data_source_read_callback = { library, id, _, room, flags, _, _ in
+        guard let flags, let stream = Worker.stream(library, id), let c = stream.client else {
             return ssize_t(NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue)
         }
-        let view = c.stream.pendingView
-        var n = min(view.count, room, stream.chunkBytes)
+        let count = c.stream.pendingCount
+        var n = min(count, room)
         if stream.isPaced { n = Int(min(Int64(n), max(0, stream.credit))) }
-        if n == 0, !(stream.isAnswerWhole && view.isEmpty) {
+        if n == 0, !(stream.isAnswerWhole && count == 0) {
             stream.isDeferred = true
             return ssize_t(NGHTTP2_ERR_DEFERRED.rawValue)
         }
-        buffer.update(from: view.start, count: n)
-        c.value.stream.takePending(n)
+        flags.pointee |= NGHTTP2_DATA_FLAG_NO_COPY.rawValue
         stream.credit -= Int64(n)
-        if stream.isAnswerWhole, n == view.count {
+        if stream.isAnswerWhole, n == count {
             flags.pointee |= NGHTTP2_DATA_FLAG_EOF.rawValue
             stream.hasSentEnd = true
             if stream.trailersCount > 0 {
@@ -211,5 +223,31 @@ extension Worker {
         }
         noteWritten(stream)
         return n
+    }
+
+    /// Puts a frame of body behind what is to be sent already: its header, then as much as `readAnswer` said.
+    static let frameAnswer: nghttp2_send_data_callback = { library, frame, header, count, _, user in
+        guard let frame, let header, let stream = Worker.stream(library, frame.pointee.hd.stream_id), let c = stream.client else {
+            return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue
+        }
+        return stream.session.worker._withUnsafeGuaranteedRef { worker in
+            guard let hub = worker.hub else { return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue }
+            let w = hub.out
+            // What the library frames itself comes behind it and must fit too.
+            if w.value.room < count + 9 + Limits.http2FrameBytes {
+                hub.isFull = true
+                return NGHTTP2_ERR_WOULDBLOCK.rawValue
+            }
+            w.value.append(ByteView(header, 9))
+            w.value.append(c.stream.pendingView.slice(0, count))
+            c.value.stream.takePending(count)
+            stream.session.value.frames.earn(2)
+            return 0
+        }
+    }
+
+    /// The largest frame of body that the location and the client want.
+    static let answerFrameBytes: nghttp2_data_source_read_length_callback = { library, _, id, _, _, most, _ in
+        ssize_t(min(Worker.stream(library, id)?.chunkBytes ?? 8192, Int(most), Limits.http2BodyFrameBytes))
     }
 }

@@ -93,6 +93,14 @@ extension Worker {
         return framing
     }
 
+    /// A session serves all servers of its address that speak HTTP/2. False: this one does not, and the client has been told.
+    func isHTTP2Welcome(_ x: Ref<Exchange>) -> Bool {
+        if x.server.speaksHTTP2 || listeners[Int(x.client.listener)].settings?.speaksHTTP2 == true { return true }
+        logExchange(.info, "client attempted to request the server name for which the negotiated protocol is disabled", x)
+        answerError(x, 421)
+        return false
+    }
+
     /// `keepalive_requests` and `keepalive_time`.
     private func limitSession(_ s: Ref<ClientSession>) {
         let c = s.connection
@@ -112,8 +120,7 @@ extension Worker {
         }
         let n = min(count, stream.inboundCount)
         // The last piece of a body that is not as long as was said goes nowhere.
-        let isCut = stream.hasEnded && stream.bodyBytesSaid >= 0 && stream.bodyBytes != stream.bodyBytesSaid
-        if n > 0, !isCut {
+        if n > 0, !stream.hasWrongLength {
             buffer.update(from: stream.inbound.start + stream.inboundFrom, count: n)
             stream.inboundFrom += n
             if stream.inboundCount == 0 {
@@ -173,6 +180,8 @@ extension Worker {
     func reset(_ stream: Ref<ClientStream>, _ code: nghttp2_error_code) {
         let s = stream.session
         if stream.isForgotten || s.isClosing { return }
+        s.value.cut[s.cutCount % s.cut.count] = stream.id
+        s.cutCount += 1
         nghttp2_submit_rst_stream(s.library, 0, stream.id, code.rawValue)
         markDirty(s)
     }
