@@ -239,6 +239,9 @@ package struct ProxySettings: BitwiseCopyable {
     /// The local address to connect from.
     package var bind = Template.empty
     package var socketKeepalive = false
+    /// The kernel's buffers of connections to peers; 0: what it thinks best.
+    package var receiveBufferBytes = 0
+    package var sendBufferBytes = 0
     /// The header of the PROXY protocol goes before the first request; such a connection is the client's alone.
     package var sendsProxyHeader = ProxyHeaderVersion.none
 
