@@ -216,7 +216,12 @@ package final class Worker {
         if n > 0 {
             for i in 0..<Int(n) { dispatch(events[i]) }
         }
-        while let owner = timers.nextDue(nowMs: nowMs) { timerFired(owner) }
+        // One that sets itself again for a time that has passed must not keep everyone else from their turn.
+        var firings = Limits.timersPerTurn
+        while firings > 0, let owner = timers.nextDue(nowMs: nowMs) {
+            firings -= 1
+            timerFired(owner)
+        }
         if !posted.isEmpty { runPosted() }
         sendMultiplexed()
         endOfTurn()
