@@ -108,6 +108,8 @@ package struct LocationSettings: BitwiseCopyable {
     package var earlyHints = Frozen<Template>.empty
     package var accessLogs = Frozen<AccessLogSpec>.empty
     package var logSubrequest = false
+    /// What bodies of answers pass; nil: nothing.
+    package var filters: Ref<FilterSettings>?
     package var errorLog = ErrorLogTarget()
 
     // MARK: Before the content
@@ -219,6 +221,7 @@ package struct ProxySettings: BitwiseCopyable {
     package var ignoreAccelRedirect = false
     package var ignoreAccelBuffering = false
     package var ignoreAccelLimitRate = false
+    package var ignoreAccelCharset = false
     package var interceptErrors = false
     package var redirects = Frozen<RedirectRule>.empty
     package var redirectsDefault = false

@@ -169,6 +169,8 @@ package struct Exchange: BitwiseCopyable {
     var isUpstreamDelayed = false
     /// Whole lines of an intercepted response that go with the page made instead.
     var keptLines = ByteView.empty
+    /// Fields that the filters of this answer leave out or write themselves, as bits, while its head is composed.
+    var droppedFields: UInt64 = 0
 
     // MARK: The answer
     var status: UInt16 = 0
@@ -177,6 +179,8 @@ package struct Exchange: BitwiseCopyable {
     /// All of the answer is with the client's stream.
     var answerQueued = false
     var framing = ClientFraming.none
+    /// The filters that its body passes.
+    var filter: Ref<FilterChain>?
     var contentLength: Int64 = -1
     var headOnly = false
     var bodySentToClient: Int64 = 0

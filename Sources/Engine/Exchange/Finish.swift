@@ -119,6 +119,7 @@ extension Worker {
 
     @inline(__always)
     private func releaseMemory(_ x: Ref<Exchange>) {
+        if let f = x.filter { dropFilter(x, f) }
         x.value.region.release(to: &buffers)
         buffers.give(x.bodyBuffer)
         buffers.give(x.headBuffer)

@@ -20,9 +20,11 @@ extension Worker {
     }
 
     private func serveFile(_ x: Ref<Exchange>, _ path: ByteView) {
+        var varies = false
+        if let filters = x.location.filters, filters.gzipStatic != .off, sendsCompressedFile(x, filters, path, &varies) { return }
         guard let (fd, facts) = openFile(path) else { return fileMissing(x, path) }
         switch facts.mode & fileTypeMask {
-        case fileTypeRegular: sendFile(x, fd, facts)
+        case fileTypeRegular: sendFile(x, fd, facts, varies: varies)
         case fileTypeDirectory:
             kernel.close(fd)
             answerSlashRedirect(x)
@@ -51,8 +53,32 @@ extension Worker {
         }
     }
 
-    private func sendFile(_ x: Ref<Exchange>, _ fd: Int32, _ facts: FileFacts) {
+    /// `gzip_static`: FILE.gz beside the file goes in its place. False: there is none, or the client does not take it.
+    private func sendsCompressedFile(
+        _ x: Ref<Exchange>, _ filters: Ref<FilterSettings>, _ path: ByteView, _ varies: inout Bool
+    ) -> Bool {
+        let isWanted = filters.gzipStatic == .always || mayGzip(x, filters, AnswerHead(status: 200), nil)
+        if !isWanted, !filters.gzipVary { return false }
+        let name = joined2(path, ByteView(".gz"), x)
+        guard let (fd, facts) = openFile(name) else {
+            if ![ENOENT, ENOTDIR, ENAMETOOLONG].contains(lastOpenErrno) {
+                logExchange(.error, "open() failed", x, detail: name, errno: lastOpenErrno)
+            }
+            return false
+        }
+        varies = filters.gzipStatic == .on
+        if isWanted, facts.mode & fileTypeMask == fileTypeRegular {
+            sendFile(x, fd, facts, varies: varies, isGzip: true)
+            return true
+        }
+        kernel.close(fd)
+        return false
+    }
+
+    private func sendFile(_ x: Ref<Exchange>, _ fd: Int32, _ facts: FileFacts, varies: Bool, isGzip: Bool = false) {
         var head = AnswerHead(status: 200)
+        head.variesByCoding = varies
+        head.isGzip = isGzip
         head.contentType = typeByExtension(x) ?? x.location.defaultType
         head.contentLength = facts.size
         head.lastModified = facts.modifiedSeconds
@@ -61,6 +87,7 @@ extension Worker {
             head.status = 304
             head.contentLength = -1
             head.contentType = .empty
+            head.isGzip = false
         }
         x.file = fd
         x.fileOffset = 0
@@ -68,6 +95,7 @@ extension Worker {
         composeHead(x, head)
         x.phase = .answering
         beginBody(x)
+        if let f = x.filter { return filterFile(x, f, head: out.view) }
         if x.headOnly || facts.size == 0 {
             guard emit(x, out.view) else { return }
             return answerDone(x)
@@ -120,6 +148,7 @@ extension Worker {
 
     /// Sends as much of the file as the client takes.
     func pumpFile(_ x: Ref<Exchange>) {
+        if let f = x.filter { return filterFile(x, f, head: .empty) }
         let c = x.client
         var budget = Limits.bytesPerTurn
         while x.fileOffset < x.fileEnd {
@@ -175,7 +204,7 @@ extension Worker {
         }
         x.fileOffset += Int64(n)
         x.bodySentToClient += Int64(n)
-        return emit(x, framed(x, ByteView(scratch.data, n)))
+        return emit(x, framed(x, ByteView(scratch.data, n), isLast: false))
     }
 
     // MARK: Directories
