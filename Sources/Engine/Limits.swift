@@ -121,6 +121,9 @@ package enum Limits {
     /// Fields of one answer that are passed on.
     static let answerFieldsMax = 1200
 
+    /// Parts of a file that are sent in one answer; who asks for more gets the whole.
+    package static let rangesMax = 256
+
     // MARK: Filters
     /// What a filter takes of a body in one go, and what one send of filtered bytes takes.
     static let filterPieceBytes = 32 << 10

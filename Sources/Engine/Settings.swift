@@ -98,6 +98,8 @@ package struct LocationSettings: BitwiseCopyable {
     /// The largest frame of a body (HTTP/2).
     package var http2ChunkBytes = 8192
     package var sendsETag = true
+    /// Parts of a file in one answer; 0: none.
+    package var maxRanges = Limits.rangesMax
     package var ifModifiedSince = IfModifiedSince.exact
     package var addHeaders = Frozen<HeaderTemplate>.empty
     package var addTrailers = Frozen<HeaderTemplate>.empty

@@ -184,7 +184,7 @@ extension Worker {
             head.location = expand(template, for: x, keep: true)
             return answerPage(x, head)
         }
-        if template.isEmpty { return status >= 300 ? answerError(x, status) : answer(x, AnswerHead(status: status), text: .empty) }
+        if template.isEmpty, status >= 300 { return answerError(x, status) }
         var head = AnswerHead(status: status)
         head.contentType = x.location.defaultType
         if let type = typeByExtension(x) { head.contentType = type }

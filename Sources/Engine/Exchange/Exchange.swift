@@ -200,6 +200,9 @@ package struct Exchange: BitwiseCopyable {
     var file: Int32 = -1
     var fileOffset: Int64 = 0
     var fileEnd: Int64 = 0
+    /// Of an answer in several parts: all of them, the end last, and which comes next.
+    var fileParts = Frozen<FilePart>.empty
+    var filePart: Int32 = 0
     var responseSpool = Spool()
     /// Set while an error page is made, so that an error in it is not answered by another.
     var inErrorPage = false

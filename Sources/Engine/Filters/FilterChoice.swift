@@ -28,19 +28,8 @@ extension Worker {
         if status < 200 { return compose(x, answer, upstream: upstream) }
         var answer = answer
         var plan = FilterPlan(upstream: upstream)
-        plan.isGzip = answer.isGzip
-        plan.saysGzip = answer.isGzip
-        plan.varies = answer.variesByCoding
-        if let upstream, let coding = passedField(.contentEncoding, x, upstream), !coding.isEmpty {
-            plan.isGzip = coding.equalsIgnoringCase(ByteView("gzip"))
-            plan.isOtherCoding = !plan.isGzip
-        }
-        let parts = upstream == nil ? MediaTypeParts(type: answer.contentType) : MediaTypeParts(answer.contentType)
-        plan.type = parts.type
+        makePlan(x, settings, &answer, &plan, status: status)
         let hasBody = x.method != .head && x.head.method != .head && status != 204 && status != 304
-        if settings.gunzip, plan.isGzip { planGunzip(x, settings, &answer, &plan) }
-        planCharset(x, settings, &answer, &plan, parts, status: status)
-        if settings.gzip, !plan.isGzip, !plan.isOtherCoding { planGzip(x, settings, &answer, &plan, status: status) }
         if hasBody, !plan.stages.isEmpty { makeChain(x, settings, &plan, length: answer.contentLength) }
         if !plan.stages.isDisjoint(with: [.gunzip, .gzip]) {
             answer.contentLength = -1
@@ -56,6 +45,33 @@ extension Worker {
         compose(x, answer, upstream: upstream)
         x.keptLines = lines
         x.droppedFields = 0
+    }
+
+    /// Whether the body of an answer of ours has as many bytes behind the filters of its location as in front of them.
+    func keepsBytes(_ x: Ref<Exchange>, _ answer: AnswerHead) -> Bool {
+        guard let settings = x.location.filters else { return true }
+        var changed = answer
+        var plan = FilterPlan(upstream: nil)
+        makePlan(x, settings, &changed, &plan, status: answer.status)
+        x.droppedFields = 0
+        return plan.stages.isDisjoint(with: [.gunzip, .gzip]) && plan.table?.keepsLength != false
+    }
+
+    private func makePlan(
+        _ x: Ref<Exchange>, _ settings: Ref<FilterSettings>, _ answer: inout AnswerHead, _ plan: inout FilterPlan, status: UInt16
+    ) {
+        plan.isGzip = answer.isGzip
+        plan.saysGzip = answer.isGzip
+        plan.varies = answer.variesByCoding
+        if let upstream = plan.upstream, let coding = passedField(.contentEncoding, x, upstream), !coding.isEmpty {
+            plan.isGzip = coding.equalsIgnoringCase(ByteView("gzip"))
+            plan.isOtherCoding = !plan.isGzip
+        }
+        let parts = plan.upstream == nil ? MediaTypeParts(type: answer.contentType) : MediaTypeParts(answer.contentType)
+        plan.type = parts.type
+        if settings.gunzip, plan.isGzip { planGunzip(x, settings, &answer, &plan) }
+        planCharset(x, settings, &answer, &plan, parts, status: status)
+        if settings.gzip, !plan.isGzip, !plan.isOtherCoding { planGzip(x, settings, &answer, &plan, status: status) }
     }
 
     private func filterLines(_ x: Ref<Exchange>, _ settings: Ref<FilterSettings>, _ plan: FilterPlan) -> ByteView {

@@ -92,6 +92,14 @@ extension Worker {
         x.file = fd
         x.fileOffset = 0
         x.fileEnd = facts.size
+        if head.status == 200, x.errorStatus == 0, x.location.maxRanges > 0 {
+            head.acceptRanges = true
+            if x.head.fields.presentNames & HeaderName.range.bit != 0, keepsBytes(x, head), !chooseParts(x, &head) {
+                kernel.close(fd)
+                x.file = -1
+                return answerError(x, 416)
+            }
+        }
         composeHead(x, head)
         x.phase = .answering
         beginBody(x)
@@ -100,12 +108,13 @@ extension Worker {
             guard emit(x, out.view) else { return }
             return answerDone(x)
         }
-        if x.framing == .length, facts.size <= inlineFileBytes, out.room > Int(facts.size) {
-            let n = kernel.readAt(fd, out.start + out.count, Int(facts.size), offset: 0)
-            if n == Int(facts.size) {
+        let count = x.fileEnd - x.fileOffset
+        if x.framing == .length, count <= inlineFileBytes, out.room > Int(count) {
+            let n = kernel.readAt(fd, out.start + out.count, Int(count), offset: x.fileOffset)
+            if n == Int(count) {
                 out.value.advance(n)
-                x.fileOffset = facts.size
-                x.bodySentToClient = facts.size
+                x.fileOffset = x.fileEnd
+                x.bodySentToClient = count
             }
         }
         guard emit(x, out.view) else { return }
@@ -151,9 +160,15 @@ extension Worker {
         if let f = x.filter { return filterFile(x, f, head: .empty) }
         let c = x.client
         var budget = Limits.bytesPerTurn
-        while x.fileOffset < x.fileEnd {
-            if c.stream.hasPending || !c.stream.isWritable { return waitForClient(x) }
+        while x.fileOffset < x.fileEnd || x.filePart < x.fileParts.count {
+            // What waits in a stream of HTTP/2 is topped up before it runs out, so that its frames are full ones.
+            let isFull = c.stream.carrier == .http2 ? c.stream.pendingCount >= Limits.readBytesWhileSlow : c.stream.hasPending
+            if isFull || !c.stream.isWritable { return waitForClient(x) }
             if budget <= 0 { return post(x) }
+            if x.fileOffset == x.fileEnd {
+                guard beginPart(x) else { return }
+                continue
+            }
             // What is framed or encrypted goes through our own memory.
             if x.framing != .length || !c.stream.sendsAsItIs {
                 guard pumpChunkOfFile(x) else { return }
