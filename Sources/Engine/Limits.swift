@@ -121,6 +121,9 @@ package enum Limits {
     /// Fields of one answer that are passed on.
     static let answerFieldsMax = 1200
 
+    /// Names tried for a body's file.
+    static let bodyFileNames = 8
+
     /// Parts of a file that are sent in one answer; who asks for more gets the whole.
     package static let rangesMax = 256
 
