@@ -64,6 +64,8 @@ package final class SnapshotBuilder {
     var certificateCaches: [CertificateCacheSettings] = []
     var regexes: [RegularExpression] = []
     var limitZones: [LimitZoneDraft] = []
+    var charsets: [String] = []
+    var charsetTables: [Charsets.Table] = []
     var variables = VariableNames()
     var formats: [String: (template: Template, escaping: Escaping)] = [:]
     var combined: Template?
