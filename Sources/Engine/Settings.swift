@@ -38,7 +38,7 @@ package struct ErrorPage: BitwiseCopyable {
 }
 
 /// What answers a request that reached the end of the rewrite phase.
-package enum ContentHandler: UInt8, BitwiseCopyable { case files, proxy, admin }
+package enum ContentHandler: UInt8, BitwiseCopyable { case files, proxy, admin, upstreamHealth }
 
 package enum ServerTokens: UInt8, BitwiseCopyable { case on, off, build }
 package enum LingeringClose: UInt8, BitwiseCopyable { case off, on, always }
@@ -122,6 +122,7 @@ package struct LocationSettings: BitwiseCopyable {
 
     package var proxy = ProxySettings()
     package var admin = AdminSettings()
+    package var upstreamHealth = UpstreamHealthSettings()
 
     package init() {}
 }

@@ -21,6 +21,8 @@ package struct WorkerParameters {
     package var admin: (any AdminGateway)?
     /// Asks responders about certificates; nil: nobody does.
     package var statuses: (any StatusDesk)?
+    /// Knows the health of upstreams; nil: nobody does.
+    package var health: (any HealthReporter)?
     /// What this thread does besides, at the end of each turn.
     package var duty: (any WorkerDuty)?
     package init() {}
