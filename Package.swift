@@ -35,7 +35,7 @@ let package = Package(
         .target(name: "Engine", dependencies: ["CLinux", "CNghttp2", "COpenSSL", "CPCRE2", "CZlib", "Bytes", "HTTPMessage", "Balancing"]),
 
         // Floor 3: what the operator touches.
-        .target(name: "Control", dependencies: ["AdminAPI", "CLinux", "Bytes", "HTTPMessage", "ConfigurationFile", "Balancing", "Engine"]),
+        .target(name: "Control", dependencies: ["AdminAPI", "CLinux", "Bytes", "HTTPMessage", "ConfigurationFile", "Balancing", "Rollout", "Engine"]),
 
         // Floor 4: products.
         .target(name: "Switchback", dependencies: ["ConfigurationFile", "Control", "Engine"]),
@@ -53,7 +53,8 @@ let package = Package(
         .testTarget(name: "BytesTests", dependencies: ["Bytes"]),
         .testTarget(name: "ConfigurationFileTests", dependencies: ["ConfigurationFile"]),
         .testTarget(
-            name: "ControlTests", dependencies: ["AdminAPI", "Balancing", "Bytes", "CLinux", "ConfigurationFile", "Control", "Engine", "HTTPMessage"]),
+            name: "ControlTests",
+            dependencies: ["AdminAPI", "Balancing", "Bytes", "CLinux", "ConfigurationFile", "Control", "Engine", "HTTPMessage", "Rollout"]),
         .testTarget(name: "EndToEndTests", dependencies: ["TestSupport"]),
         .testTarget(name: "HTTPMessageTests", dependencies: ["Bytes", "HTTPMessage"]),
         .testTarget(name: "ProxyctlTests", dependencies: ["AdminAPI", "CLinux", "TestSupport", "proxyctl"]),

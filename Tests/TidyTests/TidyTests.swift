@@ -32,7 +32,7 @@ struct TidyTests {
         "AdminAPI": [], "Bytes": [], "HTTPMessage": ["Bytes"], "ConfigurationFile": [], "Balancing": ["Bytes"],
         "Rollout": ["AdminAPI"],
         "Engine": ["CLinux", "CNghttp2", "COpenSSL", "CPCRE2", "CZlib", "Bytes", "HTTPMessage", "Balancing"],
-        "Control": ["AdminAPI", "CLinux", "Bytes", "HTTPMessage", "ConfigurationFile", "Balancing", "Engine"],
+        "Control": ["AdminAPI", "CLinux", "Bytes", "HTTPMessage", "ConfigurationFile", "Balancing", "Rollout", "Engine"],
         "Switchback": ["ConfigurationFile", "Control", "Engine"],
         "proxyctl": ["AdminAPI", "CLinux"],
         "proxyd": ["CLinux", "Control", "Engine", "Switchback"],
