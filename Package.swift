@@ -12,8 +12,9 @@ let package = Package(
         .executable(name: "proxyd", targets: ["proxyd"]),
     ],
     dependencies: [
-        // Of proxyctl alone: proxyd and the library are built without it.
-        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0")
+        // Of proxyctl alone: proxyd and the library are built without them.
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
     ],
     targets: [
         // Floor 0: the kernel and C libraries.
@@ -41,7 +42,10 @@ let package = Package(
         .target(name: "Switchback", dependencies: ["ConfigurationFile", "Control", "Engine"]),
         .executableTarget(
             name: "proxyctl",
-            dependencies: ["AdminAPI", "CLinux", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
+            dependencies: [
+                "AdminAPI", "CLinux", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Yams", package: "Yams"),
+            ]),
         .executableTarget(name: "proxyd", dependencies: ["CLinux", "Control", "Engine", "Switchback"]),
 
         // Support of tests: simulated traffic for rollouts; the simulated kernel and its world.
