@@ -197,9 +197,12 @@ struct RolloutTests {
         it.count(.new, 40, errors: 40)
         it.desk.turn(after: 250)
         #expect(it.phase() == "frozen")
+        // As soon as there is one, it is taken.
         it.desk.ask("PATCH", "/upstreams/blue/servers/0", #"{"drain": false}"#)
         it.desk.turn(after: 250)
-        #expect(it.show()["way_back"] == "well")
+        #expect(it.phase() == "rolled_back")
+        let kinds = (it.show()["entries"]?.array ?? []).compactMap { $0["kind"]?.string }
+        #expect(kinds.suffix(5) == ["way_back_sick", "frozen", "way_back_well", "rolling_back", "rolled_back"])
     }
 
     @Test func policiesAreKeptByName() throws {
