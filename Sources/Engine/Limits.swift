@@ -121,6 +121,9 @@ package enum Limits {
     /// Fields of one answer that are passed on.
     static let answerFieldsMax = 1200
 
+    /// Names tried for a body's file.
+    static let bodyFileNames = 8
+
     // MARK: Expressions
     /// PCRE2 match and depth limits: an expression that needs more does not match, and that is logged.
     static let matchLimit: UInt32 = 1_000_000
