@@ -19,6 +19,8 @@ package struct ProcessSettings: Sendable {
     package var shutdownTimeoutMs: Int64?
     /// The folder of `state`: the journal lies there.
     package var stateFolder: String?
+    /// Programs that policies of rollouts may run for a metric.
+    package var rolloutCommands: String?
     /// Where admin.sock is to be; nil: the configuration has an `admin` location, or says `admin off`.
     package var hasAdminSocket = true
 }
