@@ -70,6 +70,8 @@ package final class SnapshotBuilder {
     var charsetTables: [Charsets.Table] = []
     /// `match` blocks by their names.
     var matches: [String: (match: CheckMatch, position: Position)] = [:]
+    /// Of locations, by what they pass to.
+    var locationChecks: [(upstream: String, check: HealthCheck, position: Position)] = []
     /// What `upstream_health` names.
     var shownUpstreams: [Word] = []
     var variables = VariableNames()
@@ -125,8 +127,8 @@ package final class SnapshotBuilder {
                 at: Position(file: directives.first?.position.file ?? "the configuration"), directive: "events",
                 "no \"events\" section in configuration", found: "none", expected: "events { }")
         }
-        let state = try finishState()
         try HealthDirectives.finish(self)
+        let state = try finishState()
         let implicit = try implicitUpstreams()
         let listens = try freeze()
         let routes = Routes(

@@ -160,6 +160,36 @@ struct ExampleTests {
         #expect(try proxy.get("/health").status == 200)
     }
 
+    @Test func healthChecksSayWhoIsServedAndWhoIsAsked() throws {
+        func environment(_ name: String, _ database: Locked<String>) throws -> Upstream {
+            try Upstream { r, c in try c.answer(body: r.target == "/api/health/db" ? database.current : "\(name) \(r.target)") }
+        }
+        let works = Locked("{\"database\": \"up\"}")
+        let database = Locked("{\"database\": \"up\"}")
+        let (blue, second, green) = (try environment("blue", works), try environment("second", database), try environment("green", works))
+        let proxy = try Proxy(
+            example: "health-checks.conf",
+            replacing: [
+                Self.listen, ("127.0.0.1:4001", "\(blue.endpoint)"), ("127.0.0.1:4003", "\(second.endpoint)"),
+                ("127.0.0.1:4002", "\(green.endpoint)"), ("interval=5s timeout=2s fails=3", "interval=20ms timeout=10s fails=3"),
+            ])
+        func health(_ environment: String) throws -> (status: Int, json: JSONValue) {
+            let response = try proxy.get("/health/\(environment)/")
+            return (response.status, JSONValue(parsing: response.text))
+        }
+        try Harness.wait(for: "all to pass") {
+            try ["blue", "green"].allSatisfy { try health($0).json["gates"].list.allSatisfy { $0["checking"].int == 0 && $0["failing"].int == 0 } }
+        }
+        database.with { $0 = "{\"database\": \"down\"}" }
+        try Harness.wait(for: "the second of blue to fail") { try health("blue").json["healthy"].int == 1 }
+        #expect(try health("blue").status == 200)
+        for _ in 0..<4 { #expect(try proxy.get("/users").text == "blue /users") }
+        blue.refuse()
+        try Harness.wait(for: "blue to fail") { try health("blue").status == 503 }
+        #expect(try health("green").status == 200)
+        #expect(try proxy.get("/health").text == "healthy\n")
+    }
+
     @Test func limitsGiveEachClientItsShare() throws {
         let upstream = try Upstream { r, c in try c.answer(body: r["X-Real-IP"] ?? "") }
         let proxy = try Proxy(example: "limits.conf", replacing: [Self.listen, ("127.0.0.1:3001", "\(upstream.endpoint)")])

@@ -337,6 +337,42 @@ struct HealthCheckTests {
         try Harness.wait(for: "the backup") { try texts(proxy) == ["backup"] }
     }
 
+    /// NGINX Plus has the line where requests are passed on.
+    @Test func aLocationMayNameTheCheck() throws {
+        let (a, b) = (try CheckedServer("a"), try CheckedServer("b", status: "503 Service Unavailable"))
+        let proxy = try Proxy(
+            server: "location / { proxy_pass http://u; health_check uri=/health interval=20ms timeout=10s; }",
+            http: "upstream u { server \(a.endpoint); server \(b.endpoint); panic_threshold 0; }")
+        try waitFor("unhealthy", 1, try Admin(proxy))
+        #expect(try texts(proxy) == ["a"])
+    }
+
+    @Test func theManualsExampleDoesWhatItSays() throws {
+        let manual = try String(contentsOfFile: Harness.packageDirectory + "/Sources/Switchback/Switchback.docc/Health.md", encoding: .utf8)
+        let example = try #require(manual.components(separatedBy: "```nginx\n").dropFirst().first?.components(separatedBy: "```").first)
+        let database = Locked("{\"status\": \"ok\"}")
+        func server(_ name: String, _ database: Locked<String>) throws -> Upstream {
+            try Upstream { r, c in
+                if r.target == "/api/health/db" { return try c.answer("200 OK", ["Content-Type: application/json"], body: database.current) }
+                try c.answer(body: name)
+            }
+        }
+        let (a, b) = (try server("a", Locked("{\"status\": \"ok\"}")), try server("b", database))
+        let proxy = try Proxy(
+            "worker_processes 1; events { } http { access_log off;\n\(example)}",
+            replacing: [
+                ("127.0.0.1:3001", "\(a.endpoint)"), ("127.0.0.1:3002", "\(b.endpoint)"), ("listen 8080", "listen 127.0.0.1:%PORT%"),
+                ("interval=5s timeout=2s", "interval=20ms timeout=10s"), ("interval=10s", "interval=20ms timeout=10s"),
+            ])
+        func gates() throws -> JSONValue { JSONValue(parsing: try proxy.get("/health/app").text)["gates"] }
+        try Harness.wait(for: "passes") { try gates().list.count == 2 && gates().list.allSatisfy { $0["passing"].int == 2 } }
+        database.with { $0 = "{\"status\": \"bad\"}" }
+        try Harness.wait(for: "the failure") { try gates()[1]["failing"].int == 1 }
+        #expect(try gates()[1]["name"].text == "database")
+        #expect(try texts(proxy) == ["a"])
+        #expect(try proxy.get("/health/app").status == 200)
+    }
+
     // MARK: Telling
 
     @Test func aLocationTellsHowAPoolIs() throws {

@@ -8,10 +8,9 @@ import Engine
 enum HealthDirectives {
     static let all: [DirectiveRule] = [
         DirectiveRule("health_check", [.upstream], 0...20, isUnique: false, isOwn: true) { (scope, d) throws(Diagnostic) in try check(scope, d) },
+        // Where NGINX Plus has it: for the upstream that the location passes to.
         DirectiveRule("health_check", [.location], 0...20, isUnique: false, isOwn: true) { (scope, d) throws(Diagnostic) in
-            throw Diagnostic(
-                at: d.position, directive: "health_check", "\"health_check\" stands in the upstream here, not in a location", found: "health_check",
-                expected: "upstream NAME { health_check ...; }", hint: "move the line into the upstream block that the location's proxy_pass names")
+            scope.location.healthChecks.append((try read(d), d.position))
         },
         DirectiveRule("match", [.http], 1...1, takesBlock: true, isUnique: false, isOwn: true) { (scope, d) throws(Diagnostic) in
             let name = d.arguments[0].text
@@ -21,27 +20,49 @@ enum HealthDirectives {
         DirectiveRule("upstream_health", [.location], 1...2, isOwn: true) { (scope, d) throws(Diagnostic) in try show(scope, d) },
     ]
 
-    private static func check(_ scope: Scope, _ d: Directive) throws(Diagnostic) {
-        let check: HealthCheck
-        do throws(Problem) { check = try HealthCheck(words: d.arguments.map(\.text)) } catch {
+    private static func read(_ d: Directive) throws(Diagnostic) -> HealthCheck {
+        do throws(Problem) { return try HealthCheck(words: d.arguments.map(\.text)) } catch {
             throw Diagnostic(
                 at: d.arguments.first?.position ?? d.position, directive: "health_check", error.detail, found: "", expected: "",
                 hint: error.hint.isEmpty ? nil : error.hint)
         }
+    }
+
+    private static func check(_ scope: Scope, _ d: Directive) throws(Diagnostic) {
         guard var upstream = scope.upstream else { return }
+        try add(try read(d), at: d.position, to: &upstream)
+        scope.upstream = upstream
+    }
+
+    private static func add(_ check: HealthCheck, at position: Position, to upstream: inout UpstreamDraft) throws(Diagnostic) {
         if let other = upstream.state.healthChecks.firstIndex(where: { $0.gate == check.gate }) {
             throw Diagnostic(
-                at: d.position, directive: "health_check", "duplicate health check \"\(check.gate)\" in upstream \"\(upstream.name)\"", found: check.gate,
+                at: position, directive: "health_check", "duplicate health check \"\(check.gate)\" in upstream \"\(upstream.name)\"", found: check.gate,
                 expected: "each once", hint: "the first is at \(upstream.checkPositions[other]); another name is given with name=")
         }
         if upstream.state.healthChecks.count == HealthCheck.checksMax {
             throw Diagnostic(
-                at: d.position, directive: "health_check", "more than \(HealthCheck.checksMax) health checks in upstream \"\(upstream.name)\"",
+                at: position, directive: "health_check", "more than \(HealthCheck.checksMax) health checks in upstream \"\(upstream.name)\"",
                 found: check.gate, expected: "at most \(HealthCheck.checksMax)")
         }
         upstream.state.healthChecks.append(check)
-        upstream.checkPositions.append(d.position)
-        scope.upstream = upstream
+        upstream.checkPositions.append(position)
+    }
+
+    /// At the end of a location: its checks are those of the upstream it passes to.
+    static func note(_ draft: LocationDraft, _ builder: SnapshotBuilder) throws(Diagnostic) {
+        guard let first = draft.healthChecks.first else { return }
+        let proxy = draft.passesGRPC ? draft.grpc.proxy : draft.settings.proxy
+        guard draft.settings.handler == .proxy, case .named(let slot) = proxy.target else {
+            throw Diagnostic(
+                at: first.position, directive: "health_check", "no upstream is named by the proxy_pass of this location", found: "health_check",
+                expected: "proxy_pass http://NAME", hint: "health_check may stand in the upstream block itself")
+        }
+        for (check, position) in draft.healthChecks {
+            var check = check
+            if proxy.usesTLS { check.kind = check.kind == .http ? .https : check.kind == .grpc ? .grpcs : check.kind }
+            builder.locationChecks.append((builder.slots[Int(slot)].name, check, position))
+        }
     }
 
     /// `NAME [healthy=N]`.
@@ -63,6 +84,17 @@ enum HealthDirectives {
     // MARK: What can be said only when all blocks are known
 
     static func finish(_ builder: SnapshotBuilder) throws(Diagnostic) {
+        for (name, check, position) in builder.locationChecks {
+            guard var upstream = builder.upstreams[name] else {
+                throw Diagnostic(
+                    at: position, directive: "health_check", "no upstream block \"\(name)\" is defined for this check", found: name,
+                    expected: "upstream \(name) { ... }", hint: "a check needs an upstream block, and may stand in it")
+            }
+            // Several locations may pass to it, and say the same.
+            if upstream.state.healthChecks.contains(check) { continue }
+            try add(check, at: position, to: &upstream)
+            builder.upstreams[name] = upstream
+        }
         for draft in builder.upstreams.values.sorted(by: { $0.position.line < $1.position.line }) {
             for (check, position) in zip(draft.state.healthChecks, draft.checkPositions) {
                 guard let name = check.match else { continue }

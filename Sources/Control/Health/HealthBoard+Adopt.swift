@@ -17,12 +17,14 @@ struct PoolChange {
 }
 
 extension HealthBoard {
-    func adopt(_ change: PoolChange) {
+    /// - Returns: the counters of servers that nobody asks any more, to be set free when the change is shown: until then they may still be
+    ///   picked, and are not to be picked for well.
+    func adopt(_ change: PoolChange) -> [PeerCounters] {
         let hasChecks = change.state.upstreams.values.contains { !$0.healthChecks.isEmpty }
-        let needsWake = tables.withLock { tables -> Bool in
-            if !hasChecks, tables.upstreams.isEmpty { return false }
+        let (needsWake, freed) = tables.withLock { tables -> (Bool, [PeerCounters]) in
+            if !hasChecks, tables.upstreams.isEmpty { return (false, []) }
             for name in Array(tables.upstreams.keys) where change.state.upstreams[name]?.healthChecks.isEmpty != false {
-                Self.drop(name, &tables, change.nowMs)
+                Self.drop(name, &tables)
             }
             for definition in change.definitions where !definition.settings.isImplicit {
                 let name = definition.settings.name.string
@@ -30,22 +32,24 @@ extension HealthBoard {
                 Self.watch(name, upstream, definition, change, &tables)
             }
             if change.before == nil { tables.saved = SavedHealth() }
-            return !tables.upstreams.isEmpty
+            defer { tables.freed = [] }
+            return (!tables.upstreams.isEmpty, tables.freed)
         }
         if needsWake { wakeProber() }
+        return freed
     }
 
     /// Nobody asks its servers any more.
-    private static func drop(_ name: String, _ tables: inout Tables, _ nowMs: Int64) {
+    private static func drop(_ name: String, _ tables: inout Tables) {
         guard let upstream = tables.upstreams.removeValue(forKey: name) else { return }
-        for server in upstream.servers { release(server, &tables, nowMs) }
+        for server in upstream.servers { release(server, &tables) }
         tables.isUnsaved = true
     }
 
-    private static func release(_ server: WatchedServer, _ tables: inout Tables, _ nowMs: Int64) {
+    private static func release(_ server: WatchedServer, _ tables: inout Tables) {
         for gate in server.gates { take(gate.handle, off: &tables) }
         server.gates = []
-        server.counters.setHealth(.unwatched, nowMs: nowMs)
+        tables.freed.append(server.counters)
     }
 
     private static func take(_ handle: CheckHandle?, off tables: inout Tables) {
@@ -65,12 +69,23 @@ extension HealthBoard {
             if known.definition === definition, known.gates.elementsEqual(gates, by: ===) { return }
         }
         tables.isUnsaved = true
+        if var known, known.follows(definition), known.gates.elementsEqual(gates, by: ===) {
+            // The servers are the same, and asked the same.
+            known.definition = definition
+            tables.upstreams[name] = known
+            return
+        }
         var next = WatchedUpstream(definition: definition, gates: gates)
         let serving = known == nil ? Self.serving(name, change.before) : []
+        var copies: [String: Int] = [:]
         for i in definition.peers.indices {
             let spec = definition.peers[i]
-            let text = definition.settings.peers[i].address.text.string
-            if next.places[text] != nil { continue }
+            var text = definition.settings.peers[i].address.text.string
+            // A server that is listed twice is two peers.
+            if next.places[text] != nil {
+                copies[text, default: 1] += 1
+                text += " \(copies[text] ?? 2)"
+            }
             let old = known?.places[text].map { known?.servers[$0] } ?? nil
             let server = old.flatMap { $0.counters === spec.counters ? $0 : nil } ?? WatchedServer(
                 upstream: name, name: definition.settings.peers[i].name.string, text: text,
@@ -83,7 +98,7 @@ extension HealthBoard {
             setGates(server, gates, isNew: change.before != nil && (!isOld || comesBack), isStart: change.before == nil, change.nowMs, &tables)
         }
         for server in known?.servers ?? [] where next.places[server.text].map({ next.servers[$0] !== server }) ?? true {
-            release(server, &tables, change.nowMs)
+            release(server, &tables)
         }
         tables.upstreams[name] = next
         for server in next.servers { _ = settle(server, tables.roster, nowMs: change.nowMs, atMs: 0) }

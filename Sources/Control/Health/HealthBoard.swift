@@ -21,18 +21,25 @@ struct CheckJob: Sendable {
 struct HealthChange: Sendable {
     var upstream: String
     var server: String
+    /// Its address, where the name is another.
+    var address: String
     var state: ServerHealth.State
     var why: String
+
+    init(_ server: WatchedServer, _ state: ServerHealth.State, _ why: String) {
+        upstream = server.upstream
+        self.server = server.name
+        address = server.text
+        self.state = state
+        self.why = why
+    }
 
     var event: HealthEvent { HealthEvent(upstream: upstream, server: server, state: state.rawValue, why: why) }
 
     /// One line, for logs and events.
     var text: String {
-        switch state {
-        case .up: "server \(server) of upstream \"\(upstream)\" is healthy" + (why.isEmpty ? "" : ": \(why)")
-        case .unhealthy: "server \(server) of upstream \"\(upstream)\" is unhealthy: \(why)"
-        default: "server \(server) of upstream \"\(upstream)\" gets no requests before it has passed its health checks"
-        }
+        let whose = server + (address == server ? "" : " (\(address))")
+        return "server \(whose) of upstream \"\(upstream)\" is \(state == .up ? "healthy" : "unhealthy"): \(why)"
     }
 }
 
@@ -46,6 +53,8 @@ package final class HealthBoard: @unchecked Sendable {
         var saved = SavedHealth()
         /// Something changed that is not in the file yet.
         var isUnsaved = false
+        /// Counters that the change under way leaves to themselves.
+        var freed: [PeerCounters] = []
         var live: Live?
     }
     /// What is there once the proxy runs.
@@ -130,9 +139,9 @@ package final class HealthBoard: @unchecked Sendable {
         case .up:
             if before == .unknown { return nil }
             let why = before == .checking ? "it has passed its health checks" : "it passes its health checks again"
-            return HealthChange(upstream: server.upstream, server: server.name, state: .up, why: why)
+            return HealthChange(server, .up, why)
         case .unhealthy:
-            return HealthChange(upstream: server.upstream, server: server.name, state: .unhealthy, why: server.why(roster) ?? "")
+            return HealthChange(server, .unhealthy, server.why(roster) ?? "")
         }
     }
 

@@ -41,7 +41,7 @@ final class WatchedServer: @unchecked Sendable {
     let upstream: String
     /// As the configuration names it.
     let name: String
-    /// Of the address, by which it is found again.
+    /// Of the address, by which it is found again; a second one of it has a number behind it.
     let text: String
     /// `sockaddr`.
     let address: [UInt8]
@@ -76,10 +76,20 @@ struct WatchedUpstream {
     var definition: UpstreamDefinition
     var gates: [Gate]
     var servers: [WatchedServer] = []
-    /// Places by the text of the address.
+    /// Places by `text`.
     var places: [String: Int] = [:]
 
-    /// `roster` has the figures, `epochMs` is what the clock of the checks is behind the wall's.
+    /// Whether the definition has the same servers in the same order, and as many of them are down and drained.
+    func follows(_ definition: UpstreamDefinition) -> Bool {
+        if definition.peers.count != servers.count { return false }
+        for i in servers.indices {
+            let peer = definition.peers[i]
+            if peer.counters !== servers[i].counters || peer.isDown != servers[i].isDown || peer.isDrained != servers[i].isDrained { return false }
+        }
+        return true
+    }
+
+    /// `roster` has the figures.
     func health(_ name: String, _ roster: CheckRoster) -> UpstreamHealth {
         var health = UpstreamHealth(name: name)
         health.gates = gates.map { GateHealth(name: $0.name) }

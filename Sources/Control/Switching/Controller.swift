@@ -238,9 +238,10 @@ package final class Controller: @unchecked Sendable {
 
     /// Shows another state. A server that must pass a check first is told to the workers before it is shown to them.
     func present(_ next: ProxyState, _ snapshot: Snapshot) {
-        health.adopt(
+        let freed = health.adopt(
             PoolChange(state: next, matches: routes.matches, definitions: snapshot.upstreams, before: publisher?.current.upstreams, nowMs: nowMs))
         show(snapshot)
+        for counters in freed { counters.setHealth(.unwatched, nowMs: nowMs) }
     }
 
     /// From here on no exchange begins under an older snapshot. A worker that sleeps is woken, or it would hold the old one for ever.
