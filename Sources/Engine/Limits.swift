@@ -120,6 +120,8 @@ package enum Limits {
     static let http2NoticeMs: Int64 = 1000
     /// Fields of one answer that are passed on.
     static let answerFieldsMax = 1200
+    /// Memory of the library that nobody uses and that a worker keeps for the next request.
+    static let libraryKeptBytes = 1 << 20
 
     // MARK: Expressions
     /// PCRE2 match and depth limits: an expression that needs more does not match, and that is logged.

@@ -200,7 +200,8 @@ extension Worker {
         stream.next?.previous = stream.previous
         s.streamCount -= 1
         streams.remove(stream.handle)
-        if !s.isClosing { markDirty(s) }
+        if s.isClosing { return }
+        if hasToSend(s) { markDirty(s) } else { setSessionTimer(s) }
     }
 
     private func unlinkTouched(_ s: Ref<ClientSession>, _ stream: Ref<ClientStream>) {
