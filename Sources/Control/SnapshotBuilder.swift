@@ -264,6 +264,7 @@ package final class SnapshotBuilder {
     private func note(_ variable: Variable) {
         switch variable.kind {
         case .sentHTTPName: root.keepsSentHead = true
+        case .requestBodyFile: root.namesBodyFiles = true
         case .upstreamHTTPName, .upstreamCookieName, .upstreamTrailerName: root.keepsUpstreamHead = true
         default: break
         }

@@ -123,6 +123,9 @@ package enum Limits {
     /// Memory of the library that nobody uses and that a worker keeps for the next request.
     static let libraryKeptBytes = 1 << 20
 
+    /// Names tried for a body's file.
+    static let bodyFileNames = 8
+
     // MARK: Expressions
     /// PCRE2 match and depth limits: an expression that needs more does not match, and that is logged.
     static let matchLimit: UInt32 = 1_000_000

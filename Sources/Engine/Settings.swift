@@ -65,6 +65,7 @@ package struct LocationSettings: BitwiseCopyable {
     // MARK: The client's side
     package var clientMaxBodyBytes: Int64 = 1 << 20
     package var clientBodyBufferBytes = 16 << 10
+    package var bodyInFile = BodyInFile.off
     package var clientBodyTimeoutMs: Int64 = 60_000
     package var sendTimeoutMs: Int64 = 60_000
     package var keepaliveTimeoutMs: Int64 = 75_000

@@ -74,6 +74,8 @@ package struct SnapshotRoot: BitwiseCopyable {
     package var captureSlots = NameTable.empty
     /// Whether any template reads the sent or the received response head after it has gone: it is kept only then.
     package var keepsSentHead = false
+    /// Some template tells the name of a body's file: those files have one.
+    package var namesBodyFiles = false
     package var keepsUpstreamHead = false
     /// The error log of the main level.
     package var processLog = ErrorLogTarget()

@@ -109,6 +109,8 @@ package struct Exchange: BitwiseCopyable {
     var bodyBuffer = Buffer.none
     var bodyBuffered = 0
     var bodySpool = Spool()
+    /// The name of its file, if that has one; a zero byte stands behind it.
+    var bodyFileName = ByteView.empty
     /// Goes to the upstream as it comes, rather than whole.
     var streamsBody = false
     /// Bytes of the body that have been handed to the upstream of this try.

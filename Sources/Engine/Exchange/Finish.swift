@@ -119,6 +119,8 @@ extension Worker {
 
     @inline(__always)
     private func releaseMemory(_ x: Ref<Exchange>) {
+        // Its name lies in the region.
+        if !x.bodyFileName.isEmpty { dropBodyFile(x) }
         x.value.region.release(to: &buffers)
         buffers.give(x.bodyBuffer)
         buffers.give(x.headBuffer)

@@ -165,6 +165,7 @@ extension Worker {
         w.value.reset()
         switch v.kind {
         case .requestBody: return x.bodySpool.isOpen || x.bodyBuffered == 0 ? nil : ByteView(x.bodyBuffer.start, x.bodyBuffered)
+        case .requestBodyFile: return x.bodyFileName.isEmpty ? nil : x.bodyFileName
         case .requestFilename: return fileName(x)
         case .documentRoot, .realpathRoot:
             return copiedExpansion(x.location.root, x)
