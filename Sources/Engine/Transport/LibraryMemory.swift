@@ -65,15 +65,15 @@ final class LibraryMemory {
         functions.initialize(
             to: nghttp2_mem(
                 mem_user_data: pieces,
-                malloc: { size, user in pieces(of: user).pointee.take(size) },
-                free: { piece, user in pieces(of: user).pointee.give(piece) },
+                malloc: { size, user in keptPieces(user).pointee.take(size) },
+                free: { piece, user in keptPieces(user).pointee.give(piece) },
                 calloc: { count, each, user in
                     let (size, isTooLarge) = count.multipliedReportingOverflow(by: each)
-                    guard !isTooLarge, let piece = pieces(of: user).pointee.take(size) else { return nil }
+                    guard !isTooLarge, let piece = keptPieces(user).pointee.take(size) else { return nil }
                     piece.initializeMemory(as: UInt8.self, repeating: 0, count: size)
                     return piece
                 },
-                realloc: { piece, size, user in pieces(of: user).pointee.resize(piece, size) }))
+                realloc: { piece, size, user in keptPieces(user).pointee.resize(piece, size) }))
     }
 
     deinit {
@@ -90,6 +90,6 @@ final class LibraryMemory {
 }
 
 @inline(__always)
-private func pieces(of user: UnsafeMutableRawPointer?) -> UnsafeMutablePointer<KeptPieces> {
+private func keptPieces(_ user: UnsafeMutableRawPointer?) -> UnsafeMutablePointer<KeptPieces> {
     user.unsafelyUnwrapped.assumingMemoryBound(to: KeptPieces.self)
 }

@@ -22,18 +22,18 @@ extension Worker {
         let s = stream.session
         if stream.isForgotten || s.isClosing { return }
         let count = pairs(head, hasStatus: true)
-        stream.hasAnswerHead = true
-        stream.chunkBytes = x.location.http2ChunkBytes
-        stream.isPaced = x.paceRate > 0
-        if nghttp2_session_get_stream_remote_window_size(s.library, stream.id) < Limits.readBytes { x.clientIsSlow = true }
+        stream.value.hasAnswerHead = true
+        stream.value.chunkBytes = x.location.http2ChunkBytes
+        stream.value.isPaced = x.paceRate > 0
+        if nghttp2_session_get_stream_remote_window_size(s.library, stream.id) < Limits.readBytes { x.value.clientIsSlow = true }
         if x.headOnly || x.contentLength == 0 {
-            stream.hasSentEnd = !x.addTrailers
+            stream.value.hasSentEnd = !x.addTrailers
             let flags = stream.hasSentEnd ? UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) : 0
             _ = nghttp2_submit_headers(s.library, flags, stream.id, nil, hub.pairs, count, nil)
         } else {
-            stream.hasSource = true
+            stream.value.hasSource = true
             let mayHaveTrailers = x.addTrailers || x.location.proxy.passTrailers && x.upstream?.stream.carrier == .http2
-            stream.bodyLeft = mayHaveTrailers ? -1 : x.contentLength
+            stream.value.bodyLeft = mayHaveTrailers ? -1 : x.contentLength
             var source = nghttp2_data_provider()
             source.read_callback = Worker.readAnswer
             _ = nghttp2_submit_response(s.library, stream.id, hub.pairs, count, &source)
