@@ -29,13 +29,14 @@ let package = Package(
         .target(name: "ConfigurationFile", swiftSettings: pure),
         .target(name: "Balancing", dependencies: ["Bytes"], swiftSettings: pure),
         .target(name: "AdminAPI", swiftSettings: pure),
+        .target(name: "Health", swiftSettings: pure),
         .target(name: "Rollout", dependencies: ["AdminAPI"], swiftSettings: pure),
 
         // Floor 2: the data path.
         .target(name: "Engine", dependencies: ["CLinux", "CNghttp2", "COpenSSL", "CPCRE2", "CZlib", "Bytes", "HTTPMessage", "Balancing"]),
 
         // Floor 3: what the operator touches.
-        .target(name: "Control", dependencies: ["AdminAPI", "CLinux", "Bytes", "HTTPMessage", "ConfigurationFile", "Balancing", "Engine"]),
+        .target(name: "Control", dependencies: ["AdminAPI", "CLinux", "Bytes", "HTTPMessage", "ConfigurationFile", "Balancing", "Health", "Engine"]),
 
         // Floor 4: products.
         .target(name: "Switchback", dependencies: ["ConfigurationFile", "Control", "Engine"]),
@@ -53,8 +54,10 @@ let package = Package(
         .testTarget(name: "BytesTests", dependencies: ["Bytes"]),
         .testTarget(name: "ConfigurationFileTests", dependencies: ["ConfigurationFile"]),
         .testTarget(
-            name: "ControlTests", dependencies: ["AdminAPI", "Balancing", "Bytes", "CLinux", "ConfigurationFile", "Control", "Engine", "HTTPMessage"]),
-        .testTarget(name: "EndToEndTests", dependencies: ["TestSupport"]),
+            name: "ControlTests",
+            dependencies: ["AdminAPI", "Balancing", "Bytes", "CLinux", "ConfigurationFile", "Control", "Engine", "HTTPMessage", "Health"]),
+        .testTarget(name: "EndToEndTests", dependencies: ["CZlib", "TestSupport"]),
+        .testTarget(name: "HealthTests", dependencies: ["Health"]),
         .testTarget(name: "HTTPMessageTests", dependencies: ["Bytes", "HTTPMessage"]),
         .testTarget(name: "ProxyctlTests", dependencies: ["AdminAPI", "CLinux", "TestSupport", "proxyctl"]),
         .testTarget(name: "RolloutTests", dependencies: ["AdminAPI", "Rollout", "RolloutSimulation"]),

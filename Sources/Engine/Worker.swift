@@ -21,6 +21,8 @@ package struct WorkerParameters {
     package var admin: (any AdminGateway)?
     /// Asks responders about certificates; nil: nobody does.
     package var statuses: (any StatusDesk)?
+    /// Knows the health of upstreams; nil: nobody does.
+    package var health: (any HealthReporter)?
     /// What this thread does besides, at the end of each turn.
     package var duty: (any WorkerDuty)?
     package init() {}
@@ -80,6 +82,9 @@ package final class Worker {
     var buffers = BufferPool(keepBytesMax: Limits.keptBufferBytes)
     var matcher = Matcher()
     var posted = PostedQueue()
+    /// Of answers that pass filters; what they share is nil before the first.
+    var filterChains: Slab<FilterChain>
+    var filterHub: FilterHub?
     var logs = LogBuffers()
 
     /// Set once a turn, before its events.
@@ -98,6 +103,8 @@ package final class Worker {
     let out: Ref<ByteWriter>
     let scratchText: Ref<ByteWriter>
     let valueText: Ref<ByteWriter>
+    /// Where trailers were composed last, for `$sent_trailer_`.
+    var trailerText: Ref<ByteWriter>
     let errorText: Ref<ByteWriter>
     /// Fields of the head that is being parsed, before they are copied into its exchange.
     let fieldScratch: UnsafeMutableBufferPointer<HeaderField>
@@ -146,6 +153,7 @@ package final class Worker {
         upstreams = Slab(limit: parameters.connectionsMax)
         exchanges = Slab(limit: parameters.connectionsMax + Limits.http2StreamsMax)
         discards = Slab(limit: parameters.connectionsMax)
+        filterChains = Slab(limit: parameters.connectionsMax + Limits.http2StreamsMax)
         sessions = Slab(limit: parameters.connectionsMax)
         streams = Slab(limit: Limits.http2StreamsMax)
         tlsConnections = Slab(limit: parameters.connectionsMax)
@@ -161,6 +169,7 @@ package final class Worker {
             return Ref(p)
         }
         out = writer(Limits.composeBytes)
+        trailerText = out
         scratchText = writer(64 << 10)
         valueText = writer(64 << 10)
         errorText = writer(16 << 10)
@@ -219,7 +228,12 @@ package final class Worker {
         if n > 0 {
             for i in 0..<Int(n) { dispatch(events[i]) }
         }
-        while let owner = timers.nextDue(nowMs: nowMs) { timerFired(owner) }
+        // One that sets itself again for a time that has passed must not keep everyone else from their turn.
+        var firings = Limits.timersPerTurn
+        while firings > 0, let owner = timers.nextDue(nowMs: nowMs) {
+            firings -= 1
+            timerFired(owner)
+        }
         if !posted.isEmpty { runPosted() }
         sendMultiplexed()
         endOfTurn()
