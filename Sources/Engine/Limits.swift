@@ -122,6 +122,8 @@ package enum Limits {
     static let http2NoticeMs: Int64 = 1000
     /// Fields of one answer that are passed on.
     static let answerFieldsMax = 1200
+    /// Memory of the library that nobody uses and that a worker keeps for the next request.
+    static let libraryKeptBytes = 1 << 20
 
     /// Names tried for a body's file.
     static let bodyFileNames = 8

@@ -70,8 +70,11 @@ package final class Worker {
     var streams: Slab<ClientStream>
     /// How many of `clients` are streams of others.
     var clientStreams = 0
-    /// What HTTP/2 sessions share; nil before the first.
-    var hub: SessionHub?
+    let libraryMemory = LibraryMemory()
+    /// What HTTP/2 sessions share.
+    let hub = SessionHub()
+    /// Sessions that have something to send, in the order in which they came.
+    var dirtySessions = PostedQueue()
     /// What headers of the PROXY protocol said about connections that are open.
     var proxied: Slab<ProxiedConnection>
     let upstreamSessions: UpstreamSessions
@@ -218,7 +221,7 @@ package final class Worker {
 
     /// One turn: wait, serve what is ready, fire timers, go on with what was put off, write the logs.
     package func turn() {
-        let isIdle = posted.isEmpty && !upstreamSessions.hasWork && hub?.hasDirty != true
+        let isIdle = posted.isEmpty && !upstreamSessions.hasWork && dirtySessions.isEmpty
         let sleep = isIdle ? timers.sleepMs(nowMs: nowMs) : 0
         let n = kernel.epollWait(epoll, into: events, timeoutMs: sleep)
         updateClock()
@@ -303,7 +306,7 @@ package final class Worker {
     @inline(__always)
     private func sendMultiplexed() {
         if upstreamSessions.hasWork { sendUpstreamSessions() }
-        if hub?.hasDirty == true { sendSessions() }
+        if !dirtySessions.isEmpty { sendSessions() }
         if upstreamSessions.hasWork { sendUpstreamSessions() }
     }
 
