@@ -108,6 +108,22 @@ package struct ControlLimits: Sendable {
     /// How often an account that does not balance is read again, a millisecond apart: its workers may be in the middle of writing.
     static let receiptReadings = 50
 
+    // MARK: Health checks
+    /// Under way at once: each has a descriptor.
+    static let healthChecksAtOnce = 512
+    /// Of an answer, what is read of its head, and what is looked at of its body.
+    static let healthHeadBytesMax = 32 << 10
+    static let healthBodyBytesMax = 256 << 10
+    /// What is known is written this long after it changed, and in any case as often as this, so that its age tells something.
+    static let healthSaveMs: Int64 = 1000
+    static let healthRefreshMs: Int64 = 60_000
+    /// A file that is older is worth nothing.
+    static let healthFileStaleMs: Int64 = 600_000
+    static let healthFileBytesMax = 32 << 20
+    static let healthEntriesKept = 200_000
+    /// Servers that one answer of `upstream_health` names, the sick ones first.
+    static let healthServersShown = 100
+
     // MARK: Pools
     /// Host names whose addresses are remembered until the next reload.
     static let resolvedNamesMax = 100_000

@@ -36,6 +36,8 @@ package final class Controller: @unchecked Sendable {
     let pools: PoolBuilder
     let clock: ControlClock
     package let events: EventLog
+    /// Who is asked after its health, and what is known of it.
+    package let health: HealthBoard
     let journal: Journal
     var routes: Routes
     /// What runs, and what the pools and splits of the next file are compared with beside it.
@@ -61,7 +63,8 @@ package final class Controller: @unchecked Sendable {
     /// Builds the first snapshot: what the journal remembers, merged with what the file says. Nothing runs yet.
     /// - Parameter replay: what the journal gave back when it was opened.
     package init(
-        _ built: BuiltConfiguration, journal: Journal, replay: Replay?, pools: PoolBuilder, clock: ControlClock, workers: Int
+        _ built: BuiltConfiguration, journal: Journal, replay: Replay?, pools: PoolBuilder, clock: ControlClock, workers: Int,
+        health: HealthBoard? = nil
     ) throws(Problem) {
         self.pools = pools
         self.clock = clock
@@ -69,6 +72,7 @@ package final class Controller: @unchecked Sendable {
         routes = built.routes
         workerCount = workers
         events = EventLog(clock: clock)
+        self.health = health ?? HealthBoard(clock: clock)
         pools.learn(built.addresses)
         try restore(built, replay)
     }
@@ -207,13 +211,13 @@ package final class Controller: @unchecked Sendable {
         let number = journal.nextNumber
         let snapshot = try pools.build(next, over: routes, publication(number, isNew: true))
         // Where nothing is to be kept, nothing stands between the change and the workers.
-        if journal.isOff { show(snapshot) }
+        if journal.isOff { present(next, snapshot) }
         let said = summary ?? AdminAPI.summary(from: state, to: next)
         let revision = Revision(
             number: number, kind: kind, atMs: clock.realtimeMs(), who: author.who, reason: author.reason, summary: said, restores: restores,
             previous: previous ?? (before == 0 ? nil : before))
         try journaled { () throws(JournalFailure) in try journal.append(revision, state: next, fileState: fileState) }
-        if !journal.isOff { show(snapshot) }
+        if !journal.isOff { present(next, snapshot) }
         enter(snapshot, acceptedNs: acceptedNs, revision)
         let hasOtherCertificates = state.certificates != next.certificates
         state = next
@@ -230,6 +234,14 @@ package final class Controller: @unchecked Sendable {
     func enter(_ snapshot: Snapshot, acceptedNs: UInt64, _ revision: Revision) {
         current = revision.number
         ledger.open(revision, snapshot.accounts, acceptedNs: acceptedNs)
+    }
+
+    /// Shows another state. A server that must pass a check first is told to the workers before it is shown to them.
+    func present(_ next: ProxyState, _ snapshot: Snapshot) {
+        let freed = health.adopt(
+            PoolChange(state: next, matches: routes.matches, definitions: snapshot.upstreams, before: publisher?.current.upstreams, nowMs: nowMs))
+        show(snapshot)
+        for counters in freed { counters.setHealth(.unwatched, nowMs: nowMs) }
     }
 
     /// From here on no exchange begins under an older snapshot. A worker that sleeps is woken, or it would hold the old one for ever.
