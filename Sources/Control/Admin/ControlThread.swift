@@ -47,7 +47,11 @@ final class ControlThread {
         }
     }
 
-    func start() throws(StartFailure) { try thread.start() }
+    func start() throws(StartFailure) {
+        try thread.start()
+        // Rollouts go on before anybody asks.
+        inbox.wakeUp()
+    }
 
     func stop() {
         thread.mailbox.post(.stopNow)

@@ -43,7 +43,7 @@ final class LiveRollout {
     private var wayBackWasGood: Bool?
     /// Lines of the record that are in its file.
     private var linesWritten = 0
-    private var stateWrittenMs: Int64 = .min
+    private var stateWrittenMs: Int64?
 
     init(_ machine: RolloutMachine, _ record: RolloutRecord, _ facts: RolloutFacts, workers: Int) {
         self.machine = machine
@@ -146,7 +146,8 @@ final class LiveRollout {
             try store.append(record.lines[linesWritten..<whole], to: number)
         }
         linesWritten = whole
-        if isDecision || nowMs - stateWrittenMs >= ControlLimits.rolloutStateMs || nowMs < stateWrittenMs {
+        let isDue = stateWrittenMs.map { nowMs < $0 || nowMs - $0 >= ControlLimits.rolloutStateMs } ?? true
+        if isDecision || isDue {
             try store.keep(state: stateJSON, of: number)
             stateWrittenMs = nowMs
         }
