@@ -31,13 +31,16 @@ let package = Package(
         .target(name: "Balancing", dependencies: ["Bytes"], swiftSettings: pure),
         .target(name: "AdminAPI", swiftSettings: pure),
         .target(name: "Deploy", dependencies: ["AdminAPI"], swiftSettings: pure),
+        .target(name: "Health", swiftSettings: pure),
         .target(name: "Rollout", dependencies: ["AdminAPI"], swiftSettings: pure),
 
         // Floor 2: the data path.
         .target(name: "Engine", dependencies: ["CLinux", "CNghttp2", "COpenSSL", "CPCRE2", "CZlib", "Bytes", "HTTPMessage", "Balancing"]),
 
         // Floor 3: what the operator touches.
-        .target(name: "Control", dependencies: ["AdminAPI", "CLinux", "Bytes", "HTTPMessage", "ConfigurationFile", "Balancing", "Engine"]),
+        .target(
+            name: "Control",
+            dependencies: ["AdminAPI", "CLinux", "Bytes", "HTTPMessage", "ConfigurationFile", "Balancing", "Health", "Rollout", "Engine"]),
 
         // Floor 4: products.
         .target(name: "Switchback", dependencies: ["ConfigurationFile", "Control", "Engine"]),
@@ -58,9 +61,11 @@ let package = Package(
         .testTarget(name: "BytesTests", dependencies: ["Bytes"]),
         .testTarget(name: "ConfigurationFileTests", dependencies: ["ConfigurationFile"]),
         .testTarget(
-            name: "ControlTests", dependencies: ["AdminAPI", "Balancing", "Bytes", "CLinux", "ConfigurationFile", "Control", "Engine", "HTTPMessage"]),
+            name: "ControlTests",
+            dependencies: ["AdminAPI", "Balancing", "Bytes", "CLinux", "ConfigurationFile", "Control", "Engine", "HTTPMessage", "Health", "Rollout"]),
         .testTarget(name: "DeployTests", dependencies: ["AdminAPI", "Deploy"]),
-        .testTarget(name: "EndToEndTests", dependencies: ["TestSupport"]),
+        .testTarget(name: "EndToEndTests", dependencies: ["CZlib", "TestSupport"]),
+        .testTarget(name: "HealthTests", dependencies: ["Health", "Rollout"]),
         .testTarget(name: "HTTPMessageTests", dependencies: ["Bytes", "HTTPMessage"]),
         .testTarget(name: "ProxyctlTests", dependencies: ["AdminAPI", "CLinux", "Deploy", "TestSupport", "proxyctl"]),
         .testTarget(name: "RolloutTests", dependencies: ["AdminAPI", "Rollout", "RolloutSimulation"]),

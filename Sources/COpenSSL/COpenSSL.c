@@ -1,5 +1,5 @@
 // The BIO, the callbacks of a server's handshake, and what of libssl needs more than a line. What each is for is told in the header.
-#include "COpenSSL.h"
+#include "Internal.h"
 #include <openssl/bio.h>
 #include <openssl/evp.h>
 #include <openssl/objects.h>
@@ -65,8 +65,6 @@ static void make_pipe_method(void) {
     pipe_method = method;
 }
 
-static TLSPipe *pipe_of(SSL *ssl) { return BIO_get_data(SSL_get_rbio(ssl)); }
-
 // MARK: Callbacks of a server's handshake
 
 // The name is told to the caller, who comes again with what it means to him.
@@ -117,6 +115,13 @@ static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_count
     return r == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
+static int on_pair(SSL *ssl, void *argument) {
+    (void)argument;
+    return pipe_of(ssl)->pair_verdict;
+}
+
+void tls_ask_for_pairs(SSL_CTX *context) { SSL_CTX_set_cert_cb(context, on_pair, NULL); }
+
 // MARK: Contexts and connections
 
 SSL_CTX *tls_context_make(int is_server) {
@@ -136,31 +141,61 @@ SSL_CTX *tls_context_make(int is_server) {
     return context;
 }
 
-SSL *tls_make(SSL_CTX *context, TLSPipe *pipe, int is_server) {
+BIO *tls_pipe_bio(TLSPipe *pipe) {
     pthread_once(&pipe_once, make_pipe_method);
-    if (pipe_method == NULL) { return NULL; }
-    BIO *bio = BIO_new(pipe_method);
-    SSL *ssl = bio == NULL ? NULL : SSL_new(context);
-    if (ssl == NULL) {
-        BIO_free(bio);
-        return NULL;
-    }
+    BIO *bio = pipe_method == NULL ? NULL : BIO_new(pipe_method);
+    if (bio == NULL) { return NULL; }
     BIO_set_data(bio, pipe);
     BIO_set_init(bio, 1);
+    return bio;
+}
+
+SSL *tls_make(SSL_CTX *context, BIO *bio, int is_server) {
+    SSL *ssl = bio == NULL ? NULL : SSL_new(context);
+    if (ssl == NULL) { return NULL; }
+    BIO_up_ref(bio);
     SSL_set_bio(ssl, bio, bio);
     if (is_server) { SSL_set_accept_state(ssl); } else { SSL_set_connect_state(ssl); }
     return ssl;
 }
 
-// libssl tells by the thread's list of errors whether a call failed: what somebody left there must be gone before.
-static void clear_errors(void) {
-    if (ERR_peek_error() != 0) { ERR_clear_error(); }
+int tls_write_to_socket(SSL *ssl, int fd) {
+    if ((SSL_get_options(ssl) & SSL_OP_ENABLE_KTLS) == 0) { return 0; }
+    BIO *bio = BIO_new_socket(fd, BIO_NOCLOSE);
+    if (bio == NULL) { return 0; }
+    SSL_set0_wbio(ssl, bio);
+    return 1;
+}
+
+int tls_kernel_encrypts(SSL *ssl, BIO *bio) {
+    if (BIO_get_ktls_send(SSL_get_wbio(ssl))) { return 1; }
+    BIO_up_ref(bio);
+    SSL_set0_wbio(ssl, bio);
+    return 0;
 }
 
 int tls_handshake(SSL *ssl) {
     clear_errors();
     int r = SSL_do_handshake(ssl);
     return r == 1 ? 1 : -SSL_get_error(ssl, r);
+}
+
+int tls_handshake_early(SSL *ssl, void *buffer, size_t *count) {
+    clear_errors();
+    size_t room = *count;
+    *count = 0;
+    int r = SSL_read_early_data(ssl, buffer, room, count);
+    if (r == SSL_READ_EARLY_DATA_FINISH) { return 1; }
+    return r == SSL_READ_EARLY_DATA_SUCCESS ? 2 : -SSL_get_error(ssl, 0);
+}
+
+int tls_is_handshake_done(SSL *ssl) { return SSL_is_init_finished(ssl); }
+
+int tls_write_early(SSL *ssl, const void *bytes, int count) {
+    clear_errors();
+    size_t n = 0;
+    int r = SSL_write_early_data(ssl, bytes, (size_t)count, &n);
+    return r == 1 ? (int)n : -SSL_get_error(ssl, r);
 }
 
 int tls_read(SSL *ssl, void *buffer, int count) {
@@ -190,6 +225,7 @@ int tls_change_context(SSL *ssl, SSL_CTX *context) {
     SSL_set_options(ssl, SSL_CTX_get_options(context));
     SSL_set_min_proto_version(ssl, (int)SSL_CTX_get_min_proto_version(context));
     SSL_set_max_proto_version(ssl, (int)SSL_CTX_get_max_proto_version(context));
+    SSL_set_max_early_data(ssl, SSL_CTX_get_max_early_data(context));
     return 1;
 }
 
@@ -231,55 +267,19 @@ size_t tls_errors(char *buffer, size_t count) {
 // MARK: Building
 
 int tls_use_certificate(SSL_CTX *context, const void *pem, size_t count) {
-    clear_errors();
-    BIO *bio = BIO_new_mem_buf(pem, (int)count);
-    if (bio == NULL) { return 0; }
-    X509 *own = PEM_read_bio_X509_AUX(bio, NULL, NULL, NULL);
-    STACK_OF(X509) *chain = sk_X509_new_null();
-    int done = own != NULL && chain != NULL && SSL_CTX_use_certificate(context, own) == 1;
-    while (done) {
-        X509 *next = PEM_read_bio_X509(bio, NULL, NULL, NULL);
-        if (next == NULL) {
-            unsigned long error = ERR_peek_last_error();
-            done = ERR_GET_LIB(error) == ERR_LIB_PEM && ERR_GET_REASON(error) == PEM_R_NO_START_LINE;
-            if (done) { ERR_clear_error(); }
-            break;
-        }
-        if (sk_X509_push(chain, next) == 0) {
-            X509_free(next);
-            done = 0;
-        }
-    }
-    if (done) { done = SSL_CTX_set1_chain(context, chain) == 1; }
-    sk_X509_pop_free(chain, X509_free);
-    X509_free(own);
-    BIO_free(bio);
+    TLSChain *chain = tls_read_chain(pem, count);
+    STACK_OF(X509) *rest = chain == NULL ? NULL : sk_X509_dup(chain);
+    X509 *own = rest == NULL ? NULL : sk_X509_shift(rest);
+    int done = own != NULL && SSL_CTX_use_certificate(context, own) == 1 && SSL_CTX_set1_chain(context, rest) == 1;
+    sk_X509_free(rest);
+    tls_free_chain(chain);
     return done;
 }
 
-static int on_password(char *buffer, int count, int writes, void *argument) {
-    (void)writes;
-    const char *password = argument;
-    if (password == NULL) { return -1; }
-    size_t n = strlen(password);
-    if (n > (size_t)count) { n = (size_t)count; }
-    memcpy(buffer, password, n);
-    return (int)n;
-}
-
 int tls_use_key(SSL_CTX *context, const void *pem, size_t count, const char *const *passwords) {
-    EVP_PKEY *key = NULL;
-    BIO *bio = BIO_new_mem_buf(pem, (int)count);
-    if (bio == NULL) { return 0; }
-    do {
-        clear_errors();
-        (void)BIO_reset(bio);
-        const char *password = passwords == NULL ? NULL : *passwords++;
-        key = PEM_read_bio_PrivateKey(bio, NULL, on_password, (void *)(uintptr_t)password);
-    } while (key == NULL && passwords != NULL && *passwords != NULL);
-    BIO_free(bio);
-    if (key == NULL) { return 0; }
-    int done = SSL_CTX_use_PrivateKey(context, key) == 1;
+    int is_sealed;
+    EVP_PKEY *key = tls_read_key(pem, count, passwords, &is_sealed);
+    int done = key != NULL && SSL_CTX_use_PrivateKey(context, key) == 1;
     EVP_PKEY_free(key);
     return done;
 }
@@ -333,26 +333,30 @@ int tls_command(SSL_CTX *context, const char *name, const char *value) {
     return done;
 }
 
+void tls_take_early_data(SSL_CTX *context, uint32_t bytes) {
+    SSL_CTX_set_max_early_data(context, bytes);
+    // Who sends it knows that it may come twice; whoever answers is told by $ssl_early_data. Tickets stay with the clients.
+    SSL_CTX_set_options(context, SSL_OP_NO_ANTI_REPLAY);
+}
+
 void tls_set_fragment(SSL_CTX *context, long bytes) { SSL_CTX_set_max_send_fragment(context, bytes); }
 
-void tls_prefer_own_ciphers(SSL_CTX *context) { SSL_CTX_set_options(context, SSL_OP_CIPHER_SERVER_PREFERENCE); }
+void tls_prefer_own_ciphers(SSL_CTX *context) {
+    // A client that puts ChaCha20 first has no instructions for AES.
+    SSL_CTX_set_options(context, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
+}
 
 // MARK: What was agreed on
 
-typedef struct {
-    char *start;
-    size_t used;
-    size_t capacity;
-} Text;
-
-static void append(Text *text, const char *word) {
-    size_t n = strlen(word);
-    if (n > text->capacity - text->used) { return; }
-    memcpy(text->start + text->used, word, n);
-    text->used += n;
+void text_append_bytes(Text *text, const char *bytes, size_t count) {
+    if (count > text->capacity - text->used) { return; }
+    memcpy(text->start + text->used, bytes, count);
+    text->used += count;
 }
 
-static void append_hex(Text *text, const uint8_t *bytes, size_t count) {
+void text_append(Text *text, const char *word) { text_append_bytes(text, word, strlen(word)); }
+
+void text_append_hex(Text *text, const uint8_t *bytes, size_t count) {
     static const char digits[] = "0123456789abcdef";
     for (size_t i = 0; i < count && text->capacity - text->used >= 2; i++) {
         text->start[text->used++] = digits[bytes[i] >> 4];
@@ -367,12 +371,12 @@ size_t tls_ciphers(SSL *ssl, char *buffer, size_t count) {
     long total = SSL_get0_raw_cipherlist(ssl, &raw);
     for (long i = 0; each > 0 && i + each <= total; i += each) {
         const SSL_CIPHER *cipher = SSL_CIPHER_find(ssl, raw + i);
-        if (i > 0) { append(&text, ":"); }
+        if (i > 0) { text_append(&text, ":"); }
         if (cipher != NULL) {
-            append(&text, SSL_CIPHER_get_name(cipher));
+            text_append(&text, SSL_CIPHER_get_name(cipher));
         } else {
-            append(&text, "0x");
-            append_hex(&text, raw + i, (size_t)each);
+            text_append(&text, "0x");
+            text_append_hex(&text, raw + i, (size_t)each);
         }
     }
     return text.used;
@@ -381,13 +385,13 @@ size_t tls_ciphers(SSL *ssl, char *buffer, size_t count) {
 static void append_group(Text *text, SSL *ssl, int group) {
     if ((group & TLSEXT_nid_unknown) == 0) {
         const char *name = OBJ_nid2sn(group);
-        return append(text, name == NULL ? "" : name);
+        return text_append(text, name == NULL ? "" : name);
     }
     const char *name = SSL_group_to_name(ssl, group);
-    if (name != NULL) { return append(text, name); }
+    if (name != NULL) { return text_append(text, name); }
     uint8_t number[2] = { (uint8_t)(group >> 8), (uint8_t)group };
-    append(text, "0x");
-    append_hex(text, number, 2);
+    text_append(text, "0x");
+    text_append_hex(text, number, 2);
 }
 
 size_t tls_curve(SSL *ssl, char *buffer, size_t count) {
@@ -404,9 +408,18 @@ size_t tls_curves(SSL *ssl, char *buffer, size_t count) {
     if (n <= 0 || n > 64) { return 0; }
     n = (int)SSL_get1_groups(ssl, groups);
     for (int i = 0; i < n; i++) {
-        if (i > 0) { append(&text, ":"); }
+        if (i > 0) { text_append(&text, ":"); }
         append_group(&text, ssl, groups[i]);
     }
+    return text.used;
+}
+
+size_t tls_current_subject(SSL_CTX *context, char *buffer, size_t count) {
+    Text text = { buffer, 0, count };
+    X509 *certificate = SSL_CTX_get0_certificate(context);
+    char *line = certificate == NULL ? NULL : X509_NAME_oneline(X509_get_subject_name(certificate), NULL, 0);
+    if (line != NULL) { text_append(&text, line); }
+    OPENSSL_free(line);
     return text.used;
 }
 
@@ -415,7 +428,7 @@ size_t tls_session_id(SSL *ssl, char *buffer, size_t count) {
     unsigned int n = 0;
     SSL_SESSION *session = SSL_get0_session(ssl);
     const unsigned char *id = session == NULL ? NULL : SSL_SESSION_get_id(session, &n);
-    if (id != NULL) { append_hex(&text, id, n); }
+    if (id != NULL) { text_append_hex(&text, id, n); }
     return text.used;
 }
 

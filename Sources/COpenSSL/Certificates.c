@@ -152,22 +152,6 @@ int tls_certificate_is_issued(X509 *certificate, X509 *issuer) {
     return r == 1;
 }
 
-void tls_bind_sessions(SSL_CTX *context) {
-    EVP_MD_CTX *digest = EVP_MD_CTX_new();
-    int done = digest != NULL && EVP_DigestInit_ex(digest, EVP_sha256(), NULL) == 1 && EVP_DigestUpdate(digest, "HTTP", 4) == 1;
-    int place = SSL_CERT_SET_FIRST;
-    while (done && SSL_CTX_set_current_cert(context, place) == 1) {
-        uint8_t one[32];
-        done = tls_certificate_fingerprint(SSL_CTX_get0_certificate(context), one) && EVP_DigestUpdate(digest, one, sizeof one) == 1;
-        place = SSL_CERT_SET_NEXT;
-    }
-    uint8_t id[EVP_MAX_MD_SIZE];
-    unsigned int n = 0;
-    if (done && EVP_DigestFinal_ex(digest, id, &n) == 1) { SSL_CTX_set_session_id_context(context, id, n < 32 ? n : 32); }
-    EVP_MD_CTX_free(digest);
-    ERR_clear_error();
-}
-
 // MARK: Keys
 
 // Nobody is asked for a password; that one was wanted is remembered.

@@ -1,6 +1,6 @@
 // What a client of TLS needs besides: whom it trusts, which name it asks for, sessions to take up again, a certificate of its own.
 // What each call is for is told in the header.
-#include "COpenSSLClient.h"
+#include "Internal.h"
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
@@ -9,16 +9,11 @@
 #include <openssl/x509v3.h>
 #include <string.h>
 
-// libssl tells by the thread's list of errors whether a call failed: what somebody left there must be gone before.
-static void clear_errors(void) {
-    if (ERR_peek_error() != 0) { ERR_clear_error(); }
-}
-
 // MARK: Sessions
 
 // A client's: the caller looks whether there is one after each call.
 static int on_session(SSL *ssl, SSL_SESSION *session) {
-    TLSPipe *pipe = BIO_get_data(SSL_get_rbio(ssl));
+    TLSPipe *pipe = pipe_of(ssl);
     SSL_SESSION_free(pipe->session);
     pipe->session = session;
     return 1;
@@ -67,25 +62,6 @@ static int is_at_end(int objects) {
     if (objects == 0 || ERR_GET_LIB(error) != ERR_LIB_PEM || ERR_GET_REASON(error) != PEM_R_NO_START_LINE) { return 0; }
     ERR_clear_error();
     return 1;
-}
-
-int tls_trust(SSL_CTX *context, const void *pem, size_t count) {
-    clear_errors();
-    X509_STORE *store = SSL_CTX_get_cert_store(context);
-    BIO *bio = BIO_new_mem_buf(pem, (int)count);
-    if (store == NULL || bio == NULL) { return 0; }
-    int objects = 0;
-    int done = 1;
-    while (done) {
-        X509 *next = PEM_read_bio_X509_AUX(bio, NULL, NULL, NULL);
-        if (next == NULL) { break; }
-        objects++;
-        done = X509_STORE_add_cert(store, next) == 1 || is_known();
-        X509_free(next);
-        if (done) { clear_errors(); }
-    }
-    BIO_free(bio);
-    return done && is_at_end(objects);
 }
 
 int tls_revoke(SSL_CTX *context, const void *pem, size_t count) {

@@ -19,6 +19,8 @@ package struct ProcessSettings: Sendable {
     package var shutdownTimeoutMs: Int64?
     /// The folder of `state`: the journal lies there.
     package var stateFolder: String?
+    /// Programs that policies of rollouts may run for a metric.
+    package var rolloutCommands: String?
     /// Where admin.sock is to be; nil: the configuration has an `admin` location, or says `admin off`.
     package var hasAdminSocket = true
 }
@@ -64,6 +66,14 @@ package final class SnapshotBuilder {
     var certificateCaches: [CertificateCacheSettings] = []
     var regexes: [RegularExpression] = []
     var limitZones: [LimitZoneDraft] = []
+    var charsets: [String] = []
+    var charsetTables: [Charsets.Table] = []
+    /// `match` blocks by their names.
+    var matches: [String: (match: CheckMatch, position: Position)] = [:]
+    /// Of locations, by what they pass to.
+    var locationChecks: [(upstream: String, check: HealthCheck, position: Position)] = []
+    /// What `upstream_health` names.
+    var shownUpstreams: [Word] = []
     var variables = VariableNames()
     var formats: [String: (template: Template, escaping: Escaping)] = [:]
     var combined: Template?
@@ -72,6 +82,12 @@ package final class SnapshotBuilder {
     private var hasEvents = false
     var logFileList: [OpenLogFile] = []
     var typeTables: [(types: [(fileExtension: String, type: String)], table: MediaTypes)] = []
+    /// Numbers of what certificates of clients are judged by.
+    var trusts: [Trust: Int32] = [:]
+    /// Sizes of the shared caches of sessions by their names.
+    var sessionCacheBytes: [String: Int] = [:]
+    /// What of TLS was there before.
+    let tls: TLSRegistry
     /// The rows of peers that were there before, so that counters live on.
     let counters: PeerCounterRegistry
     /// Upstreams and splits that were made at run time: a location may name them, too.
@@ -81,12 +97,13 @@ package final class SnapshotBuilder {
 
     package init(
         system: any SystemFiles, logs: LogFiles, counters: PeerCounterRegistry, zones: LimitZoneRegistry = LimitZoneRegistry(),
-        runtimeNames: Set<String> = []
+        tls: TLSRegistry = TLSRegistry(), runtimeNames: Set<String> = []
     ) {
         self.zones = zones
         self.system = system
         self.logs = logs
         self.counters = counters
+        self.tls = tls
         self.runtimeNames = runtimeNames
     }
 
@@ -110,12 +127,13 @@ package final class SnapshotBuilder {
                 at: Position(file: directives.first?.position.file ?? "the configuration"), directive: "events",
                 "no \"events\" section in configuration", found: "none", expected: "events { }")
         }
+        try HealthDirectives.finish(self)
         let state = try finishState()
         let implicit = try implicitUpstreams()
         let listens = try freeze()
         let routes = Routes(
             root: root, slots: slots.map { isNamed($0.name) ? $0.name : $0.direct }, implicit: implicit, variables: variables,
-            tokens: tokenFiles.map(\.tokens), certificates: CertificateTable(self), arena: arena, owned: owned + logs.opened)
+            tokens: tokenFiles.map(\.tokens), certificates: CertificateTable(self), matches: matches.mapValues(\.match), arena: arena, owned: owned + logs.opened)
         return BuiltConfiguration(
             routes: routes, state: state, process: process, listens: listens, warnings: warnings, addresses: addresses,
             places: upstreams.mapValues(\.position).merging(splits.mapValues(\.position)) { first, _ in first })
@@ -257,6 +275,7 @@ package final class SnapshotBuilder {
     private func note(_ variable: Variable) {
         switch variable.kind {
         case .sentHTTPName: root.keepsSentHead = true
+        case .requestBodyFile: root.namesBodyFiles = true
         case .upstreamHTTPName, .upstreamCookieName, .upstreamTrailerName: root.keepsUpstreamHead = true
         default: break
         }

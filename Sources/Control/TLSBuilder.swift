@@ -9,20 +9,25 @@ extension SnapshotBuilder {
     func buildTLS(_ draft: TLSDraft) throws(Diagnostic) -> TLSServerSettings {
         var settings = TLSServerSettings()
         settings.rejectsHandshake = draft.rejectsHandshake
+        settings.verification = draft.verification
         if let unpaired = draft.certificates.last, draft.keys.count < draft.certificates.count {
             throw Diagnostic(
                 at: unpaired.position, directive: "ssl_certificate", "no \"ssl_certificate_key\" is defined for certificate \"\(unpaired.shown)\"",
                 found: unpaired.shown, expected: "ssl_certificate_key with the file of its key")
         }
-        if draft.certificates.isEmpty, !draft.rejectsHandshake { return settings }
+        if draft.certificates.isEmpty, !draft.rejectsHandshake {
+            if draft.verification != .off { settings.trust = try addTrust(draft, to: nil).number }
+            return settings
+        }
         let context = try tlsContext()
         context.setVersions(draft.versions)
         try attempt("SSL_CTX_set_cipher_list(\"\(draft.ciphers.shown)\") failed", at: draft.ciphers, of: "ssl_ciphers") { () throws(TLSFailure) in
             try context.setCiphers(draft.ciphers.text, prefersOwn: draft.prefersOwnCiphers)
         }
-        try addCertificates(draft, to: context)
-        // Who comes again is shown a certificate that was replaced meanwhile.
-        context.bindSessions()
+        var binding = Array("HTTP".utf8)
+        binding += try addCertificates(draft, to: context, &settings)
+        let (trust, number) = try addTrust(draft, to: context)
+        settings.trust = number
         if let word = draft.dhParameters {
             let pem = try file(word, of: "ssl_dhparam", failing: "BIO_new_file(\"\(logs.besideConfiguration(word.text))\") failed")
             try attempt("PEM_read_bio_Parameters(\"\(logs.besideConfiguration(word.text))\") failed", at: word, of: "ssl_dhparam") {
@@ -35,6 +40,22 @@ extension SnapshotBuilder {
             }
         }
         context.setRecordBytes(draft.recordBytes)
+        binding += trust.announced + trust.trusted + trust.revocations + "\(draft.verification),\(trust.depth)".utf8
+        try addSessions(draft, boundTo: binding, to: context)
+        try addStapling(draft, to: context)
+        settings.status = try statusSettings(draft)
+        settings.takesEarlyData = draft.takesEarlyData
+        if draft.takesEarlyData { context.takeEarlyData(bytes: 16384) }
+        if let word = draft.compressesCertificates {
+            warnings.append(
+                Diagnostic(
+                    at: word.position, directive: "ssl_certificate_compression",
+                    "\"ssl_certificate_compression\" is not supported on this platform, ignored", found: "on", expected: "OpenSSL 3.2"))
+        }
+        if let word = draft.keyLog {
+            let path = logs.absolute(word.text)
+            try attempt("open() \"\(path)\" failed", at: word, of: "ssl_key_log") { () throws(TLSFailure) in try context.logKeys(to: path) }
+        }
         try run(draft.commands, of: "ssl_conf_command", on: context)
         owned.append(context)
         settings.context = context.pointer
@@ -43,32 +64,50 @@ extension SnapshotBuilder {
 
     private func tlsContext() throws(Diagnostic) -> TLSContext {
         do throws(TLSFailure) {
-            let context = try TLSContext(isServer: true)
-            try context.setSessionContext(Array("HTTP".utf8))
-            return context
+            return try TLSContext(isServer: true)
         } catch {
             throw Diagnostic(at: Position(file: "TLS"), "SSL_CTX_new() failed (\(error.reason))", found: "a failure", expected: "a context")
         }
     }
 
-    private func addCertificates(_ draft: TLSDraft, to context: TLSContext) throws(Diagnostic) {
+    /// Returns the bytes of the certificates, or their names where variables are in them.
+    private func addCertificates(_ draft: TLSDraft, to context: TLSContext, _ settings: inout TLSServerSettings) throws(Diagnostic) -> [UInt8] {
         var list: [String] = []
+        var all: [UInt8] = []
         if let word = draft.passwordFile { list = try passwords(word, of: "ssl_password_file") }
+        let hasVariables = draft.certificates.contains(where: \.hasVariables) || draft.keys.contains(where: \.hasVariables)
+        var templates: [TLSPairTemplates] = []
         for (certificate, key) in zip(draft.certificates, draft.keys) {
-            try addPair(certificate, key, list, of: ("ssl_certificate", "ssl_certificate_key"), to: context)
+            if hasVariables {
+                templates.append(
+                    TLSPairTemplates(certificate: try template(certificate, of: "ssl_certificate"), key: try template(key, of: "ssl_certificate_key")))
+                all += certificate.bytes
+            } else {
+                all += try addPair(certificate, key, list, of: ("ssl_certificate", "ssl_certificate_key"), to: context)
+            }
         }
+        if hasVariables {
+            settings.pairs = arena.freeze(templates)
+            settings.files.folder = arena.freeze(logs.besideConfiguration(""))
+            settings.files.passwords = arena.freeze(list.map { arena.freeze(bytes: Array($0.utf8) + [0]) })
+            settings.files.cache = draft.pairCache
+            context.askForPairs()
+        }
+        return all
     }
 
-    /// A certificate with its chain, and its key: files, or texts behind `data:`.
+    /// A certificate with its chain, and its key: files, or texts behind `data:`. Returns the bytes of the certificate.
+    @discardableResult
     func addPair(
         _ certificate: Word, _ key: Word, _ passwords: [String], of names: (certificate: String, key: String), to context: TLSContext
-    ) throws(Diagnostic) {
+    ) throws(Diagnostic) -> [UInt8] {
         let certificateWords = "cannot load certificate \"\(shownPath(certificate))\""
         let chain = try file(certificate, of: names.certificate, failing: certificateWords)
         try attempt(certificateWords, at: certificate, of: names.certificate) { () throws(TLSFailure) in try context.addCertificate(chain) }
         let keyWords = "cannot load certificate key \"\(shownPath(key))\""
         let pem = try file(key, of: names.key, failing: keyWords)
         try attempt(keyWords, at: key, of: names.key) { () throws(TLSFailure) in try context.addKey(pem, passwords: passwords) }
+        return chain
     }
 
     /// Commands of OpenSSL's own configuration; names of files are as everywhere.
@@ -91,7 +130,7 @@ extension SnapshotBuilder {
         }
     }
 
-    private func shownPath(_ word: Word) -> String { word.text.hasPrefix("data:") ? "data:..." : logs.besideConfiguration(word.text) }
+    func shownPath(_ word: Word) -> String { word.text.hasPrefix("data:") ? "data:..." : logs.besideConfiguration(word.text) }
 
     func file(_ word: Word, of directive: String, failing words: String) throws(Diagnostic) -> [UInt8] {
         if word.text.hasPrefix("data:") { return Array(word.bytes.dropFirst(5)) }

@@ -74,11 +74,14 @@ package struct SnapshotRoot: BitwiseCopyable {
     package var captureSlots = NameTable.empty
     /// Whether any template reads the sent or the received response head after it has gone: it is kept only then.
     package var keepsSentHead = false
+    /// Some template tells the name of a body's file: those files have one.
+    package var namesBodyFiles = false
     package var keepsUpstreamHead = false
     /// The error log of the main level.
     package var processLog = ErrorLogTarget()
     package var logFiles = Frozen<LogFile>.empty
     package var certificateCaches = Frozen<CertificateCacheSettings>.empty
+    package var charsets = Charsets()
     package init() {}
 }
 

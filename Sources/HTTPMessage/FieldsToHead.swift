@@ -139,6 +139,8 @@ public struct FieldsToHead: BitwiseCopyable {
 
     /// All the fields have come. Says what is wrong with them together, if nothing was wrong with one.
     public mutating func end() {
+        // Many short fields need more room than their bytes.
+        if lines.overflowed || pseudo.overflowed || cookies.overflowed { isTooLarge = true }
         if fault != nil || isTooLarge { return }
         let isConnect = text(method) == ByteView("CONNECT")
         let needed = Pseudo.method.rawValue | (isConnect ? Pseudo.authority.rawValue : Pseudo.scheme.rawValue | Pseudo.path.rawValue)
@@ -150,8 +152,8 @@ public struct FieldsToHead: BitwiseCopyable {
         if target.isEmpty || target[0] != 0x2F && !(target.count == 1 && target[0] == 0x2A) { fail(.badTarget) }
     }
 
-    /// The bytes `write` needs at most.
-    public var headBytesMax: Int { pseudo.count + lines.count + cookies.count + 64 }
+    /// The bytes `write` needs at most: the authority of CONNECT comes twice.
+    public var headBytesMax: Int { 2 * pseudo.count + lines.count + cookies.count + 64 }
 
     /// The text of the head. Of a malformed request: as much of its first line as there is, for the log.
     public func write(to w: inout ByteWriter) {
@@ -182,8 +184,11 @@ public struct FieldsToHead: BitwiseCopyable {
 @inline(__always)
 private func isLowerToken(_ name: ByteView) -> Bool {
     if name.isEmpty { return false }
-    for i in 0..<name.count {
+    var i = 0
+    while i &+ 8 <= name.count, notLetters(name.word(i), name.word(i)) == 0 { i &+= 8 }
+    while i < name.count {
         let c = name[i]
+        i &+= 1
         if c &- 0x61 < 26 || c == 0x2D { continue }
         if !isToken(c) || c &- 0x41 < 26 { return false }
     }
@@ -213,9 +218,18 @@ private func lineFault(_ value: ByteView) -> BadHead? {
     return nil
 }
 
+/// Zero when there is neither blank nor control among the eight bytes.
+@inline(__always)
+private func notVisible(_ w: UInt64) -> UInt64 { ((w &- everyByte &* 0x21) | (w &+ everyByte)) & ~w & everyHighBit }
+
 /// Neither blank nor control in it.
 @inline(__always)
 private func isVisible(_ value: ByteView) -> Bool {
-    for i in 0..<value.count where value[i] <= 0x20 || value[i] == 0x7F { return false }
+    var i = 0
+    while i &+ 8 <= value.count, notVisible(value.word(i)) == 0 { i &+= 8 }
+    while i < value.count {
+        if value[i] <= 0x20 || value[i] == 0x7F { return false }
+        i &+= 1
+    }
     return true
 }

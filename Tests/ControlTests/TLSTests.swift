@@ -29,7 +29,7 @@ struct TLSDirectiveTests {
         process.standardError = FileHandle.nullDevice
         try process.run()
         process.waitUntilExit()
-        return try ["a.crt", "a.key", "b.key", "sealed.key"].reduce(into: [:]) {
+        return try ["a.crt", "b.crt", "a.key", "b.key", "sealed.key"].reduce(into: [:]) {
             $0["/prefix/" + $1] = try String(contentsOf: folder.appending(path: $1), encoding: .utf8)
         }
     }
@@ -70,8 +70,46 @@ struct TLSDirectiveTests {
             ("PAIR ssl_dhparam bad;", #"PEM_read_bio_Parameters("/prefix/bad") failed (SSL: error:"#),
             ("PAIR ssl_conf_command Nonsense x;", #"SSL_CONF_cmd("Nonsense", "x") failed (SSL: error:"#),
             ("PAIR ssl_buffer_size x;", #"invalid value "x" in "ssl_buffer_size""#),
-            ("PAIR ssl_certificate $ssl_server_name.crt;", "variables are not supported yet"),
-            ("PAIR", "accepted"), ("PAIR ssl_ciphers HIGH; ssl_ecdh_curve X25519:prime256v1; ssl_prefer_server_ciphers on;", "accepted"),
+            ("ssl_certificate $ssl_server_name.crt; ssl_certificate_key $nothing.key;", #"unknown "nothing" variable in 2:"#),
+            ("PAIR ssl_certificate_cache inactive=1m;", #""ssl_certificate_cache" must have the "max" parameter in 2:"#),
+            ("PAIR ssl_certificate_cache max=0;", #"invalid value "0" in "ssl_certificate_cache""#),
+            ("PAIR ssl_certificate_cache some;", #"invalid value "some" in "ssl_certificate_cache""#),
+            ("PAIR ssl_stapling on; ssl_stapling_file gone;", #"cannot load "/prefix/gone" (2: "#),
+            ("PAIR ssl_stapling on; ssl_stapling_file bad;", #"cannot load "/prefix/bad" (SSL: error:"#),
+            ("PAIR ssl_stapling on; ssl_certificate_compression on;", #""ssl_stapling" is incompatible with "ssl_certificate_compression""#),
+            ("PAIR ssl_ocsp sometimes;", #"invalid value "sometimes" in "ssl_ocsp""#),
+            (
+                "PAIR ssl_ocsp on; ssl_verify_client optional_no_ca;",
+                #""ssl_ocsp" is incompatible with "ssl_verify_client optional_no_ca" in 2:"#
+            ),
+            ("PAIR ssl_ocsp on; ssl_ocsp_responder https://localhost/;", #"invalid URL prefix in OCSP responder "https://localhost/""#),
+            ("PAIR ssl_ocsp on; ssl_ocsp_responder http://nowhere/;", #"host not found in OCSP responder "http://nowhere/""#),
+            ("PAIR ssl_ocsp_cache shared:a:1;", #"OCSP cache "shared:a:1" is too small"#),
+            ("PAIR ssl_ocsp_cache some;", #"invalid OCSP cache "some""#),
+            ("PAIR ssl_key_log gone/x;", "failed (SSL: error:"),
+            ("PAIR ssl_early_data maybe;", #"invalid value "maybe" in "ssl_early_data""#),
+            ("ssl_certificate $ssl_server_name.crt; ssl_certificate_key a.key; ssl_certificate_cache max=10 valid=1h;", "accepted"),
+            ("PAIR ssl_ocsp leaf; ssl_ocsp_responder http://localhost:99/x; ssl_ocsp_cache shared:a:32k; ssl_early_data on;", "accepted"),
+            ("PAIR ssl_verify_client maybe;", #"invalid value "maybe" in "ssl_verify_client""#),
+            ("PAIR ssl_verify_client on;", "no ssl_client_certificate or ssl_trusted_certificate for ssl_verify_client"),
+            ("PAIR ssl_verify_client on; ssl_client_certificate gone;", #"cannot load certificate "/prefix/gone" (2: No such"#),
+            ("PAIR ssl_verify_client on; ssl_client_certificate bad;", #"cannot load certificate "/prefix/bad" (SSL: error:"#),
+            ("PAIR ssl_trusted_certificate bad;", #"cannot load certificate "/prefix/bad" (SSL: error:"#),
+            ("PAIR ssl_crl a.crt;", #"cannot load lists of revoked certificates "/prefix/a.crt" (SSL: error:"#),
+            ("PAIR ssl_verify_depth x;", #"invalid value "x" in "ssl_verify_depth""#),
+            ("PAIR ssl_session_cache some;", #"invalid session cache "some" in 2:69"#),
+            ("PAIR ssl_session_cache shared:a;", #"invalid session cache "shared:a""#),
+            ("PAIR ssl_session_cache shared::1m;", #"invalid session cache "shared::1m""#),
+            ("PAIR ssl_session_cache builtin:x;", #"invalid session cache "builtin:x""#),
+            ("PAIR ssl_session_cache shared:a:1k;", #"session cache "shared:a:1k" is too small"#),
+            (
+                "PAIR ssl_session_cache shared:a:1m; } server { listen 444 ssl; PAIR ssl_session_cache shared:a:2m;",
+                #"the size 2097152 of shared memory zone "a" conflicts with already declared size 1048576"#
+            ),
+            ("PAIR ssl_session_ticket_key bad;", #""/prefix/bad" must be 48 or 80 bytes in 2:"#),
+            ("PAIR ssl_session_ticket_key gone;", #"open() "/prefix/gone" failed (2: "#),
+            ("PAIR", "accepted"), ("PAIR ssl_session_cache builtin:10 shared:a:1m; ssl_session_timeout 1h; ssl_session_tickets off;", "accepted"),
+            ("PAIR ssl_verify_client on; ssl_client_certificate a.crt; ssl_trusted_certificate b.crt; ssl_verify_depth 3;", "accepted"), ("PAIR ssl_ciphers HIGH; ssl_ecdh_curve X25519:prime256v1; ssl_prefer_server_ciphers on;", "accepted"),
             ("PAIR ssl_protocols SSLv3 TLSv1 TLSv1.3; ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;", "accepted"),
             ("ssl_certificate a.crt; ssl_certificate_key sealed.key; ssl_password_file pass;", "accepted"),
             ("ssl_reject_handshake on;", "accepted"),

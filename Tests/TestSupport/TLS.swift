@@ -42,6 +42,45 @@ public enum OpenSSL {
         )
     }
 
+    /// Writes to `folder` the certificate NAME.crt and its key NAME.key, signed by ISSUER.crt and .key there, or by itself.
+    /// `extensions`: lines for `-extfile`.
+    public static func certificate(_ name: String, by issuer: String? = nil, extensions: String = "", days: Int = 2, in folder: String) throws {
+        let ec = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=\(name)", "-keyout", name + ".key"]
+        guard let issuer else {
+            try run(["req", "-x509", "-days", "\(days)", "-out", name + ".crt"] + ec, in: folder)
+            return
+        }
+        try run(["req", "-new", "-out", name + ".csr"] + ec, in: folder)
+        try extensions.write(toFile: folder + "/\(name).ext", atomically: true, encoding: .utf8)
+        try run(
+            ["x509", "-req", "-in", name + ".csr", "-CA", issuer + ".crt", "-CAkey", issuer + ".key", "-CAcreateserial", "-days", "\(days)"]
+                + ["-extfile", name + ".ext", "-out", name + ".crt"], in: folder)
+    }
+
+    /// `openssl ocsp`: speaks for root.crt of the folder, by the file `index` there, until it is let go.
+    public final class Responder {
+        private let process: ChildProcess
+
+        public init(folder: String, port: Int) throws {
+            for end in ["out", "err"] { try? FileManager.default.removeItem(atPath: "\(folder)/responder.\(end)") }
+            process = try ChildProcess(
+                "/usr/bin/env",
+                ["openssl", "ocsp", "-index", "\(folder)/index", "-port", "\(port)", "-rsigner", "\(folder)/root.crt", "-rkey", "\(folder)/root.key"]
+                    + ["-CA", "\(folder)/root.crt", "-ndays", "1"], stdout: folder + "/responder.out", stderr: folder + "/responder.err")
+            // It serves one client at a time, and would wait for words of one that only knocks.
+            try Harness.wait(for: "the responder") {
+                ["out", "err"].contains {
+                    (try? String(contentsOfFile: "\(folder)/responder.\($0)", encoding: .utf8))?.contains("waiting for OCSP client") == true
+                }
+            }
+        }
+
+        deinit {
+            process.signal(SIGKILL)
+            _ = process.waitForEnd(withinMs: 5000)
+        }
+    }
+
     /// Made once for all tests that do not care.
     public static let ec = Result { try pair("localhost") }
     public static let rsa = Result { try pair("localhost", key: ["-newkey", "rsa:2048"]) }
@@ -79,6 +118,12 @@ public final class TLSClient: Sendable {
     public func close() {
         raw.close()
         process.signal(SIGKILL)
+    }
+
+    /// Whether s_client has written its session to the file, once it has ended.
+    public func hasSession(_ file: String) -> Bool {
+        _ = process.waitForEnd(withinMs: 5000)
+        return (try? String(contentsOfFile: file, encoding: .utf8))?.contains("END SSL SESSION") == true
     }
 
     /// What s_client said about the handshake.

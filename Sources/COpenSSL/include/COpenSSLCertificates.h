@@ -28,9 +28,6 @@ int tls_certificate_fingerprint(X509 *certificate, uint8_t digest[32]);
 // 1: the second one's key and name are those that the first was signed with.
 int tls_certificate_is_issued(X509 *certificate, X509 *issuer);
 
-// Makes the id of a server's sessions of its certificates and of the id it has.
-void tls_bind_sessions(SSL_CTX *context);
-
 enum { TLS_KEY_FITS = 1, TLS_KEY_UNREADABLE = 0, TLS_KEY_DIFFERS = -1, TLS_KEY_ENCRYPTED = -2 };
 int tls_certificate_check_key(X509 *certificate, const void *pem, size_t count);
 // The key once more, in PEM, alone. Returns how many bytes there are, whether or not they fit; 0: it cannot be read.

@@ -13,8 +13,6 @@ int tls_server_is(SSL *ssl, const char *name);
 
 // MARK: Its context. Each returns 1, or 0 with OpenSSL's errors left to be asked for.
 
-// Certificates of those whom a client trusts.
-int tls_trust(SSL_CTX *context, const void *pem, size_t count);
 // Lists of certificates that are not to be trusted any more: each link of a chain is looked up in one.
 int tls_revoke(SSL_CTX *context, const void *pem, size_t count);
 // A client's context hands sessions to `TLSPipe.session`.

@@ -24,6 +24,7 @@ final class CertificateTable: @unchecked Sendable {
     private let drafts: [Int: TLSDraft]
     private let files: RememberedFiles
     private let logs: LogFiles
+    private let tls: TLSRegistry
 
     /// For a configuration that has been read to its end.
     init(_ builder: SnapshotBuilder) {
@@ -55,6 +56,7 @@ final class CertificateTable: @unchecked Sendable {
         }.sorted { $0.name < $1.name }
         files = RememberedFiles(builder.tlsFiles, builder.system)
         logs = builder.logs
+        tls = builder.tls
     }
 
     /// The file's name without its ending; the folder's where the file's says nothing, as `live/example.com/fullchain.pem`.
@@ -88,7 +90,7 @@ final class CertificateTable: @unchecked Sendable {
             draft.certificates[place] = Word(Self.text(pair.chain.pem), position: draft.certificates[place].position)
             draft.keys[place] = Word(Self.text(pair.key), position: draft.keys[place].position)
         }
-        let builder = SnapshotBuilder(system: files, logs: logs, counters: PeerCounterRegistry())
+        let builder = SnapshotBuilder(system: files, logs: logs, counters: PeerCounterRegistry(), tls: tls)
         do throws(Diagnostic) {
             let settings = try builder.buildTLS(draft)
             return ServerContext(pointer: settings.context, owner: builder)

@@ -228,6 +228,7 @@ extension Worker {
         }
         let mayHaveMore =
             mayHaveMore || !body.isComplete || !c.input.isEmpty || c.pipelines || (c.stream.isReadable && !c.stream.peerClosed)
+            || c.stream.tls?.isEarly == true
         if c.stream.hasPending || location.lingeringClose == .always || (location.lingeringClose == .on && mayHaveMore) {
             c.phase = .lingering
             c.discardLimitMs = nowMs + location.lingeringTimeMs

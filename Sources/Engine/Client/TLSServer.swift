@@ -14,26 +14,34 @@ extension Worker {
         if !c.input.isEmpty { handshake(c) }
     }
 
-    private static var handshaking: StaticString { " while SSL handshaking" }
+    static var handshakingWithClient: StaticString { " while SSL handshaking" }
 
     func handshakeTimedOut(_ c: Ref<ClientConnection>) {
-        logClient(.info, "client timed out", c, action: Self.handshaking, errno: ETIMEDOUT)
+        logClient(.info, "client timed out", c, action: Self.handshakingWithClient, errno: ETIMEDOUT)
         closeClient(c)
     }
 
     func handshake(_ c: Ref<ClientConnection>) {
         if c.stream.carrier == .socket, !startTLS(c) { return }
+        // A responder is asked about its certificate.
+        if c.stream.tls?.status == .asked { return }
+        var server = c.defaultServer(in: self)
         while true {
             switch shakeHands(&c.value.stream) {
-            case .done: return handshakeDone(c)
+            case .done:
+                if isAskedAbout(c) { return }
+                return handshakeDone(c)
             case .wouldBlock: return
-            case .wantsServer: if !chooseServerByName(c) { return }
+            case .wantsServer:
+                server = chooseServerByName(c)
+                if server == nil { return }
+            case .wantsPairs: if let server { givePairs(c, server) }
             case .ended:
-                logClient(.info, "peer closed connection in SSL handshake", c, action: Self.handshaking)
+                logClient(.info, "peer closed connection in SSL handshake", c, action: Self.handshakingWithClient)
                 return closeClient(c)
             case .failed:
                 let isPeers = tls_failure_is_peers() != 0
-                logClient(isPeers ? .info : .crit, "SSL_do_handshake() failed", c, ssl: tlsErrors(), action: Self.handshaking)
+                logClient(isPeers ? .info : .crit, "SSL_do_handshake() failed", c, ssl: tlsErrors(), action: Self.handshakingWithClient)
                 return closeClient(c)
             case .failedSocket: return closeClient(c)
             }
@@ -59,24 +67,28 @@ extension Worker {
         }
         // A certificate that was replaced is shown from the acknowledgement on: the newest snapshot is the one to begin with.
         adoptIfPublished()
-        guard let context = firstContext(c), beginTLS(&c.value.stream, context, isServer: true, early: c.input) else {
-            logClient(.crit, "cannot begin TLS", c, action: Self.handshaking)
+        let first = c.defaultServer(in: self)
+        // One that has no certificate rejects all that do not ask for another, and has a context for that.
+        guard let context = first?.tls.context, beginTLS(&c.value.stream, context, isServer: true, early: c.input) else {
+            logClient(.crit, "cannot begin TLS", c, action: Self.handshakingWithClient)
             closeClient(c)
             return false
+        }
+        if let t = c.stream.tls {
+            t.readsEarly = first?.tls.takesEarlyData == true
+            // Answers to early data cannot wait for a socket that libssl writes to.
+            t.writesToSocket = !t.readsEarly && tls_write_to_socket(t.ssl, c.stream.fd) != 0
         }
         dropInputBuffer(c)
         return true
     }
 
-    /// The default server's: one that has no certificate rejects all that do not ask for another, and has a context for that.
-    private func firstContext(_ c: Ref<ClientConnection>) -> OpaquePointer? { c.defaultServer(in: self)?.tls.context }
-
-    /// The server for the name in the client's hello. False: the connection is gone.
-    private func chooseServerByName(_ c: Ref<ClientConnection>) -> Bool {
+    /// The server for the name in the client's hello. Nil: the connection is gone.
+    private func chooseServerByName(_ c: Ref<ClientConnection>) -> Ref<ServerSettings>? {
         adoptIfPublished()
         guard let t = c.stream.tls, let listen = listeners[Int(c.listener)].settings else {
             closeClient(c)
-            return false
+            return nil
         }
         let pipe = tls.pipe
         let name = withUnsafePointer(to: &pipe.pointee.name) {
@@ -85,18 +97,40 @@ extension Worker {
         let server = current.root.servers[Int(serverNamed(name, listen) ?? listen.defaultServer)]
         if server.tls.rejectsHandshake {
             rejectName(&c.value.stream)
-            logClient(.info, "handshake rejected", c, action: Self.handshaking)
+            logClient(.info, "handshake rejected", c, action: Self.handshakingWithClient)
             closeClient(c)
-            return false
+            return nil
         }
-        if takeServer(t, server.tls.context ?? firstContext(c), offersHTTP2: server.speaksHTTP2 || listen.speaksHTTP2) { return true }
-        logClient(.crit, "SSL_set_SSL_CTX() failed", c, ssl: tlsErrors(), action: Self.handshaking)
+        let context = server.tls.context ?? c.defaultServer(in: self)?.tls.context
+        if takeServer(t, context, offersHTTP2: server.speaksHTTP2 || listen.speaksHTTP2) { return server }
+        logClient(.crit, "SSL_set_SSL_CTX() failed", c, ssl: tlsErrors(), action: Self.handshakingWithClient)
         closeClient(c)
-        return false
+        return nil
+    }
+
+    /// Whether the end of the handshake waits for what a responder says.
+    private func isAskedAbout(_ c: Ref<ClientConnection>) -> Bool {
+        guard let t = c.stream.tls, tls_has_peer_certificate(t.ssl) != 0, tls_verdict(t.ssl) == X509_V_OK else { return false }
+        return asksForStatus(c, t, statusSettings(c))
+    }
+
+    /// Of the server that the handshake is with.
+    private func statusSettings(_ c: Ref<ClientConnection>) -> StatusSettings {
+        guard let listen = listeners[Int(c.listener)].settings else { return StatusSettings() }
+        let servers = current.root.servers
+        if let named = serverOfHandshake(c, listen), servers[Int(named)].tls.context != nil { return servers[Int(named)].tls.status }
+        return servers[Int(listen.defaultServer)].tls.status
+    }
+
+    func statusCame(_ handle: Handle, _ status: ResponderVerdict, untilSeconds: Int64) {
+        guard let c = clients.find(handle), c.phase == .handshake, let t = c.stream.tls, t.status == .asked else { return }
+        let settings = statusSettings(c)
+        tookStatus(t, status, untilSeconds: untilSeconds, settings)
+        if !asksForStatus(c, t, settings) { handshakeDone(c) }
     }
 
     /// The server that is called `name` on the address, or nil.
-    private func serverNamed(_ name: ByteView, _ listen: Ref<ListenSettings>) -> Int32? {
+    func serverNamed(_ name: ByteView, _ listen: Ref<ListenSettings>) -> Int32? {
         guard !name.isEmpty, case .valid(let range, _, let needsLowering) = validateHost(name.buffer.span) else { return nil }
         var host = name.slice(Int(range.start), Int(range.count))
         if needsLowering {
@@ -125,15 +159,6 @@ extension Worker {
         if let t = c.stream.tls, t.offersHTTP2, tls_chose_http2(t.ssl) != 0 { return beginHTTP2(c) }
         if isStopping, !c.stream.isReadable { return closeClient(c) }
         readRequests(c)
-    }
-
-    /// Whether the handshake allows this request. False: it has been answered.
-    func isAllowedByTLS(_ x: Ref<Exchange>) -> Bool {
-        if x.client.stream.tls != nil { return true }
-        logExchange(.info, "client sent plain HTTP request to HTTPS port", x)
-        x.keepsAlive = false
-        answerError(x, 497)
-        return false
     }
 }
 

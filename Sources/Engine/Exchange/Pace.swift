@@ -101,8 +101,10 @@ extension Worker {
     /// Sets the client's timer for what waits: until the rate allows more, or as long as a client may take nothing.
     func waitForClient(_ x: Ref<Exchange>) {
         let c = x.client
-        x.isDelayed = x.paceRate > 0 && c.stream.isWritable
-        let delay = x.isDelayed ? paceDelayMs(x.paceRate, paceAllowance(x)) : x.location.sendTimeoutMs
+        // A stream that may send still waits for its session or its window, not for its rate.
+        let mayStillSend = c.stream.clientStream.map { $0.credit > 0 } ?? !c.stream.isWritable
+        x.isDelayed = x.paceRate > 0 && !mayStillSend
+        let delay = x.isDelayed ? max(1, paceDelayMs(x.paceRate, paceAllowance(x))) : x.location.sendTimeoutMs
         timers.set(c.timer, at: nowMs + delay)
     }
 

@@ -19,6 +19,8 @@ package enum WorkerCommand: Sendable {
     case drain(String, durationMs: Int64)
     /// An exchange of this worker is at the head of the line for a peer that another worker has let go.
     case called(Handle)
+    /// What a responder says of the certificate of a client whose handshake waits for it.
+    case certificateStatus(Handle, ResponderVerdict, untilSeconds: Int64)
     /// Nothing but to wake the loop, whose duty has something to do.
     case wake
     /// Finish what is in flight, close idle connections, then end the loop.

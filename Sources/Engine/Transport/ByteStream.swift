@@ -38,6 +38,9 @@ package struct ByteStream: BitwiseCopyable {
     private var from: UInt32 = 0
     private var to: UInt32 = 0
 
+    /// Bytes go to the socket as they are: nobody, or the kernel, encrypts them.
+    var sendsAsItIs: Bool { carrier == .socket || carrier == .tls && tls?.kernelEncrypts == true }
+
     var pendingCount: Int { Int(to - from) }
     var hasPending: Bool { to > from }
 

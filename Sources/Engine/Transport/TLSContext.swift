@@ -10,7 +10,36 @@ package struct TLSServerSettings: BitwiseCopyable {
     package var context: OpaquePointer?
     /// `ssl_reject_handshake on`.
     package var rejectsHandshake = false
+    package var verification = ClientVerification.off
+    /// The same for servers that trust the same certificates in the same way.
+    package var trust: Int32 = 0
+    /// Certificates that have variables in their names; empty: the context has its certificates.
+    package var pairs = Frozen<TLSPairTemplates>.empty
+    /// Where they are found.
+    package var files = CertificateFiles()
+    package var status = StatusSettings()
+    /// `ssl_early_data`.
+    package var takesEarlyData = false
     package init() {}
+}
+
+/// `ssl_certificate` and `ssl_certificate_key` where one of them has variables.
+package struct TLSPairTemplates: BitwiseCopyable {
+    package var certificate: Template
+    package var key: Template
+    package init(certificate: Template, key: Template) {
+        self.certificate = certificate
+        self.key = key
+    }
+}
+
+/// `ssl_verify_client`.
+package enum ClientVerification: UInt8, BitwiseCopyable {
+    case off, on
+    /// None is as good as a good one.
+    case optional
+    /// One that nobody known has signed, too: somebody else judges it.
+    case optionalFromAnyone
 }
 
 /// Versions of the protocol, as bits.
@@ -50,7 +79,7 @@ package final class TLSContext: @unchecked Sendable {
 
     deinit { SSL_CTX_free(pointer) }
 
-    private func check(_ result: Int32) throws(TLSFailure) { if result != 1 { throw TLSFailure() } }
+    func check(_ result: Int32) throws(TLSFailure) { if result != 1 { throw TLSFailure() } }
 
     /// A certificate in PEM with the chain behind it. One of each type of key may be added.
     package func addCertificate(_ pem: [UInt8]) throws(TLSFailure) {
@@ -67,6 +96,15 @@ package final class TLSContext: @unchecked Sendable {
         try check(tls_use_dh_parameters(pointer, pem, pem.count))
     }
 
+    /// Certificates and keys are given to each connection: see `TLSServerSettings.pairs`.
+    package func askForPairs() { tls_ask_for_pairs(pointer) }
+
+    /// A client that comes again may send so much with its first bytes (RFC 8446 section 2.3); whoever records them may send them again.
+    package func takeEarlyData(bytes: UInt32) { tls_take_early_data(pointer, bytes) }
+
+    /// Secrets of connections are added to this file, in the format of NSS: who has it reads everything.
+    package func logKeys(to path: String) throws(TLSFailure) { try check(tls_log_keys(pointer, path)) }
+
     package func setVersions(_ versions: TLSVersions) { tls_set_versions(pointer, versions.rawValue) }
 
     /// Ciphers of TLS 1.2 and before, in OpenSSL's words.
@@ -81,24 +119,13 @@ package final class TLSContext: @unchecked Sendable {
     /// The most plaintext that goes into one record, 512 to 16384.
     package func setRecordBytes(_ bytes: Int) { tls_set_fragment(pointer, min(max(bytes, 512), 16384)) }
 
-    /// Sessions are taken up by servers with the same id alone.
-    package func setSessionContext(_ id: [UInt8]) throws(TLSFailure) {
-        try check(SSL_CTX_set_session_id_context(pointer, id, UInt32(min(id.count, 32))))
-    }
-
-    /// Sessions are taken up again only where the same certificates are shown.
-    package func bindSessions() { tls_bind_sessions(pointer) }
-
     // MARK: A client's
 
     /// Certificates in PEM of those whom a client trusts, and how many may stand between one of them and a server.
     package func trust(_ pem: [UInt8], depth: Int) throws(TLSFailure) {
-        try check(tls_trust(pointer, pem, pem.count))
-        SSL_CTX_set_verify_depth(pointer, Int32(clamping: depth))
+        try trust(pem)
+        setVerifyDepth(depth)
     }
-
-    /// Lists of revoked certificates, in PEM: each certificate of a chain is looked up in its issuer's.
-    package func revoke(_ pem: [UInt8]) throws(TLSFailure) { try check(tls_revoke(pointer, pem, pem.count)) }
 
     /// Sessions that servers offer are kept by the worker, to be taken up again.
     package func keepSessions() { tls_keep_sessions(pointer) }

@@ -9,6 +9,8 @@ import COpenSSL
 struct TLSConnection: BitwiseCopyable {
     var handle = Handle.none
     let ssl: OpaquePointer
+    /// The SSL_CTX it was made with, before its server was known: libssl asks that one for sessions and tickets.
+    let first: OpaquePointer
     /// Ciphertext that was read and not wanted yet.
     var held = Buffer.none
     var heldFrom = 0
@@ -19,8 +21,23 @@ struct TLSConnection: BitwiseCopyable {
     var isEstablished = false
     /// The client's hello has chosen its server.
     var hasServer = false
+    /// Whether it has been given certificates: 1, 0 (there are none), -1 (not yet).
+    var pairVerdict: Int8 = -1
+    /// What a responder says of the client's certificates, and which of them is asked about next.
+    var status = ResponderVerdict.notAsked
+    var statusPlace: UInt8 = 0
     /// `h2` may be chosen.
     var offersHTTP2 = false
+    /// The handshake writes to the socket itself; and the kernel has taken over what it writes.
+    var writesToSocket = false
+    var kernelEncrypts = false
+    /// Early data may come before the handshake is done; and some came, so that it may still be under way.
+    var readsEarly = false
+    var isEarly = false
+    /// Early data that was read and not asked for yet.
+    var early = Buffer.none
+    var earlyFrom = 0
+    var earlyTo = 0
     /// The peer has said that it sends no more, or what it sent cannot be read.
     var hasEnded = false
     var hasFailed = false
@@ -44,6 +61,8 @@ struct TLSMemory: ~Copyable {
     static var recordBytesMax: Int { 20 << 10 }
 
     let pipe = UnsafeMutablePointer<TLSPipe>.allocate(capacity: 1)
+    /// The pipe as libssl has it; nil: there was no memory.
+    let bio: OpaquePointer?
     let input = UnsafeMutablePointer<UInt8>.allocate(capacity: inputBytes)
     private let output = UnsafeMutablePointer<UInt8>.allocate(capacity: outputBytes)
 
@@ -51,10 +70,12 @@ struct TLSMemory: ~Copyable {
         pipe.initialize(to: TLSPipe())
         pipe.pointee.out = output
         pipe.pointee.out_capacity = Self.outputBytes
+        bio = tls_pipe_bio(pipe)
     }
 
     deinit {
         SSL_SESSION_free(pipe.pointee.session)
+        BIO_free(bio)
         pipe.deallocate()
         input.deallocate()
         output.deallocate()
@@ -67,6 +88,8 @@ enum HandshakeResult {
     case wouldBlock
     /// A client's hello is there: `TLSMemory.pipe` has the name it asks for, if any. `answerName`, then again.
     case wantsServer
+    /// Its server's certificates have variables in their names. Set `pairVerdict`, then again.
+    case wantsPairs
     /// The peer has gone in the midst of it.
     case ended
     /// `tlsErrors` says why.
@@ -78,8 +101,8 @@ extension Worker {
     /// From here on the stream's bytes go in the records of TLS. `early`: what was read of them already.
     /// False when there is no memory for it.
     func beginTLS(_ s: inout ByteStream, _ context: OpaquePointer, isServer: Bool, early: ByteView = .empty) -> Bool {
-        guard let ssl = tls_make(context, tls.pipe, isServer ? 1 : 0) else { return false }
-        guard let (t, handle) = tlsConnections.insert(TLSConnection(ssl: ssl)) else {
+        guard let ssl = tls_make(context, tls.bio, isServer ? 1 : 0) else { return false }
+        guard let (t, handle) = tlsConnections.insert(TLSConnection(ssl: ssl, first: context)) else {
             SSL_free(ssl)
             return false
         }
@@ -99,22 +122,29 @@ extension Worker {
             if t.held.isNone {
                 if let end = receiveForHandshake(&s, t) { return end }
             }
-            let pipe = beginCall(t.heldView)
+            let pipe = beginCall(t, t.heldView)
             pipe.pointee.name_verdict = Int32(t.hasServer ? TLS_NAME_TAKEN : TLS_NAME_UNKNOWN)
+            pipe.pointee.pair_verdict = Int32(t.pairVerdict)
             setALPN(t)
-            let r = Int(tls_handshake(t.ssl))
+            let r = t.readsEarly ? handshakeEarly(t) : Int(tls_handshake(t.ssl))
             keepRest(t)
+            if let staple = pipe.pointee.staple {
+                pipe.pointee.staple = nil
+                askForStaple(staple)
+            }
             let sent = sendRecords(&s)
             switch r {
             case 1:
                 t.isEstablished = true
+                if t.writesToSocket { t.kernelEncrypts = tls_kernel_encrypts(t.ssl, tls.bio) != 0 }
                 // What came behind the handshake is there, and no edge will say so.
                 if !t.held.isNone { s.isReadable = true }
                 return .done
             case TLS_WANT_NAME: return .wantsServer
+            case TLS_WANT_PAIR: return .wantsPairs
             case TLS_WANT_READ, TLS_WANT_WRITE:
                 if case .failed(let errno) = sent { return .failedSocket(errno) }
-                if r == TLS_WANT_READ, !s.isReadable { return .wouldBlock }
+                if r == TLS_WANT_READ ? !s.isReadable : t.writesToSocket { return .wouldBlock }
             case TLS_ENDED, TLS_FAILED_SYSCALL:
                 s.sawEnd = true
                 return .ended
@@ -146,7 +176,7 @@ extension Worker {
     /// Refuses the name of a client's hello, with the alert for it.
     func rejectName(_ s: inout ByteStream) {
         guard let t = s.tls else { return }
-        let pipe = beginCall(t.heldView)
+        let pipe = beginCall(t, t.heldView)
         pipe.pointee.name_verdict = Int32(TLS_NAME_REJECTED)
         _ = tls_handshake(t.ssl)
         ERR_clear_error()
@@ -173,8 +203,9 @@ extension Worker {
 
     func readTLS(_ s: inout ByteStream, into buffer: UnsafeMutablePointer<UInt8>, _ count: Int) -> ReadResult {
         guard let t = s.tls, t.isEstablished else { return .failed(ENOTCONN) }
+        if t.earlyTo > 0 { return takeEarly(&s, t, into: buffer, count) }
         if !t.held.isNone || t.hasMore {
-            _ = beginCall(t.heldView)
+            _ = beginCall(t, t.heldView)
             let n = decrypt(&s, t, into: buffer, count)
             keepRest(t)
             if n > 0 { return .bytes(n) }
@@ -192,7 +223,7 @@ extension Worker {
             }
             switch receive(&s, min(max(count, TLSMemory.recordBytesMax), TLSMemory.inputBytes)) {
             case .bytes(let n):
-                _ = beginCall(ByteView(tls.input, n))
+                _ = beginCall(t, ByteView(tls.input, n))
                 let got = decrypt(&s, t, into: buffer, count)
                 keepRest(t)
                 if got > 0 { return .bytes(got) }
@@ -213,9 +244,11 @@ extension Worker {
         var got = 0
         var r: Int32 = 0
         while got < count {
-            r = tls_read(t.ssl, buffer + got, Int32(clamping: count - got))
+            r = t.readsEarly ? readEarly(t, into: buffer + got, count - got) : tls_read(t.ssl, buffer + got, Int32(clamping: count - got))
             if r <= 0 { break }
             got += Int(r)
+            // All of it was read: asked once more, libssl would only say that it wants some.
+            if tls.pipe.pointee.in_count == 0, SSL_has_pending(t.ssl) == 0 { break }
         }
         t.hasMore = got == count
         switch Int(r) {
@@ -235,13 +268,14 @@ extension Worker {
     /// Encrypts and sends; what the kernel does not take waits as ciphertext.
     func writeTLS(_ s: inout ByteStream, _ bytes: ByteView) -> WriteResult {
         guard let t = s.tls, t.isEstablished, !t.saidEnd else { return .failed(EPIPE) }
-        let pipe = beginCall(.empty)
+        if t.kernelEncrypts { return writeSocket(&s, bytes) }
+        let pipe = beginCall(t, .empty)
         var done = 0
         while done < bytes.count {
             if pipe.pointee.out_capacity - pipe.pointee.out_count < TLSMemory.recordBytesMax, case .failed(let errno) = sendRecords(&s) {
                 return .failed(errno)
             }
-            let n = tls_write(t.ssl, bytes.start + done, Int32(clamping: bytes.count - done))
+            let n = t.isEarly ? writeEarly(t, bytes.slice(done)) : tls_write(t.ssl, bytes.start + done, Int32(clamping: bytes.count - done))
             if n <= 0 {
                 s.isBroken = true
                 ERR_clear_error()
@@ -277,7 +311,7 @@ extension Worker {
     func endTLS(_ s: inout ByteStream) {
         guard let t = s.tls, t.isEstablished, !t.saidEnd, !t.isCut, !t.hasFailed, !s.isBroken else { return }
         t.saidEnd = true
-        _ = beginCall(.empty)
+        _ = beginCall(t, .empty)
         tls_end(t.ssl)
         _ = sendRecords(&s)
     }
@@ -290,6 +324,7 @@ extension Worker {
         if t.isEstablished { SSL_set_shutdown(t.ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN) }
         SSL_free(t.ssl)
         buffers.give(t.held)
+        buffers.give(t.early)
         tlsConnections.remove(t.handle)
         s.tls = nil
         s.carrier = .socket
@@ -297,8 +332,9 @@ extension Worker {
 
     // MARK: Input that waits
 
-    private func beginCall(_ input: ByteView) -> UnsafeMutablePointer<TLSPipe> {
+    func beginCall(_ t: Ref<TLSConnection>, _ input: ByteView) -> UnsafeMutablePointer<TLSPipe> {
         let pipe = tls.pipe
+        pipe.pointee.first_context = t.first
         pipe.pointee.in = input.start
         pipe.pointee.in_count = input.count
         pipe.pointee.at_end = 0

@@ -170,7 +170,7 @@ extension Worker {
             if !isPeerTrusted(x, u) { return .hasFailed }
             if let t = u.stream.tls { keepSession(t) }
             return .isDone
-        case .wantsServer, .ended, .failed, .failedSocket:
+        case .wantsServer, .wantsPairs, .ended, .failed, .failedSocket:
             logHandshake(x, result)
             return .hasFailed
         }

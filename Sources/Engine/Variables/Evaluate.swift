@@ -85,7 +85,10 @@ extension Worker {
         case .requestBody, .requestBodyFile, .requestFilename, .documentRoot, .realpathRoot, .requestID, .requestLength, .requestTime,
             .requestCompletion, .remoteUser, .limitRate:
             return requestValue(v, x)
-        case .sslProtocol, .sslCipher, .sslCiphers, .sslCurve, .sslCurves, .sslServerName, .sslSessionID, .sslSessionReused, .sslALPNProtocol:
+        case .sslProtocol, .sslCipher, .sslCiphers, .sslCurve, .sslCurves, .sslServerName, .sslSessionID, .sslSessionReused, .sslALPNProtocol,
+            .sslEarlyData, .sslClientVerify, .sslClientCert, .sslClientRawCert, .sslClientEscapedCert, .sslClientSubject, .sslClientIssuer,
+            .sslClientSubjectLegacy, .sslClientIssuerLegacy, .sslClientSerial, .sslClientFingerprint, .sslClientStart, .sslClientEnd,
+            .sslClientRemain:
             return tlsValue(v, x)
         default: return answerValue(v, x)
         }
@@ -162,6 +165,7 @@ extension Worker {
         w.value.reset()
         switch v.kind {
         case .requestBody: return x.bodySpool.isOpen || x.bodyBuffered == 0 ? nil : ByteView(x.bodyBuffer.start, x.bodyBuffered)
+        case .requestBodyFile: return x.bodyFileName.isEmpty ? nil : x.bodyFileName
         case .requestFilename: return fileName(x)
         case .documentRoot, .realpathRoot:
             return copiedExpansion(x.location.root, x)

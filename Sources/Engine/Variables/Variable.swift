@@ -17,10 +17,12 @@ package enum VariableKind: UInt8, BitwiseCopyable {
     case timeLocal, timeISO8601
     // TLS towards the client
     case sslProtocol, sslCipher, sslCiphers, sslCurve, sslCurves, sslServerName, sslSessionID, sslSessionReused, sslALPNProtocol
+    case sslEarlyData, sslClientVerify, sslClientCert, sslClientRawCert, sslClientEscapedCert, sslClientSubject, sslClientIssuer, sslClientSubjectLegacy
+    case sslClientIssuerLegacy, sslClientSerial, sslClientFingerprint, sslClientStart, sslClientEnd, sslClientRemain
     case realIPRemoteAddr, realIPRemotePort, proxyProtocolAddr, proxyProtocolPort, proxyProtocolServerAddr, proxyProtocolServerPort
     case proxyProtocolValue, limitReqStatus, limitConnStatus
     // The response
-    case status, bodyBytesSent, bytesSent, sentHTTPName, sentTrailerName
+    case status, bodyBytesSent, bytesSent, gzipRatio, sentHTTPName, sentTrailerName
     case sentHTTPContentType, sentHTTPContentLength, sentHTTPConnection, sentHTTPLocation, sentHTTPTransferEncoding
     // The upstream
     case upstreamAddr, upstreamStatus, upstreamConnectTime, upstreamHeaderTime, upstreamResponseTime, upstreamResponseLength
@@ -67,7 +69,7 @@ package struct Variable: BitwiseCopyable {
         "limit_rate": .limitRate, "binary_remote_addr": .binaryRemoteAddr, "remote_addr": .remoteAddr, "remote_port": .remotePort,
         "connection": .connection, "connection_requests": .connectionRequests, "connection_time": .connectionTime, "pipe": .pipe,
         "pid": .pid, "nginx_version": .nginxVersion, "msec": .msec, "time_local": .timeLocal, "time_iso8601": .timeISO8601,
-        "status": .status, "body_bytes_sent": .bodyBytesSent, "bytes_sent": .bytesSent, "upstream_addr": .upstreamAddr,
+        "status": .status, "body_bytes_sent": .bodyBytesSent, "bytes_sent": .bytesSent, "gzip_ratio": .gzipRatio, "upstream_addr": .upstreamAddr,
         "upstream_status": .upstreamStatus, "upstream_connect_time": .upstreamConnectTime, "upstream_header_time": .upstreamHeaderTime,
         "upstream_response_time": .upstreamResponseTime, "upstream_response_length": .upstreamResponseLength,
         "upstream_bytes_received": .upstreamBytesReceived, "upstream_bytes_sent": .upstreamBytesSent,
@@ -75,7 +77,12 @@ package struct Variable: BitwiseCopyable {
         "proxy_add_x_forwarded_for": .proxyAddXForwardedFor, "proxy_internal_body_length": .proxyInternalBodyLength,
         "ssl_protocol": .sslProtocol, "ssl_cipher": .sslCipher, "ssl_ciphers": .sslCiphers, "ssl_curve": .sslCurve, "ssl_curves": .sslCurves,
         "ssl_server_name": .sslServerName, "ssl_session_id": .sslSessionID, "ssl_session_reused": .sslSessionReused,
-        "ssl_alpn_protocol": .sslALPNProtocol,
+        "ssl_alpn_protocol": .sslALPNProtocol, "ssl_early_data": .sslEarlyData, "ssl_client_verify": .sslClientVerify, "ssl_client_cert": .sslClientCert,
+        "ssl_client_raw_cert": .sslClientRawCert, "ssl_client_escaped_cert": .sslClientEscapedCert, "ssl_client_s_dn": .sslClientSubject,
+        "ssl_client_i_dn": .sslClientIssuer, "ssl_client_s_dn_legacy": .sslClientSubjectLegacy,
+        "ssl_client_i_dn_legacy": .sslClientIssuerLegacy, "ssl_client_serial": .sslClientSerial,
+        "ssl_client_fingerprint": .sslClientFingerprint, "ssl_client_v_start": .sslClientStart, "ssl_client_v_end": .sslClientEnd,
+        "ssl_client_v_remain": .sslClientRemain,
         "realip_remote_addr": .realIPRemoteAddr, "realip_remote_port": .realIPRemotePort, "proxy_protocol_addr": .proxyProtocolAddr,
         "proxy_protocol_port": .proxyProtocolPort, "proxy_protocol_server_addr": .proxyProtocolServerAddr,
         "proxy_protocol_server_port": .proxyProtocolServerPort, "limit_req_status": .limitReqStatus, "limit_conn_status": .limitConnStatus,
