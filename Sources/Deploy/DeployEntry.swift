@@ -62,7 +62,8 @@ extension DeployEntry: JSONCodable {
 
     public var json: JSON {
         .members([
-            "at_ms": .integer(atMs), "kind": .string(kind.rawValue), "note": note, "outcome": outcome.map { .string($0.rawValue) },
+            "at_ms": .integer(atMs), "kind": .string(kind.rawValue), "note": note,
+            "outcome": outcome.map { .string($0.rawValue) },
             "part": part == 0 ? nil : .whole(part), "step": step.map { .whole($0) }, "text": text.isEmpty ? nil : .string(text),
             "who": who.isEmpty ? nil : .string(who),
         ])

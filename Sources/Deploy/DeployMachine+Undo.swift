@@ -143,7 +143,8 @@ extension DeployMachine {
         case .failed: return (.failure, "\(title): \(entry.text)")
         case .asked: return (.approval, "\(title): waits for approval, `proxyctl deploy approve`")
         case .approved: return (.approval, "\(title): approved by \(entry.who)")
-        case .turned: return (.rollback, entry.note == nil ? "everything is undone: \(entry.text)" : "this batch is undone: \(entry.text)")
+        case .turned:
+            return (.rollback, entry.note == nil ? "everything is undone: \(entry.text)" : "this batch is undone: \(entry.text)")
         case .undoFailed: return (.failure, "not undone: \(title): \(entry.text)")
         case .paused: return (.failure, "paused: \(entry.text)")
         case .ended:

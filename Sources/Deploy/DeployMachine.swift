@@ -190,12 +190,14 @@ public struct DeployMachine: Sendable {
         again(&out)
     }
 
+    /// Once more what is in hand.
     private mutating func again(_ out: inout Actions) {
         nextMs = nil
         switch current {
         case .performing(let step): out.list.append(.perform(step: step))
         case .undoing(let step, let part): out.list.append(.undo(step: step, part: part))
-        case .inspecting, nil: break
+        case .inspecting: break
+        case nil: if phase == .running { advance(&out) }
         }
     }
 
@@ -283,8 +285,14 @@ public struct DeployMachine: Sendable {
 
     private mutating func abort(_ text: String, _ out: inout Actions) {
         switch phase {
-        case .undoing, .ended: return
+        case .ended: return
+        case .undoing:
+            // Under way already; or it was cut off there, and then everything is meant, whatever it was.
+            if current != nil { return }
+            if scope != nil { say(.turned, nil, text, to: &out) }
+            advance(&out)
         case .running, .asking, .paused:
+            if cursor < marks.count, record.steps[cursor].stage.isAfterwards { return again(&out) }
             // What was under way is undone like what was done.
             if case .performing(let step) = current { say(.failed, step, text, to: &out) }
             say(.turned, cursor < marks.count ? cursor : nil, text, to: &out)

@@ -12,7 +12,8 @@ extension DeployPlan {
         try fields.set(&state, "state", fields.string)
         commit = try fields.below("commit", at: .root) { (json, at) throws(Problem) in try CommandPlan(json, at: at) }
         env = try fields.texts("env", at: .root)
-        environments = try fields.byName("environments", "environments by name, such as blue and green") { (name, json) throws(Problem) in
+        environments = try fields.byName("environments", "environments by name, such as blue and green") {
+            (name, json) throws(Problem) in
             let fields = try Fields(json.isNull ? .object([]) : json, of: "an environment", known: ["env"])
             var environment = EnvironmentPlan(name: name)
             environment.env = try fields.texts("env", at: JSONPointer(["environments", name]))
@@ -28,7 +29,8 @@ extension DeployPlan {
             try ServicePlan(json, name: name, at: JSONPointer(["services", name]))
         }
         if services.isEmpty || services.count > Self.servicesMax {
-            throw Problem(.outOfRange, "found \(services.count) services, expected 1 to \(Self.servicesMax)", pointer: "/services")
+            throw Problem(
+                .outOfRange, "found \(services.count) services, expected 1 to \(Self.servicesMax)", pointer: "/services")
         }
         try checkTogether()
     }
@@ -38,7 +40,8 @@ extension DeployPlan {
             guard case .split(_, let variants) = service.kind else { continue }
             if environments.count < 2 {
                 throw Problem(
-                    .missingField, "found a service with a split and no two environments", hint: "environments: {blue: {}, green: {}}",
+                    .missingField, "found a service with a split and no two environments",
+                    hint: "environments: {blue: {}, green: {}}",
                     pointer: "/environments")
             }
             for name in variants.keys.sorted() where !environments.contains(where: { $0.name == name }) {
@@ -87,7 +90,9 @@ extension Fields {
         _ name: String, _ expected: String, _ read: (String, JSON) throws(Problem) -> Value
     ) throws(Problem) -> [Value] {
         guard let json = has(name), !json.isNull else { return [] }
-        guard let members = json.object else { throw Problem(.wrongType, "expected \(expected)", pointer: JSONPointer([name]).text) }
+        guard let members = json.object else {
+            throw Problem(.wrongType, "expected \(expected)", pointer: JSONPointer([name]).text)
+        }
         var result: [Value] = []
         for member in members {
             do throws(Problem) { result.append(try read(try DeployPlan.label(member.name), member.value)) } catch {

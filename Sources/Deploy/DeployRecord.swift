@@ -44,6 +44,9 @@ public struct DeployFacts: Sendable, Equatable {
     public var to = ""
     public var commit = ""
     public var commitBefore = ""
+    /// The same by service, where services were not always deployed together.
+    public var commits: [String: String] = [:]
+    public var commitsBefore: [String: String] = [:]
     /// Of the caller.
     public var variables: [String: String] = [:]
     /// Weights by variant, by split.

@@ -5,7 +5,8 @@ import AdminAPI
 extension DeployStep: JSONCodable {
     public init(decoding json: JSON) throws(Problem) {
         let fields = try Fields(json, of: "a step")
-        self.init(try fields.word("stage"), service: try fields.string("service"), try fields.string("title"), try fields.value("work"))
+        self.init(
+            try fields.word("stage"), service: try fields.string("service"), try fields.string("title"), try fields.value("work"))
         undo = try fields.list("undo") { (json, at) throws(Problem) in try Work(json: json, at: at) }
         isRepeatable = try fields.bool("repeatable")
         needsApproval = try fields.bool("approval")
@@ -16,7 +17,8 @@ extension DeployStep: JSONCodable {
     public var json: JSON {
         .members([
             "approval": .bool(needsApproval), "batch": batch.map { .whole($0) }, "repeatable": .bool(isRepeatable),
-            "service": .string(service), "stage": .string(stage.rawValue), "title": .string(title), "traffic": .bool(carriesTraffic),
+            "service": .string(service), "stage": .string(stage.rawValue), "title": .string(title),
+            "traffic": .bool(carriesTraffic),
             "undo": .array(undo.map(\.json)), "work": work.json,
         ])
     }
@@ -89,7 +91,9 @@ extension Work: JSONCodable {
         case .probe: self = .probe(try ProbeWork(decoding: json))
         case .weights:
             self = .weights(
-                WeightsWork(splits: try fields.splits("splits"), expects: try fields.splits("expects"), opens: try fields.strings("opens")))
+                WeightsWork(
+                    splits: try fields.splits("splits"), expects: try fields.splits("expects"), opens: try fields.strings("opens")
+                ))
         case .server:
             self = .server(ServerWork(try fields.word("change"), try fields.string("server"), of: try fields.string("upstream")))
         case .idle:
@@ -97,8 +101,10 @@ extension Work: JSONCodable {
             work.servers = try fields.strings("servers")
             work.isDraining = try fields.bool("drain")
             self = .idle(work)
-        case .link: self = .link(
-                LinkWork(link: try fields.string("link"), target: try fields.string("target"), expects: try fields.string("expects")))
+        case .link:
+            self = .link(
+                LinkWork(
+                    link: try fields.string("link"), target: try fields.string("target"), expects: try fields.string("expects")))
         case .rollout:
             var work = RolloutWork(
                 split: try fields.string("split"), to: try fields.string("to"), policy: try fields.json("policy"),
@@ -185,7 +191,8 @@ extension ProbeWork: JSONCodable {
         let rhythm = Rhythm(
             tries: try fields.int("tries"), intervalMs: try fields.spanMs("interval"), passes: try fields.int("passes"),
             durationMs: try fields.spanMs("duration"), startPeriodMs: try fields.spanMs("start_period"))
-        self.init(checks: try fields.list("checks") { (json, at) throws(Problem) in try Check(json: json, at: at) }, rhythm: rhythm)
+        self.init(
+            checks: try fields.list("checks") { (json, at) throws(Problem) in try Check(json: json, at: at) }, rhythm: rhythm)
         pidFiles = try fields.strings("pid_files")
     }
 
@@ -200,7 +207,11 @@ extension ProbeWork: JSONCodable {
 
 extension Check: JSONCodable {
     public init(decoding json: JSON) throws(Problem) {
-        if json["run"] != nil { self = .command(try CommandWork(decoding: json)) } else { self = .request(try RequestCheck(decoding: json)) }
+        if json["run"] != nil {
+            self = .command(try CommandWork(decoding: json))
+        } else {
+            self = .request(try RequestCheck(decoding: json))
+        }
     }
 
     public var json: JSON {
@@ -217,7 +228,8 @@ extension RequestCheck: JSONCodable {
         let status = try fields.string("status")
         guard let range = StatusRange(status) else { throw Problem(.outOfRange, "expected a status", pointer: "/status") }
         self.init(
-            url: try fields.string("url"), host: try fields.optional("host", fields.string), timeoutMs: try fields.spanMs("timeout"),
+            url: try fields.string("url"), host: try fields.optional("host", fields.string),
+            timeoutMs: try fields.spanMs("timeout"),
             statuses: range, headers: try fields.map("headers"), body: try fields.optional("body", fields.string))
     }
 

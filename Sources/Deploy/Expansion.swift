@@ -43,13 +43,16 @@ public enum Expansion {
         switch json {
         case .array(let elements):
             var result: [JSON] = []
-            for (i, element) in elements.enumerated() { result.append(try document(element, variables, own, at: pointer.appending(i))) }
+            for (i, element) in elements.enumerated() {
+                result.append(try document(element, variables, own, at: pointer.appending(i)))
+            }
             return .array(result)
         case .object(let members):
             var result: [JSON.Member] = []
             for member in members {
                 let isCommand = commands.contains(member.name) && member.value.string != nil
-                let value = isCommand ? member.value : try document(member.value, variables, own, at: pointer.appending(member.name))
+                let value =
+                    isCommand ? member.value : try document(member.value, variables, own, at: pointer.appending(member.name))
                 result.append(JSON.Member(member.name, value))
             }
             return .object(result)
@@ -79,7 +82,8 @@ public enum Expansion {
         }
         if let missing {
             throw Problem(
-                .missingField, "found ${\(missing)}, which is set nowhere", hint: "Set it under env, or write ${\(missing):-default}.",
+                .missingField, "found ${\(missing)}, which is set nowhere",
+                hint: "Set it under env, or write ${\(missing):-default}.",
                 pointer: text.pointer.text)
         }
         return result

@@ -3,7 +3,8 @@ import AdminAPI
 
 extension ServicePlan {
     static let fields = [
-        "backup", "bake", "build", "check", "directory", "drain", "env", "health", "link", "migrate", "replicas", "rolling", "rollout",
+        "backup", "bake", "build", "check", "directory", "drain", "env", "health", "link", "migrate", "replicas", "rolling",
+        "rollout",
         "shadow", "split", "start", "stop", "upstream", "variants", "verify",
     ]
 
@@ -46,7 +47,8 @@ extension ServicePlan {
         let kinds = ["split", "upstream", "link"].filter { fields.has($0) != nil }
         guard let kind = kinds.first, kinds.count == 1 else {
             throw Problem(
-                kinds.isEmpty ? .missingField : .duplicateField, "expected one of split, upstream and link in a service, found \(kinds.count)",
+                kinds.isEmpty ? .missingField : .duplicateField,
+                "expected one of split, upstream and link in a service, found \(kinds.count)",
                 hint: "split: blue and green; upstream: replicas one by one; link: a static site.", pointer: "")
         }
         switch kind {
@@ -57,10 +59,12 @@ extension ServicePlan {
                 try ReplicaPlan(json, name: name, at: JSONPointer(at.tokens + ["replicas", name]))
             }
             if replicas.isEmpty { throw Problem(.missingField, "found no replicas in a service with an upstream", pointer: "") }
-            let rolling = try fields.below("rolling", at: at) { (json, _) throws(Problem) in try RollingPlan(json) } ?? RollingPlan()
+            let rolling =
+                try fields.below("rolling", at: at) { (json, _) throws(Problem) in try RollingPlan(json) } ?? RollingPlan()
             for replica in replicas where (replica.slots.count == 2) != (rolling.order == .startFirst) {
                 throw Problem(
-                    .outOfRange, "found \(replica.slots.count) addresses, expected \(rolling.order == .startFirst ? "two" : "one")",
+                    .outOfRange,
+                    "found \(replica.slots.count) addresses, expected \(rolling.order == .startFirst ? "two" : "one")",
                     hint: "start-first needs two addresses a replica, stop-first one.",
                     pointer: JSONPointer(["replicas", replica.name]).text)
             }
@@ -77,7 +81,8 @@ extension ServicePlan {
             if start != nil { throw Problem(.unknownField, "a static site has nothing to start", pointer: "/start") }
         case .split, .replicas:
             if start != nil, health == nil {
-                throw Problem(.missingField, "found a start and no health", hint: "Nothing gets requests before it is well.", pointer: "")
+                throw Problem(
+                    .missingField, "found a start and no health", hint: "Nothing gets requests before it is well.", pointer: "")
             }
         }
         if case .split = kind { return }
@@ -151,7 +156,8 @@ extension StopPlan {
         }
         try fields.set(&signal, "signal", fields.string)
         if !Self.signals.contains(signal) {
-            throw Problem(.outOfRange, "found \"\(signal)\", expected one of \(Self.signals.joined(separator: ", "))", pointer: "/signal")
+            throw Problem(
+                .outOfRange, "found \"\(signal)\", expected one of \(Self.signals.joined(separator: ", "))", pointer: "/signal")
         }
         try fields.set(&graceMs, "grace", fields.spanMs)
     }
@@ -199,7 +205,8 @@ extension StatusRange {
     /// `200` or `200-299`.
     init?(_ text: String) {
         let parts = text.split(separator: "-", omittingEmptySubsequences: false).map { Int($0) }
-        guard let first = parts.first ?? nil, parts.count <= 2, let last = parts.last ?? nil, first <= last, (100...599).contains(first),
+        guard let first = parts.first ?? nil, parts.count <= 2, let last = parts.last ?? nil, first <= last,
+            (100...599).contains(first),
             last <= 599
         else { return nil }
         self.init(first...last)
@@ -216,7 +223,9 @@ extension ReplicaPlan {
         }
         self.init(name: name, slots: [])
         for (i, element) in elements.enumerated() {
-            do throws(Problem) { slots.append(try SlotPlan(element, at: at.appending(i))) } catch { throw error.under([String(i)]) }
+            do throws(Problem) { slots.append(try SlotPlan(element, at: at.appending(i))) } catch {
+                throw error.under([String(i)])
+            }
         }
         if slots.count == 2, slots[0].server != slots[1].server { return }
         throw Problem(.outOfRange, "expected one address, or a list of two that differ", pointer: "")

@@ -14,8 +14,10 @@ extension StepBuilder {
         }
         if rolling.order == .stopFirst, rolling.parallelism >= replicas.count {
             throw Problem(
-                .outOfRange, "found \(rolling.parallelism) at a time of \(replicas.count) replicas: nobody would be left to serve",
-                hint: "order: start-first brings the new one first.", pointer: at.appending("rolling").appending("parallelism").text)
+                .outOfRange,
+                "found \(rolling.parallelism) at a time of \(replicas.count) replicas: nobody would be left to serve",
+                hint: "order: start-first brings the new one first.",
+                pointer: at.appending("rolling").appending("parallelism").text)
         }
         let first = (steps.compactMap(\.batch).max() ?? -1) + 1
         let count = (replicas.count + rolling.parallelism - 1) / rolling.parallelism
@@ -51,7 +53,9 @@ extension StepBuilder {
         return (old, places.first { $0.slot != old.slot } ?? old)
     }
 
-    private func step(_ r: Replacement, _ title: String, _ work: Work, undo: [Work] = [], carriesTraffic: Bool = false) -> DeployStep {
+    private func step(_ r: Replacement, _ title: String, _ work: Work, undo: [Work] = [], carriesTraffic: Bool = false)
+        -> DeployStep
+    {
         var step = DeployStep(.replace, service: r.service.name, title, work)
         step.undo = undo
         step.carriesTraffic = carriesTraffic
@@ -75,8 +79,8 @@ extension StepBuilder {
     /// The old version again, and well.
     private func restart(_ r: Replacement, _ place: Place) throws(Problem) -> [Work] {
         [
-            try startWork(r.start, r.service, place, facts.commitBefore),
-            try health(r, [place], commit: facts.commitBefore),
+            try startWork(r.start, r.service, place, commitBefore(r.service)),
+            try health(r, [place], commit: commitBefore(r.service)),
         ]
     }
 
@@ -89,7 +93,7 @@ extension StepBuilder {
             steps.append(step(r, "stop \(old.replica)", .end(try endWork(r.service, old)), undo: try restart(r, old)))
         }
         for (_, new) in r.pairs {
-            let work = try startWork(r.start, r.service, new, facts.commit)
+            let work = try startWork(r.start, r.service, new, commit(r.service))
             steps.append(step(r, "start \(new.replica)", work, undo: [.end(try endWork(r.service, new))]))
         }
         steps.append(step(r, "wait until \(r.names) is well", try health(r, r.pairs.map(\.new))))
@@ -104,7 +108,7 @@ extension StepBuilder {
         for (_, new) in r.pairs {
             let end = try endWork(r.service, new)
             steps.append(step(r, "end what is left at \(new.server)", .end(end)))
-            let work = try startWork(r.start, r.service, new, facts.commit)
+            let work = try startWork(r.start, r.service, new, commit(r.service))
             steps.append(step(r, "start \(new.replica) at \(new.server)", work, undo: [.end(end)]))
         }
         steps.append(step(r, "wait until \(r.names) is well", try health(r, r.pairs.map(\.new))))
@@ -118,7 +122,8 @@ extension StepBuilder {
             steps.append(step(r, "wait for the last requests of \(old.server)", idle(r, old)))
         }
         for (old, _) in r.pairs {
-            steps.append(step(r, "stop \(old.replica) at \(old.server)", .end(try endWork(r.service, old)), undo: try restart(r, old)))
+            steps.append(
+                step(r, "stop \(old.replica) at \(old.server)", .end(try endWork(r.service, old)), undo: try restart(r, old)))
             let back = [server(r, .add, old), server(r, .down, old)]
             steps.append(step(r, "forget \(old.server)", server(r, .remove, old), undo: back))
         }

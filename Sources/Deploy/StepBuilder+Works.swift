@@ -24,6 +24,9 @@ extension StepBuilder {
 
     // MARK: Names and paths
 
+    func commit(_ service: ServicePlan) -> String { facts.commits[service.name] ?? facts.commit }
+    func commitBefore(_ service: ServicePlan) -> String { facts.commitsBefore[service.name] ?? facts.commitBefore }
+
     /// What commands of a service find in their environment. Outer levels first; each may use what stands further out.
     func variables(
         _ service: ServicePlan, _ place: Place?, _ stage: Stage? = nil, commit: String? = nil, _ more: [String: Text] = [:]
@@ -31,8 +34,8 @@ extension StepBuilder {
         let environment = place.map(\.environment) ?? facts.to
         var own: [String: String] = [
             Variables.name: plan.name, Variables.number: String(facts.number), Variables.service: service.name,
-            Variables.environment: environment, Variables.before: from, Variables.commit: commit ?? facts.commit,
-            Variables.commitBefore: facts.commitBefore,
+            Variables.environment: environment, Variables.before: from, Variables.commit: commit ?? self.commit(service),
+            Variables.commitBefore: commitBefore(service),
         ]
         if let stage { own[Variables.stage] = stage.rawValue }
         if let place, !place.replica.isEmpty { own[Variables.replica] = place.replica }
@@ -111,7 +114,9 @@ extension StepBuilder {
             if let command = probe.command {
                 work.checks.append(.command(try commandWork(command, service, stage, place, commit: commit)))
             }
-            if let start = service.start, start.isProcess, !places.isEmpty { work.pidFiles.append(try pidFile(start, service, place)) }
+            if let start = service.start, start.isProcess, !places.isEmpty {
+                work.pidFiles.append(try pidFile(start, service, place))
+            }
         }
         return work
     }
@@ -126,7 +131,9 @@ extension StepBuilder {
         var headers: [String: String] = [:]
         for (name, text) in request.headers { headers[name] = try expanded(text, env) }
         return RequestCheck(
-            url: url, host: try request.host.map { text throws(Problem) in try expanded(text, env) }, timeoutMs: request.timeoutMs,
-            statuses: request.statuses, headers: headers, body: try request.body.map { text throws(Problem) in try expanded(text, env) })
+            url: url, host: try request.host.map { text throws(Problem) in try expanded(text, env) },
+            timeoutMs: request.timeoutMs,
+            statuses: request.statuses, headers: headers,
+            body: try request.body.map { text throws(Problem) in try expanded(text, env) })
     }
 }

@@ -46,7 +46,8 @@ public struct StepBuilder {
             }
             for environment in plan.environments where weights[variant(service, environment.name)] == nil {
                 throw Problem(
-                    .unknownVariant, "the split \(split) has no variant \(variant(service, environment.name))", hint: "variants: names them.",
+                    .unknownVariant, "the split \(split) has no variant \(variant(service, environment.name))",
+                    hint: "variants: names them.",
                     pointer: at.text)
             }
             for environment in plan.environments where weights[variant(service, environment.name), default: 0] > 0 {
@@ -62,7 +63,8 @@ public struct StepBuilder {
                     : "Give one of them everything first: proxyctl switch NAME.")
         }
         if found.count > 1 {
-            throw Problem(.conflict, "\(found.sorted().joined(separator: " and ")) both serve", hint: "Give one of them everything first.")
+            throw Problem(
+                .conflict, "\(found.sorted().joined(separator: " and ")) both serve", hint: "Give one of them everything first.")
         }
         return found.first ?? plan.environments.first { $0.name != facts.to }?.name ?? ""
     }
@@ -88,7 +90,9 @@ public struct StepBuilder {
         for service in services {
             for command in service.check { try add(.check, service, "check \(service.name)", command) }
         }
-        for service in services { if let command = service.backup { try add(.backup, service, "back up \(service.name)", command) } }
+        for service in services {
+            if let command = service.backup { try add(.backup, service, "back up \(service.name)", command) }
+        }
         for service in services {
             guard let command = service.build else { continue }
             var work = try commandWork(command, service, .build)
@@ -112,8 +116,10 @@ public struct StepBuilder {
         for service in services {
             if service.migrate?.phase == .contract {
                 throw Problem(
-                    .conflict, "\(service.name) was deployed with a contracting migration: the version before it finds gone what it needs",
-                    hint: "Deploy a version forward instead.", pointer: JSONPointer(["services", service.name, "migrate", "phase"]).text)
+                    .conflict,
+                    "\(service.name) was deployed with a contracting migration: the version before it finds gone what it needs",
+                    hint: "Deploy a version forward instead.",
+                    pointer: JSONPointer(["services", service.name, "migrate", "phase"]).text)
             }
             if case .split = service.kind {
                 if !service.stop.keepsOld { try addStart(service) } else { try addHealth(service, place(service)) }
@@ -147,7 +153,8 @@ public struct StepBuilder {
     private func refuseContracts() throws(Problem) {
         for service in services where service.migrate?.phase == .contract && facts.waysBack.contains(service.name) {
             throw Problem(
-                .conflict, "a contracting migration of \(service.name) is refused while its former version is kept as the way back",
+                .conflict,
+                "a contracting migration of \(service.name) is refused while its former version is kept as the way back",
                 hint: "`proxyctl deploy finish` gives the way back up.",
                 pointer: JSONPointer(["services", service.name, "migrate", "phase"]).text)
         }
@@ -176,10 +183,11 @@ public struct StepBuilder {
         if let start = service.start {
             var end = try endWork(service, place)
             end.idleUpstreams = [place.upstream]
-            steps.append(DeployStep(.start, service: service.name, "end what is left of \(service.name) in \(facts.to)", .end(end)))
+            steps.append(
+                DeployStep(.start, service: service.name, "end what is left of \(service.name) in \(facts.to)", .end(end)))
             var step = DeployStep(
                 .start, service: service.name, "start \(service.name) in \(facts.to)",
-                try startWork(start, service, place, facts.commit))
+                try startWork(start, service, place, commit(service)))
             step.undo = [.end(end)]
             steps.append(step)
         }
@@ -189,7 +197,8 @@ public struct StepBuilder {
     mutating func addHealth(_ service: ServicePlan, _ place: Place) throws(Problem) {
         guard let health = service.health else { return }
         let work = try probeWork(health, service, [place], .health)
-        steps.append(DeployStep(.health, service: service.name, "wait until \(service.name) is well in \(facts.to)", .probe(work)))
+        steps.append(
+            DeployStep(.health, service: service.name, "wait until \(service.name) is well in \(facts.to)", .probe(work)))
     }
 
     private mutating func addRollout(_ service: ServicePlan) throws(Problem) {
@@ -203,10 +212,12 @@ public struct StepBuilder {
             }
             policy = policy.merging(.members(["shadow": shadow]))
         }
+        if policy.object != nil, policy["name"] == nil { policy = policy.merging(.members(["name": .string(plan.name)])) }
         let to = variant(service, facts.to)
         let work = RolloutWork(split: split, to: to, policy: policy, before: facts.splits[split] ?? [:])
         var step = DeployStep(
-            service.rollout == nil ? .shadow : .rollout, service: service.name, "roll \(service.name) out to \(to)", .rollout(work))
+            service.rollout == nil ? .shadow : .rollout, service: service.name, "roll \(service.name) out to \(to)",
+            .rollout(work))
         var undo = work
         undo.isUndo = true
         step.undo = [.rollout(undo)]
@@ -264,7 +275,8 @@ public struct StepBuilder {
         let stops = !service.stop.keepsOld && !facts.isRollback
         var idle = IdleWork(upstreams: [old.upstream], timeoutMs: service.drainTimeoutMs)
         idle.isDraining = stops
-        steps.append(DeployStep(.drain, service: service.name, "wait for the last requests of \(service.name) in \(from)", .idle(idle)))
+        steps.append(
+            DeployStep(.drain, service: service.name, "wait for the last requests of \(service.name) in \(from)", .idle(idle)))
         if !stops || (service.start == nil && service.stop.command == nil) { return }
         steps.append(
             DeployStep(.stop, service: service.name, "stop \(service.name) in \(from)", .end(try endWork(service, old))))

@@ -37,9 +37,11 @@ struct MachineTests {
                     switch action {
                     case .record(let entry): entries.append(entry)
                     case .perform(let step): events.append(answer(machine.record.steps[step].title))
-                    case .undo(let step, let part): events.append(answer("-\(machine.record.steps[step].title)" + (part == 0 ? "" : "\(part)")))
+                    case .undo(let step, let part):
+                        events.append(answer("-\(machine.record.steps[step].title)" + (part == 0 ? "" : "\(part)")))
                     case .inspect(let step): events.append(.found(found[machine.record.steps[step].title] ?? .unknown))
-                    case .ask(let step): events.append(answers["?\(machine.record.steps[step].title)"]?.first ?? .approved(who: "ann"))
+                    case .ask(let step):
+                        events.append(answers["?\(machine.record.steps[step].title)"]?.first ?? .approved(who: "ann"))
                     case .wake(let atMs):
                         nowMs = atMs
                         events.append(.tick)
@@ -51,7 +53,9 @@ struct MachineTests {
         var outcome: DeployOutcome? { if case .ended(let outcome) = machine.phase { outcome } else { nil } }
     }
 
-    static func step(_ name: String, _ stage: Stage = .start, undo: Int = 1, batch: Int? = nil, _ change: (inout DeployStep) -> Void = { _ in })
+    static func step(
+        _ name: String, _ stage: Stage = .start, undo: Int = 1, batch: Int? = nil, _ change: (inout DeployStep) -> Void = { _ in }
+    )
         -> DeployStep
     {
         var step = DeployStep(stage, name, .pause(ms: 1))
@@ -106,11 +110,14 @@ struct MachineTests {
     }
 
     @Test func whatRequestsStandOnIsLeftStanding() {
-        let steps = [Self.step("start"), Self.step("switch", .switch) { $0.carriesTraffic = true }, Self.step("verify", .verify, undo: 0)]
+        let steps = [
+            Self.step("start"), Self.step("switch", .switch) { $0.carriesTraffic = true }, Self.step("verify", .verify, undo: 0),
+        ]
         let world = Self.world(steps)
         world.answers = ["verify": [Self.failure()], "-switch": [Self.failure("no proxy")]]
         world.run()
-        #expect(world.log == ["start", "switch", "verify", "-switch"], "the new version keeps running: it may have all the traffic")
+        #expect(
+            world.log == ["start", "switch", "verify", "-switch"], "the new version keeps running: it may have all the traffic")
         #expect(world.outcome == .stuck)
     }
 
@@ -133,14 +140,26 @@ struct MachineTests {
         arguments: [
             // Five tries, two seconds apart: the fifth is the last.
             (Rhythm(tries: 5, intervalMs: 2000), [MachineTests.miss], 5, DeployOutcome.undone, 8000),
-            (Rhythm(tries: 5, intervalMs: 2000), [MachineTests.miss, MachineTests.miss, MachineTests.miss, MachineTests.miss, .succeeded(nil)], 5, .done, 8000),
+            (
+                Rhythm(tries: 5, intervalMs: 2000),
+                [MachineTests.miss, MachineTests.miss, MachineTests.miss, MachineTests.miss, .succeeded(nil)], 5, .done, 8000
+            ),
             (Rhythm(tries: 5, intervalMs: 2000), [MachineTests.failure()], 1, .undone, 0),
             // Passes must come in a row.
-            (Rhythm(tries: 2, intervalMs: 10, passes: 3), [.succeeded(nil), .succeeded(nil), MachineTests.miss, .succeeded(nil)], 6, .done, 50),
+            (
+                Rhythm(tries: 2, intervalMs: 10, passes: 3),
+                [.succeeded(nil), .succeeded(nil), MachineTests.miss, .succeeded(nil)], 6, .done, 50
+            ),
             // A bake lasts its time, and bears single failures.
             (Rhythm(tries: 2, intervalMs: 10, durationMs: 50), [.succeeded(nil)], 6, .done, 50),
-            (Rhythm(tries: 2, intervalMs: 10, durationMs: 50), [.succeeded(nil), MachineTests.miss, .succeeded(nil)], 6, .done, 50),
-            (Rhythm(tries: 2, intervalMs: 10, durationMs: 50), [.succeeded(nil), MachineTests.miss, MachineTests.miss], 3, .undone, 20),
+            (
+                Rhythm(tries: 2, intervalMs: 10, durationMs: 50), [.succeeded(nil), MachineTests.miss, .succeeded(nil)], 6, .done,
+                50
+            ),
+            (
+                Rhythm(tries: 2, intervalMs: 10, durationMs: 50), [.succeeded(nil), MachineTests.miss, MachineTests.miss], 3,
+                .undone, 20
+            ),
             // Failures of the start period don't count.
             (Rhythm(tries: 2, intervalMs: 10, startPeriodMs: 45), [MachineTests.miss], 7, .undone, 60),
         ] as [(Rhythm, [DeployEvent], Int, DeployOutcome, Int64)])

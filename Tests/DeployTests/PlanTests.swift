@@ -36,15 +36,39 @@ struct PlanTests {
             (#"{"services": {"a": {"split": "x"}}}"#, "/environments", "no two environments"),
             (#"{"services": {"../a": {"split": "x"}}}"#, "/services/..~1a", "found \"../a\""),
             (#"{"services": {"a": {"link": "x"}}}"#, "/services/a", "found no \"directory\""),
-            (#"{"services": {"a": {"link": "x", "directory": "y", "build": {"run": "x", "timeout": "fast"}}}}"#, "/services/a/build/timeout", "found"),
-            (#"{"services": {"a": {"link": "x", "directory": "y", "build": {"run": "x", "tme": 1}}}}"#, "/services/a/build/tme", "found \"tme\""),
-            (#"{"services": {"a": {"link": "x", "directory": "y", "check": ["x", {"rum": "y"}]}}}"#, "/services/a/check/1/rum", "found \"rum\""),
-            (#"{"services": {"a": {"link": "x", "directory": "y", "verify": {"tries": 0, "url": "http://x"}}}}"#, "/services/a/verify/tries", "found"),
-            (#"{"services": {"a": {"link": "x", "directory": "y", "verify": {"url": "http://x", "status": "2xx"}}}}"#, "/services/a/verify/status", ""),
-            (#"{"services": {"a": {"link": "x", "directory": "y", "rollout": {}}}}"#, "/services/a/rollout", "a rollout needs a split"),
-            (#"{"services": {"a": {"link": "x", "directory": "y", "stop": {"old": "burn"}}}}"#, "/services/a/stop/old", "expected keep or stop"),
+            (
+                #"{"services": {"a": {"link": "x", "directory": "y", "build": {"run": "x", "timeout": "fast"}}}}"#,
+                "/services/a/build/timeout", "found"
+            ),
+            (
+                #"{"services": {"a": {"link": "x", "directory": "y", "build": {"run": "x", "tme": 1}}}}"#,
+                "/services/a/build/tme", "found \"tme\""
+            ),
+            (
+                #"{"services": {"a": {"link": "x", "directory": "y", "check": ["x", {"rum": "y"}]}}}"#, "/services/a/check/1/rum",
+                "found \"rum\""
+            ),
+            (
+                #"{"services": {"a": {"link": "x", "directory": "y", "verify": {"tries": 0, "url": "http://x"}}}}"#,
+                "/services/a/verify/tries", "found"
+            ),
+            (
+                #"{"services": {"a": {"link": "x", "directory": "y", "verify": {"url": "http://x", "status": "2xx"}}}}"#,
+                "/services/a/verify/status", ""
+            ),
+            (
+                #"{"services": {"a": {"link": "x", "directory": "y", "rollout": {}}}}"#, "/services/a/rollout",
+                "a rollout needs a split"
+            ),
+            (
+                #"{"services": {"a": {"link": "x", "directory": "y", "stop": {"old": "burn"}}}}"#, "/services/a/stop/old",
+                "expected keep or stop"
+            ),
             (#"{"services": {"a": {"upstream": "x"}}}"#, "/services/a", "found no replicas"),
-            (#"{"services": {"a": {"upstream": "x", "replicas": {"one": ["a:1", "a:2"]}}}}"#, "/services/a/replicas/one", "found 2 addresses"),
+            (
+                #"{"services": {"a": {"upstream": "x", "replicas": {"one": ["a:1", "a:2"]}}}}"#, "/services/a/replicas/one",
+                "found 2 addresses"
+            ),
             (#"{"services": {"a": {"split": "x", "start": "y"}}}"#, "/services/a", "found a start and no health"),
             (#"{"approve": ["party"], "services": {}}"#, "/approve/0", "found no stage"),
             (#"{"notify": {"on": ["start"]}, "services": {}}"#, "/notify", "found no \"url\""),

@@ -42,8 +42,10 @@ struct StepTests {
         #expect(builder.from == "blue")
         #expect(
             steps.map { "\($0.stage.rawValue) \($0.service)" } == [
-                "check api", "backup api", "build api", "build site", "migrate api", "start api", "start api", "health api", "start web",
-                "start web", "health web", "switch ", "switch site", "verify api", "bake api", "drain api", "drain web", "stop web",
+                "check api", "backup api", "build api", "build site", "migrate api", "start api", "start api", "health api",
+                "start web",
+                "start web", "health web", "switch ", "switch site", "verify api", "bake api", "drain api", "drain web",
+                "stop web",
             ])
         let change = try #require(steps.first { $0.stage == .switch })
         #expect(change.needsApproval)
@@ -52,7 +54,8 @@ struct StepTests {
         let before = ["app": ["blue": 100, "green": 0], "web": ["web_blue": 1, "web_green": 0]]
         #expect(change.work == .weights(WeightsWork(splits: next, expects: before, opens: ["green", "web_green"])))
         #expect(change.undo == [.weights(WeightsWork(splits: before, expects: next, opens: []))])
-        #expect(steps.filter { $0.carriesTraffic }.map(\.title) == ["switch app and web to green", "switch site to /srv/site-v2"])
+        #expect(
+            steps.filter { $0.carriesTraffic }.map(\.title) == ["switch app and web to green", "switch site to /srv/site-v2"])
     }
 
     @Test func commandsKnowWhatTheyAreFor() throws {
@@ -88,12 +91,14 @@ struct StepTests {
         let steps = try builder.build()
         #expect(steps.map(\.stage) == [.rollout, .drain])
         guard case .rollout(let work) = steps[0].work else { return #expect(Bool(false)) }
-        #expect(work.to == "green" && work.policy["shadow"]?["compared_min"]?.integer == 9 && work.policy["name"]?.string == "slow")
+        #expect(
+            work.to == "green" && work.policy["shadow"]?["compared_min"]?.integer == 9 && work.policy["name"]?.string == "slow")
     }
 
     @Test(
         arguments: [
-            ("green serves already", ["blue": 0, "green": 1], "green"), ("blue and green both serve", ["blue": 1, "green": 1], "green"),
+            ("green serves already", ["blue": 0, "green": 1], "green"),
+            ("blue and green both serve", ["blue": 1, "green": 1], "green"),
             ("no split app", nil, "green"), ("has no variant green", ["blue": 1], "green"),
             ("no environment \"red\"", ["blue": 1, "green": 0], "red"),
         ] as [(String, [String: Int]?, String)])
@@ -138,7 +143,8 @@ struct StepTests {
         let steps = try builder.build()
         #expect(
             steps.filter { $0.batch == 0 }.map(\.title) == [
-                "take a out", "take b out", "wait for the last requests of a", "wait for the last requests of b", "stop a", "stop b", "start a",
+                "take a out", "take b out", "wait for the last requests of a", "wait for the last requests of b", "stop a",
+                "stop b", "start a",
                 "start b", "wait until a and b is well", "put a in", "put b in", "watch a and b", "pause before the next",
             ])
         #expect(steps.filter { $0.batch == 1 }.map(\.title).first == "take c out")
@@ -177,7 +183,8 @@ struct StepTests {
         let steps = try builder.build()
         #expect(
             steps.map { "\($0.stage.rawValue) \($0.service)" } == [
-                "health api", "start web", "start web", "health web", "switch ", "switch site", "verify api", "drain api", "drain web",
+                "health api", "start web", "start web", "health web", "switch ", "switch site", "verify api", "drain api",
+                "drain web",
             ])
         #expect(steps[5].work == .link(LinkWork(link: "/srv/current", target: "/srv/site-v1", expects: "/srv/site-v2")))
     }

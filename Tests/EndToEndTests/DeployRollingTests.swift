@@ -59,8 +59,13 @@ struct DeployRollingTests {
             // The second replica alone has no luck: its port is in its name.
             let path = "build.sh"
             let text = stage.read(path)
-            try stage.write(path, text + "\nsed -i 's/if BREAKS == \"health\":/if BREAKS == \"health\" and os.environ[\"DEPLOY_REPLICA\"] == \"two\":/' \"$DEPLOY_DIRECTORY/app.py\"\n")
-            let result = try stage.start(["deploy", "--commit", "v2"], Self.bad("continue", ["FAILURE_RATIO": "0.34"])).result(withinMs: 60_000)
+            try stage.write(
+                path,
+                text
+                    + "\nsed -i 's/if BREAKS == \"health\":/if BREAKS == \"health\" and os.environ[\"DEPLOY_REPLICA\"] == \"two\":/' \"$DEPLOY_DIRECTORY/app.py\"\n"
+            )
+            let result = try stage.start(["deploy", "--commit", "v2"], Self.bad("continue", ["FAILURE_RATIO": "0.34"])).result(
+                withinMs: 60_000)
             #expect(result.status == 1 && result.errors.contains("is done, but not whole"), "\(result.all)")
             #expect(try answers(stage) == ["v1\n", "v2\n"])
         }

@@ -28,7 +28,8 @@ struct DeployServicesTests {
         let stage = try DeployStage("services")
         try stage.deploy("v1", ["--to", "green"])
         try stage.underLoad {
-            try stage.refuse("v2", because: "wait until api is well", environment: ["BREAKS": "health", "BREAKS_VERSION": "v2", "TRIES": "10"])
+            try stage.refuse(
+                "v2", because: "wait until api is well", environment: ["BREAKS": "health", "BREAKS_VERSION": "v2", "TRIES": "10"])
         }
         #expect(try stage.served("/site/index.html") == "v1\n")
     }
@@ -39,14 +40,18 @@ struct DeployServicesTests {
         try stage.underLoad {
             try stage.refuse("v2", because: "this migration fails", environment: ["BREAKS": "migration"])
             // It ran, what came after it failed: it is undone as well.
-            try stage.refuse("v2", because: "answers 503", environment: ["BREAKS": "health", "BREAKS_VERSION": "v2", "TRIES": "100", "COLUMN": "phone"])
+            try stage.refuse(
+                "v2", because: "answers 503",
+                environment: ["BREAKS": "health", "BREAKS_VERSION": "v2", "TRIES": "100", "COLUMN": "phone"])
             #expect(stage.read(".deploy/deploys/00003/steps/02-migrate-app.log").contains("users has phone now"))
             #expect(stage.read(".deploy/deploys/00003/steps/02-migrate-app-undo0.log").contains("users has no phone any more"))
             try stage.deploy("v3")
         }
         #expect(FileManager.default.fileExists(atPath: stage.folder + "/.deploy/ledger.sqlite.before-4"))
         let refused = try stage.run("deploy", "--commit", "v4", environment: ["PHASE": "contract"])
-        #expect(refused.status == 1 && refused.errors.contains("migrations.yaml:") && refused.errors.contains("way back"), "\(refused.all)")
+        #expect(
+            refused.status == 1 && refused.errors.contains("migrations.yaml:") && refused.errors.contains("way back"),
+            "\(refused.all)")
         #expect(try stage.run("deploy", "finish").status == 0)
         try stage.deploy("v4", environment: ["PHASE": "contract"])
     }
@@ -55,7 +60,8 @@ struct DeployServicesTests {
     @Test func aCommandOutlivesItsProxyctl() throws {
         let stage = try DeployStage("migrations", proxy: "two-ports")
         try stage.deploy("v1", ["--to", "green"])
-        try stage.write("migrate.py", "#!/bin/sh\necho once >> runs\nuntil test -e go; do sleep 0.01; done\necho through >> runs\n")
+        try stage.write(
+            "migrate.py", "#!/bin/sh\necho once >> runs\nuntil test -e go; do sleep 0.01; done\necho through >> runs\n")
         try stage.underLoad {
             let first = try stage.start(["deploy", "--commit", "v2"])
             try Harness.wait(for: "the migration: \(first.output)") { stage.read("runs") == "once\n" }
@@ -78,7 +84,10 @@ struct DeployServicesTests {
         let plan = stage.read("two-ports.yaml")
         try stage.write(
             "two-ports.yaml",
-            plan.replacing("name: arq\n", with: "name: arq\napprove: [switch]\nnotify: {url: \"http://\(slack.endpoint)/hook?a=b\", headers: {X-Key: k}}\n"))
+            plan.replacing(
+                "name: arq\n",
+                with: "name: arq\napprove: [switch]\nnotify: {url: \"http://\(slack.endpoint)/hook?a=b\", headers: {X-Key: k}}\n")
+        )
         let first = try stage.start(["deploy", "--commit", "v1", "--to", "green"])
         try Harness.wait(for: "the question: \(first.output)") { first.output.contains("needs approval") }
         #expect(try stage.run("deploy", "approve").output.contains("Approved: switch service to green"))
@@ -102,7 +111,9 @@ struct DeployServicesTests {
         let plan = stage.read("two-ports.yaml")
         try stage.write(
             "two-ports.yaml",
-            plan.replacing("name: arq\n", with: "name: arq\nnotify: {url: \"http://127.0.0.1:\(try Ports.reserve())/\", tries: 2, pause: 1ms}\n"))
+            plan.replacing(
+                "name: arq\n",
+                with: "name: arq\nnotify: {url: \"http://127.0.0.1:\(try Ports.reserve())/\", tries: 2, pause: 1ms}\n"))
         let result = try stage.run("deploy", "--commit", "v1", "--to", "green")
         #expect(result.status == 0 && result.errors.contains("a note was not taken"), "\(result.all)")
     }

@@ -22,7 +22,8 @@ final class DeployStage {
         ports = try (0..<4).map { _ in try Ports.reserve() }
         let originals = proxyName == "services" || name == "services" ? [3001, 3002, 3011, 3012] : [3001, 3002, 3003, 3004]
         var replacing = editing + [("127.0.0.1:8080", "127.0.0.1:%PORT%")]
-        let text = try String(contentsOfFile: Harness.packageDirectory + "/conf/deploy/\(proxyName ?? name).conf", encoding: .utf8)
+        let text = try String(
+            contentsOfFile: Harness.packageDirectory + "/conf/deploy/\(proxyName ?? name).conf", encoding: .utf8)
         for (port, original) in zip(ports, originals) where text.contains("127.0.0.1:\(original)") {
             replacing.append(("127.0.0.1:\(original)", "127.0.0.1:\(port)"))
         }
@@ -34,8 +35,10 @@ final class DeployStage {
         let names = ["BLUE_PORT", "GREEN_PORT", "PORT1", "PORT2", "PORT3", "API_BLUE", "API_GREEN", "WEB_BLUE", "WEB_GREEN"]
         variables = Dictionary(uniqueKeysWithValues: zip(names, [0, 1, 0, 1, 2, 0, 1, 2, 3].map { "\(ports[$0])" }))
         variables.merge([
-            "PROXY": "http://127.0.0.1:\(proxy.port)", "INTERVAL": "20ms", "TRIES": "500", "BAKE": "100ms", "DRAIN": "5s", "DELAY": "0s",
-            "MONITOR": "60ms", "START_PERIOD": "0s", "WARM_UP": "0s", "STEP": "50ms", "PATH": "/usr/bin:/bin", "APPROVAL": "10s",
+            "PROXY": "http://127.0.0.1:\(proxy.port)", "INTERVAL": "20ms", "TRIES": "500", "BAKE": "100ms", "DRAIN": "5s",
+            "DELAY": "0s",
+            "MONITOR": "60ms", "START_PERIOD": "0s", "WARM_UP": "0s", "STEP": "100ms", "INCONCLUSIVE": "go_on",
+            "PATH": "/usr/bin:/bin", "APPROVAL": "10s",
         ]) { _, new in new }
         try Harness.wait(for: "the admin socket: \(proxy.errorLog)") {
             FileManager.default.fileExists(atPath: proxy.path("switchback.state/admin.sock"))
@@ -52,7 +55,8 @@ final class DeployStage {
 
     func start(_ words: [String], _ more: [String: String] = [:]) throws -> Proxyctl {
         let environment = variables.merging(more) { _, new in new }.map { "\($0.key)=\($0.value)" }
-        return try Proxyctl(proxy, words + ["-f", plan], admin: Self.socket, environment: environment)
+        let file = words.contains("-f") ? [] : ["-f", plan]
+        return try Proxyctl(proxy, words + file, admin: Self.socket, environment: environment)
     }
 
     @discardableResult
@@ -62,7 +66,8 @@ final class DeployStage {
 
     /// A version that comes into service.
     func deploy(
-        _ commit: String, _ words: [String] = [], environment: [String: String] = [:], sourceLocation: SourceLocation = #_sourceLocation
+        _ commit: String, _ words: [String] = [], environment: [String: String] = [:],
+        sourceLocation: SourceLocation = #_sourceLocation
     ) throws {
         let result = try start(["deploy"] + words + ["--commit", commit], environment).result(withinMs: 60_000)
         #expect(result.status == 0, "\(result.all)", sourceLocation: sourceLocation)
@@ -70,7 +75,8 @@ final class DeployStage {
 
     /// A version that does not: everything is as before, and the reason is told.
     func refuse(
-        _ commit: String, because reason: String, environment: [String: String] = [:], sourceLocation: SourceLocation = #_sourceLocation
+        _ commit: String, because reason: String, environment: [String: String] = [:],
+        sourceLocation: SourceLocation = #_sourceLocation
     ) throws {
         let before = (try weights(), try served(), Set(processes.keys))
         let result = try start(["deploy", "--commit", commit], environment).result(withinMs: 60_000)
@@ -128,4 +134,8 @@ final class DeployStage {
         let requests = try Admin(proxy, folder: "switchback.state").get("/status")["requests"]
         return (requests["failed_by_upstream"].int ?? -1) + (requests["failed_by_proxy"].int ?? -1)
     }
+}
+
+extension DeployStage {
+    func rollouts() throws -> String { try Proxyctl(proxy, ["rollout", "list", "--json"], admin: Self.socket).result().output }
 }

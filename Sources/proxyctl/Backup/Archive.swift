@@ -33,7 +33,8 @@ struct Archive {
     private var manifest: JSON {
         let list = files.map { file in
             JSON.members([
-                "bytes": .integer(Int64(file.bytes.count)), "name": .string(file.name), "sha256": .string(SHA256.digest(file.bytes)),
+                "bytes": .integer(Int64(file.bytes.count)), "name": .string(file.name),
+                "sha256": .string(SHA256.digest(file.bytes)),
             ])
         }
         return .object([JSON.Member("format", .string(Self.format))] + facts + [JSON.Member("files", .array(list))])
@@ -101,11 +102,16 @@ struct Archive {
             at += 512
             if head.allSatisfy({ $0 == 0 }) { return files }
             let sum = head.enumerated().reduce(0) { $0 + ((148..<156).contains($1.offset) ? 32 : Int($1.element)) }
-            guard let told = number(head[148..<156]), told == sum, let size = number(head[124..<136]), head[156] == UInt8(ascii: "0") else {
+            guard let told = number(head[148..<156]), told == sum, let size = number(head[124..<136]),
+                head[156] == UInt8(ascii: "0")
+            else {
                 throw broken("a head of it is damaged")
             }
             if at + size > bytes.count { throw broken("it is cut off") }
-            files.append(File(name: String(decoding: head[..<100].prefix { $0 != 0 }, as: UTF8.self), bytes: Array(bytes[at..<(at + size)])))
+            files.append(
+                File(
+                    name: String(decoding: head[..<100].prefix { $0 != 0 }, as: UTF8.self), bytes: Array(bytes[at..<(at + size)]))
+            )
             if files.count > filesMax { throw broken("it has more than \(filesMax) files") }
             at += (size + 511) / 512 * 512
         }

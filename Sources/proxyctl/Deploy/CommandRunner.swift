@@ -49,7 +49,8 @@ struct CommandRunner {
 
     func run(_ work: CommandWork) throws(Failure) -> End {
         for file in [pidFile, statusFile] { unlink(file) }
-        let spawned = try Spawn.shell(Self.script, [work.run, statusFile, work.directory], env: work.env, log: log, isSession: false)
+        let spawned = try Spawn.shell(
+            Self.script, [work.run, statusFile, work.directory], env: work.env, log: log, isSession: false)
         guard let identity = ProcessIdentity(running: spawned.pid) else {
             spawned.close()
             throw Failure(.refused, "a shell ended before it began")

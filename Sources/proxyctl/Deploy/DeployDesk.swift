@@ -9,7 +9,8 @@ import Glibc
 
 /// Of every verb below `deploy`.
 struct DeployOptions: ParsableArguments {
-    @Option(name: [.short, .long], help: ArgumentHelp("The plan.", valueName: "file"), completion: .file(extensions: ["yaml", "yml"]))
+    @Option(
+        name: [.short, .long], help: ArgumentHelp("The plan.", valueName: "file"), completion: .file(extensions: ["yaml", "yml"]))
     var file = "deploy.yaml"
 
     @OptionGroup var server: ServerOptions
@@ -47,7 +48,8 @@ struct DeployDesk {
     }
 
     static var who: String {
-        let name = Output.environment("SUDO_USER") ?? Output.environment("USER") ?? Output.environment("LOGNAME") ?? "user \(getuid())"
+        let name =
+            Output.environment("SUDO_USER") ?? Output.environment("USER") ?? Output.environment("LOGNAME") ?? "user \(getuid())"
         var host = [CChar](repeating: 0, count: 256)
         gethostname(&host, 255)
         return name + "@" + String(decoding: host.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
@@ -62,6 +64,8 @@ struct DeployDesk {
         facts.stateFolder = folder.path
         facts.variables = Spawn.variables
         facts.commitBefore = machines.last { $0.isDone }?.record.commit ?? ""
+        let versions = Self.versions(machines)
+        facts.commitsBefore = versions.mapValues(\.now)
         if plan.services.contains(where: \.asksProxy) {
             let names = try RunningNames.read(client)
             facts.splits = names.splits
@@ -79,6 +83,22 @@ struct DeployDesk {
             facts.links[service.name] = Files.link(text.hasPrefix("/") ? text : base + "/" + text) ?? ""
         }
         return facts
+    }
+
+    /// What each service runs by the history, and what it ran before.
+    static func versions(_ machines: [DeployMachine]) -> [String: (now: String, before: String)] {
+        var result: [String: (now: String, before: String)] = [:]
+        for machine in machines where machine.isDone {
+            for service in machine.record.services {
+                let was = result[service] ?? ("", "")
+                switch machine.record.kind {
+                case .deploy: result[service] = (machine.record.commit, was.now)
+                case .rollback: result[service] = (was.before, was.now)
+                case .finish: break
+                }
+            }
+        }
+        return result
     }
 
     /// The environment that nothing is sent to, where there is exactly one.
@@ -115,7 +135,8 @@ struct DeployDesk {
         return try checked { () throws(Problem) in
             let url = try Expansion.text(plan.url, Spawn.variables)
             if !url.hasPrefix("http://"), !url.hasPrefix("https://") {
-                throw Problem(.badAddress, "found no address that begins with http:// or https://", pointer: plan.url.pointer.text)
+                throw Problem(
+                    .badAddress, "found no address that begins with http:// or https://", pointer: plan.url.pointer.text)
             }
             var headers: [(name: String, value: String)] = []
             for (name, text) in plan.headers { headers.append((name, try Expansion.text(text, Spawn.variables))) }

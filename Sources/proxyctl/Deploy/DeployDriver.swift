@@ -15,8 +15,11 @@ final class DeployDriver {
     private let notifier: Notifier?
     private let approvesItself: Bool
     private let who: String
+    /// Of the wall at the beginning; from there on time only goes forward.
+    private let clockOffsetMs = Clock.wallMs - Clock.monotonicMs
     private var events: [DeployEvent] = []
-    private var askedAtMs: Int64?
+    /// The operator has broken it off, and the machine does not know yet.
+    private var isAborting = false
 
     init(
         _ machine: DeployMachine, _ folder: DeployFolder, _ journal: DeployJournal, _ client: AdminClient, notifier: Notifier?,
@@ -47,7 +50,7 @@ final class DeployDriver {
         }
         while let event = events.first {
             events.removeFirst()
-            for action in machine.handle(event, atMs: Clock.wallMs) { try perform(action) }
+            for action in machine.handle(event, atMs: nowMs) { try perform(action) }
         }
         if let words = notifier?.finish(ms: Self.notesMs) { Output.error("proxyctl: \(Words.printable(words))") }
         return machine
@@ -61,40 +64,47 @@ final class DeployDriver {
             progress.show(entry)
             if let news = machine.news(entry) { tell(news.moment, news.text) }
         case .perform(let step):
+            if isBrokenOff() { return }
             let event = doer.perform(step)
-            CrashPoint.pass()
+            // Probes change nothing, and how many there are is not known.
+            if machine.record.steps[step].stage.changesSomething { CrashPoint.pass() }
             done(event)
         case .undo(let step, let part):
             // Nothing breaks off the way back.
             Interrupt.isHeeded = false
+            isAborting = false
             let event = doer.undo(step, part)
             CrashPoint.pass()
             events.append(event)
         case .inspect(let step): done(.found(doer.inspect(step)))
-        case .ask(let step): done(try ask(step))
+        case .ask(let step): if !isBrokenOff() { done(try ask(step)) }
         case .wake(let atMs):
+            if isBrokenOff() { return }
             wait(atMs)
             done(.tick)
         }
     }
 
-    /// What came of an action; and the operator's word behind it, if there was one meanwhile.
+    /// What came of an action. Whatever the operator said meanwhile comes in front of the next one.
     private func done(_ event: DeployEvent) {
         events.append(event)
-        guard Interrupt.isAsked else { return }
+        if !Interrupt.isAsked { return }
         Interrupt.take()
-        switch event {
-        // The machine turns by itself.
-        case .failed(_, isFinal: true), .abort, .found(.failed): return
-        case .tick, .failed, .approved: events = []
-        case .start, .succeeded, .skipped, .found: break
-        }
-        events.append(.abort(Interrupt.words))
+        isAborting = true
     }
 
+    private func isBrokenOff() -> Bool {
+        if !isAborting { return false }
+        isAborting = false
+        events.append(.abort(Interrupt.words))
+        return true
+    }
+
+    private var nowMs: Int64 { clockOffsetMs + Clock.monotonicMs }
+
     private func wait(_ atMs: Int64) {
-        while Clock.wallMs < atMs, !Interrupt.isAsked {
-            clinux_sleep_ms(Int32(clamping: min(atMs - Clock.wallMs, 50)))
+        while nowMs < atMs, !Interrupt.isAsked {
+            clinux_sleep_ms(Int32(clamping: min(max(atMs - nowMs, 1), 50)))
             progress.tick()
         }
     }
@@ -164,6 +174,10 @@ enum Interrupt {
     static var isAsked: Bool { count == 1 && !isTaken && isHeeded }
     static func take() { isTaken = true }
     static let words = "broken off by the operator"
+}
+
+extension Stage {
+    fileprivate var changesSomething: Bool { self != .health && self != .verify && self != .bake }
 }
 
 /// For tests: where this program kills itself, as a machine that fails would.

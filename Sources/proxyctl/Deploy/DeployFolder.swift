@@ -27,7 +27,9 @@ final class DeployFolder {
             parent += part + "/"
             if parent == "/" { continue }
             let result = clinux_make_folder(parent, mode)
-            if result < 0, result != -EEXIST { throw Failure(.refused, "cannot make \(folder): \(AdminClient.words(Int(result)))") }
+            if result < 0, result != -EEXIST {
+                throw Failure(.refused, "cannot make \(folder): \(AdminClient.words(Int(result)))")
+            }
         }
     }
 
@@ -114,11 +116,14 @@ final class DeployFolder {
         do throws(Problem) {
             let record = try DeployRecord(json: try JSON.parse(Array(first), limits: Self.limits))
             var entries: [DeployEntry] = []
-            for line in lines.dropFirst() { entries.append(try DeployEntry(json: try JSON.parse(Array(line), limits: Self.limits))) }
+            for line in lines.dropFirst() {
+                entries.append(try DeployEntry(json: try JSON.parse(Array(line), limits: Self.limits)))
+            }
             return DeployMachine(record, replaying: entries)
         } catch {
             throw Failure(
-                .refused, "the journal \(file) is not understood: \(error.detail)", hint: "It may be of another version of proxyctl.")
+                .refused, "the journal \(file) is not understood: \(error.detail)",
+                hint: "It may be of another version of proxyctl.")
         }
     }
 

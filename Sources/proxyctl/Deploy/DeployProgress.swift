@@ -1,6 +1,7 @@
 // How a deploy looks while it runs: a line a step, with its time. On a terminal the line in hand counts; elsewhere lines are plain.
 // Called by DeployDriver with every entry. It decides nothing.
 
+import AdminAPI
 import Deploy
 
 final class DeployProgress {
@@ -20,7 +21,8 @@ final class DeployProgress {
         if isQuiet { return }
         let way = record.to.isEmpty ? "" : " to \(record.to)"
         let commit = record.commit.isEmpty ? "" : ", version \(record.commit)"
-        Output.line("\(words): \(record.kind.rawValue) \(record.number) of \(record.services.joined(separator: ", "))\(way)\(commit)")
+        Output.line(
+            "\(words): \(record.kind.rawValue) \(record.number) of \(record.services.joined(separator: ", "))\(way)\(commit)")
     }
 
     func show(_ entry: DeployEntry) {
@@ -35,7 +37,7 @@ final class DeployProgress {
                 Output.part("  ... \(words)")
                 isOpen = true
             }
-        case .done: line(.green, "done", title, stage)
+        case .done: line(.green, "done", title + Self.remark(entry), stage)
         case .skipped: line(.dim, "skip", title + (entry.text.isEmpty ? "" : ": " + entry.text), stage)
         case .failed: line(.red, "FAIL", "\(title): \(entry.text)", stage)
         case .asked:
@@ -59,6 +61,12 @@ final class DeployProgress {
         let first = "  \(style.applied(to: word, isColoured: Output.isColoured))  \(lines.first ?? "")"
         Output.line(first + (word == "done" || word == "FAIL" ? Style.dim.applied(to: span, isColoured: Output.isColoured) : ""))
         for rest in lines.dropFirst() { Output.line("      " + rest) }
+    }
+
+    private static func remark(_ entry: DeployEntry) -> String {
+        if let count = entry.note?["in_flight"]?.integer { return " (\(count) still in flight: they go on)" }
+        if entry.note?["killed"]?.bool == true { return " (it had to be killed)" }
+        return ""
     }
 
     /// Counts the seconds of the line in hand.

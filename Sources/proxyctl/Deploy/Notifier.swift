@@ -55,10 +55,12 @@ final class Notifier: @unchecked Sendable {
         guard isToBegin else { return }
         var thread = pthread_t()
         let me = Unmanaged.passRetained(self)
-        let result = pthread_create(&thread, nil, { pointer in
-            if let pointer { Unmanaged<Notifier>.fromOpaque(pointer).takeRetainedValue().drain() }
-            return nil
-        }, me.toOpaque())
+        let result = pthread_create(
+            &thread, nil,
+            { pointer in
+                if let pointer { Unmanaged<Notifier>.fromOpaque(pointer).takeRetainedValue().drain() }
+                return nil
+            }, me.toOpaque())
         if result == 0 { pthread_detach(thread) } else { me.release() }
     }
 

@@ -28,7 +28,9 @@ struct ProcessIdentity: Equatable, Sendable {
     }
 
     init?(file path: String) {
-        guard let bytes = try? TextFile.read(path), let identity = Self(String(decoding: bytes, as: UTF8.self)) else { return nil }
+        guard let bytes = try? TextFile.read(path), let identity = Self(String(decoding: bytes, as: UTF8.self)) else {
+            return nil
+        }
         self = identity
     }
 
@@ -43,7 +45,8 @@ struct ProcessIdentity: Equatable, Sendable {
 
     static var own: ProcessIdentity? { ProcessIdentity(running: getpid()) }
 
-    static let bootNow = (try? TextFile.read("/proc/sys/kernel/random/boot_id"))
+    static let bootNow =
+        (try? TextFile.read("/proc/sys/kernel/random/boot_id"))
         .map { String(decoding: $0, as: UTF8.self).trimmed } ?? ""
 
     /// State and moment of start, proc(5). The name in brackets may hold anything.

@@ -44,7 +44,8 @@ enum Spawn {
         posix_spawnattr_setsigmask(&attributes, &signals)
         for signal in [SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGQUIT] { sigaddset(&signals, signal) }
         posix_spawnattr_setsigdefault(&attributes, &signals)
-        let flags = (isSession ? setSession : Int32(POSIX_SPAWN_SETPGROUP)) | Int32(POSIX_SPAWN_SETSIGMASK) | Int32(POSIX_SPAWN_SETSIGDEF)
+        let flags =
+            (isSession ? setSession : Int32(POSIX_SPAWN_SETPGROUP)) | Int32(POSIX_SPAWN_SETSIGMASK) | Int32(POSIX_SPAWN_SETSIGDEF)
         posix_spawnattr_setflags(&attributes, Int16(flags))
         let all = variables.merging(env) { _, mine in mine }
         var argv: [UnsafeMutablePointer<CChar>?] = (["sh", "-c", script, "sh"] + words).map { strdup($0) } + [nil]
@@ -54,7 +55,8 @@ enum Spawn {
         let failure = posix_spawn(&pid, "/bin/sh", &actions, &attributes, &argv, &envp)
         if failure != 0 {
             _ = clinux_close(ends[1])
-            throw Failure(.refused, "cannot start a shell: \(AdminClient.words(-Int(failure)))", hint: "Its output is to go to \(log).")
+            throw Failure(
+                .refused, "cannot start a shell: \(AdminClient.words(-Int(failure)))", hint: "Its output is to go to \(log).")
         }
         return Spawned(pid: pid, gate: ends[1])
     }
@@ -68,7 +70,9 @@ enum Spawn {
         var next = environ
         while let entry = next.pointee {
             let text = String(cString: entry)
-            if let equals = text.firstIndex(of: "=") { result[String(text[..<equals])] = String(text[text.index(after: equals)...]) }
+            if let equals = text.firstIndex(of: "=") {
+                result[String(text[..<equals])] = String(text[text.index(after: equals)...])
+            }
             next += 1
         }
         return result

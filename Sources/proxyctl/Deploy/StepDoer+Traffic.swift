@@ -92,7 +92,8 @@ extension StepDoer {
             let isDown = work.change == .down
             if there["down"]?.bool ?? false == isDown, isDown || there["drain"]?.bool != true { return .succeeded(nil) }
             request = self.request("PATCH", segments + [work.server])
-            request.body = (isDown ? JSON.members(["down": true]) : .members(["down": false, "drain": false])).bytes(pretty: false)
+            request.body = (isDown ? JSON.members(["down": true]) : .members(["down": false, "drain": false])).bytes(
+                pretty: false)
         }
         _ = try client.send(request).orProblem()
         return .succeeded(nil)
@@ -163,7 +164,8 @@ extension StepDoer {
             switch rollout.state {
             case "succeeded": return .succeeded(.members(["rollout": .integer(number)]))
             case "rolled_back", "aborted", "failed":
-                return .failed("rollout \(number) ended: \(rollout.state)" + (rollout.why.isEmpty ? "" : ", \(rollout.why)"), isFinal: true)
+                return .failed(
+                    "rollout \(number) ended: \(rollout.state)" + (rollout.why.isEmpty ? "" : ", \(rollout.why)"), isFinal: true)
             default: break
             }
             if isInterrupted() { return Self.interrupted }
@@ -174,7 +176,9 @@ extension StepDoer {
     /// The one that this deploy has started.
     private func findRollout(_ split: String) throws(Failure) -> Rollout? {
         let json = try client.send(AdminRequest("GET", ["rollouts"])).orProblem().json
-        return (json.array ?? json["rollouts"]?.array ?? []).map(Rollout.init).first { $0.split == split && $0.reason == record.mark }
+        return (json.array ?? json["rollouts"]?.array ?? []).map(Rollout.init).first {
+            $0.split == split && $0.reason == record.mark
+        }
     }
 
     private func undoRollout(_ work: RolloutWork) throws(Failure) -> DeployEvent {
@@ -219,7 +223,11 @@ extension JSON {
     /// With another value for the member `name`, which need not be there.
     func setting(_ name: String, _ value: JSON) -> JSON {
         guard case .object(var members) = self else { return self }
-        if let i = members.firstIndex(where: { $0.name == name }) { members[i].value = value } else { members.append(Member(name, value)) }
+        if let i = members.firstIndex(where: { $0.name == name }) {
+            members[i].value = value
+        } else {
+            members.append(Member(name, value))
+        }
         return .object(members)
     }
 

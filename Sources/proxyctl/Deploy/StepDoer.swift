@@ -71,10 +71,20 @@ final class StepDoer {
                 guard let end = runner.takeUp(identity, work.timeoutMs) else { return .unknown }
                 return found(outcome(end, work, runner))
             }
-        case .process(let work): return ProcessIdentity(file: work.pidFile)?.isRunning == true ? .done(nil) : .notDone
+        case .process(let work): return isThere(work) ? .done(nil) : .notDone
         // These look for themselves whether anything is left to do.
         case .end, .probe, .weights, .server, .idle, .link, .rollout, .pause: return .notDone
         }
+    }
+
+    /// One that still waits at its gate ends by itself, since nobody will open it.
+    private func isThere(_ work: ProcessWork) -> Bool {
+        guard let identity = ProcessIdentity(file: work.pidFile) else { return false }
+        let endMs = Clock.monotonicMs + 500
+        while identity.isRunning, Clock.monotonicMs < endMs, Files.link("/proc/\(identity.pid)/fd/3")?.hasPrefix("pipe:") == true {
+            clinux_sleep_ms(5)
+        }
+        return identity.isRunning
     }
 
     /// Ends what an earlier proxyctl left running of a step that is to be undone now.
@@ -121,7 +131,8 @@ final class StepDoer {
         case .interrupted: return Self.interrupted
         case .status(let status): return .failed("the command ended with status \(status)" + said(runner.log), isFinal: true)
         case .signal(let number): return .failed("the command was ended by signal \(number)" + said(runner.log), isFinal: true)
-        case .timeout: return .failed("the command took longer than \(Words.span(ms: work.timeoutMs))" + said(runner.log), isFinal: true)
+        case .timeout:
+            return .failed("the command took longer than \(Words.span(ms: work.timeoutMs))" + said(runner.log), isFinal: true)
         }
     }
 
@@ -133,7 +144,8 @@ final class StepDoer {
 
     private func said(_ log: String) -> String {
         let lines = LogTail.lines(log)
-        return lines.isEmpty ? " (it said nothing; \(log))" : ":\n" + lines.map { "    " + $0 }.joined(separator: "\n") + "\n    (\(log))"
+        return lines.isEmpty
+            ? " (it said nothing; \(log))" : ":\n" + lines.map { "    " + $0 }.joined(separator: "\n") + "\n    (\(log))"
     }
 
     // MARK: Processes
@@ -177,7 +189,9 @@ final class StepDoer {
             if let file = work.pidFile { unlink(file) }
             return .skipped("nothing runs there")
         }
-        if !work.idleUpstreams.isEmpty, let why = try busy(work.idleUpstreams, work.graceMs) { return .failed(why, isFinal: true) }
+        if !work.idleUpstreams.isEmpty, let why = try busy(work.idleUpstreams, work.graceMs) {
+            return .failed(why, isFinal: true)
+        }
         if let command = work.command {
             let event = try self.command(command, base, isTakenUp: isTakenUp)
             if case .failed = event { return event }
@@ -188,7 +202,9 @@ final class StepDoer {
         var note: JSON?
         if !identity.waitForEnd(ms: work.graceMs) {
             identity.signal(SIGKILL)
-            if !identity.waitForEnd(ms: CommandRunner.patienceMs) { return .failed("process \(identity.pid) does not end", isFinal: true) }
+            if !identity.waitForEnd(ms: CommandRunner.patienceMs) {
+                return .failed("process \(identity.pid) does not end", isFinal: true)
+            }
             note = .members(["killed": true])
         }
         unlink(file)
@@ -215,7 +231,8 @@ final class StepDoer {
                 switch try runner.run(command) {
                 case .status(0): continue
                 case .interrupted: return Self.interrupted
-                case .status(let status): return .failed("the probe ended with status \(status)" + said(runner.log), isFinal: false)
+                case .status(let status):
+                    return .failed("the probe ended with status \(status)" + said(runner.log), isFinal: false)
                 case .signal(let number): return .failed("the probe was ended by signal \(number)", isFinal: false)
                 case .timeout: return .failed("the probe took too long", isFinal: false)
                 }

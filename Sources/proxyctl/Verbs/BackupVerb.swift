@@ -31,7 +31,9 @@ struct BackupVerb: ParsableCommand {
     @OptionGroup var server: ServerOptions
 
     func validate() throws {
-        if let keep, keep < 1 || !file.hasSuffix("/") { throw ValidationError("--keep is a count of at least 1, of backups in a folder/") }
+        if let keep, keep < 1 || !file.hasSuffix("/") {
+            throw ValidationError("--keep is a count of at least 1, of backups in a folder/")
+        }
     }
 
     func run() throws {
@@ -65,7 +67,8 @@ enum BackupFile {
     /// What every proxy has, and what later ones have.
     private static let parts: [(name: String, segments: [String], isOptional: Bool)] = [
         ("state.json", ["upstreams"], false), ("export.conf", ["export"], false), ("history.json", ["revisions"], false),
-        ("certificates.json", ["certificates"], true), ("policies.json", ["policies"], true), ("rollouts.json", ["rollouts"], true),
+        ("certificates.json", ["certificates"], true), ("policies.json", ["policies"], true),
+        ("rollouts.json", ["rollouts"], true),
         ("flags.json", ["feature-flags"], true),
     ]
 
@@ -81,7 +84,8 @@ enum BackupFile {
         let status = try client.send(AdminRequest("GET", ["status"])).orProblem().decoded(Status.self)
         archive.facts = [
             JSON.Member("made", .string(Timestamp.text(ms: Clock.wallMs))), JSON.Member("by", .string(DeployDesk.who)),
-            JSON.Member("proxy", .string(status.version)), JSON.Member("revision", .integer(Int64(clamping: revision ?? status.revision))),
+            JSON.Member("proxy", .string(status.version)),
+            JSON.Member("revision", .integer(Int64(clamping: revision ?? status.revision))),
         ]
         return archive
     }

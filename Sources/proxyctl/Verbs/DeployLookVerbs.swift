@@ -25,13 +25,16 @@ struct DeployStatusVerb: ParsableCommand {
         if let owner { lines.append("The lock is held by \(owner).") }
         var table = Table([.right(""), .left("STAGE"), .left("STEP"), .left("")])
         for (i, step) in machine.progress.enumerated() {
-            let style: Style = step.state.contains("fail") || step.state == "not undone" ? .red : step.state == "done" ? .green : .dim
+            let style: Style =
+                step.state.contains("fail") || step.state == "not undone" ? .red : step.state == "done" ? .green : .dim
             table.rows.append([Cell(i), Cell(step.step.stage.rawValue), Cell(step.step.title), Cell(step.state, style)])
         }
         lines += table.lines(isColoured: Output.isColoured)
         if !machine.why.isEmpty { lines.append(Words.printableLines(machine.why)) }
         Output.lines(lines)
-        if let names = try? RunningNames.read(options.server.client(connectTimeoutMs: 500)) { Output.lines(Self.serving(desk, names)) }
+        if let names = try? RunningNames.read(options.server.client(connectTimeoutMs: 500)) {
+            Output.lines(Self.serving(desk, names))
+        }
     }
 
     private static func serving(_ desk: DeployDesk, _ names: RunningNames) -> [String] {
@@ -51,7 +54,9 @@ struct DeployStatusVerb: ParsableCommand {
             "state": .string(HistoryOfDeploys.word(machine)), "to": .string(record.to), "why": .string(machine.why),
             "steps": .array(
                 machine.progress.map {
-                    .members(["stage": .string($0.step.stage.rawValue), "state": .string($0.state), "title": .string($0.step.title)])
+                    .members([
+                        "stage": .string($0.step.stage.rawValue), "state": .string($0.state), "title": .string($0.step.title),
+                    ])
                 }),
         ])
     }
@@ -71,13 +76,15 @@ struct DeployHistoryVerb: ParsableCommand {
             return Output.document(JSON.array(machines.map { DeployStatusVerb.json($0, nil).setting("steps", .null) }).bytes())
         }
         var table = Table([
-            .right("DEPLOY"), .left("BEGAN"), .left("BY"), .left("KIND"), .left("TO"), .left("VERSION"), .left("STATE"), .right("TOOK"), .left("WHY"),
+            .right("DEPLOY"), .left("BEGAN"), .left("BY"), .left("KIND"), .left("TO"), .left("VERSION"), .left("STATE"),
+            .right("TOOK"), .left("WHY"),
         ])
         for machine in machines {
             let record = machine.record
             let word = HistoryOfDeploys.word(machine)
             table.rows.append([
-                Cell(record.number, .bold), Cell(machine.startedAtMs.map(Words.moment) ?? "-"), Cell(record.who), Cell(record.kind.rawValue),
+                Cell(record.number, .bold), Cell(machine.startedAtMs.map(Words.moment) ?? "-"), Cell(record.who),
+                Cell(record.kind.rawValue),
                 Cell(record.to), Cell(record.commit), Cell(word, word == "done" ? .green : .red),
                 Cell(Words.span(ms: machine.lastMs - (machine.startedAtMs ?? machine.lastMs))),
                 Cell(machine.why.isEmpty ? record.reason : String(machine.why.split(separator: "\n").first ?? ""), .dim),
@@ -103,7 +110,8 @@ enum HistoryOfDeploys {
         let way = record.to.isEmpty ? "" : " from \(record.from) to \(record.to)"
         let commit = record.commit.isEmpty ? "" : ", version \(record.commit)"
         return Words.printable(
-            "\(record.kind.rawValue) \(record.number) of \(record.services.joined(separator: ", "))\(way)\(commit), by \(record.who): \(word(machine))")
+            "\(record.kind.rawValue) \(record.number) of \(record.services.joined(separator: ", "))\(way)\(commit), by \(record.who): \(word(machine))"
+        )
     }
 }
 
@@ -128,7 +136,8 @@ struct DeployRollbackVerb: ParsableCommand {
         if let unfinished = DeployDesk.unfinished(machines) {
             let journal = try DeployJournal(of: unfinished.record.number, in: desk.folder)
             let driver = DeployDriver(
-                unfinished, desk.folder, journal, client, notifier: try desk.notifier(), who: DeployDesk.who, approvesItself: true,
+                unfinished, desk.folder, journal, client, notifier: try desk.notifier(), who: DeployDesk.who,
+                approvesItself: true,
                 isQuiet: options.server.json)
             return try DeployMaking.end(try driver.run("undoing", abort: "rolled back by \(DeployDesk.who)"), isUndoWished: true)
         }
@@ -136,7 +145,9 @@ struct DeployRollbackVerb: ParsableCommand {
             throw Failure(.refused, "nothing was deployed yet: there is no way back")
         }
         if last.kind == .rollback {
-            throw Failure(.refused, "the last one, \(last.number), was a rollback itself", hint: "`proxyctl deploy --to \(last.from)` goes forward again.")
+            throw Failure(
+                .refused, "the last one, \(last.number), was a rollback itself",
+                hint: "`proxyctl deploy --to \(last.from)` goes forward again.")
         }
         var facts = try desk.facts(number: (desk.folder.numbers.last ?? 0) + 1, machines, client)
         if facts.waysBack.isDisjoint(with: last.services) {
@@ -146,6 +157,7 @@ struct DeployRollbackVerb: ParsableCommand {
         facts.to = last.from
         facts.commit = last.commitBefore
         facts.commitBefore = last.commit
+        facts.commits = DeployDesk.versions(machines).mapValues(\.before)
         for service in desk.plan.services {
             // A link's target before is where its undo leads.
             for step in last.steps where step.service == service.name {
@@ -167,7 +179,8 @@ struct DeployRollbackVerb: ParsableCommand {
 }
 
 struct DeployApproveVerb: ParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "approve", abstract: "Let a deploy go on that waits for approval.")
+    static let configuration = CommandConfiguration(
+        commandName: "approve", abstract: "Let a deploy go on that waits for approval.")
 
     @Flag(help: "Undo the deploy instead.")
     var reject = false

@@ -68,13 +68,15 @@ struct DeployRunVerb: ParsableCommand {
         var (record, facts) = try Self.record(desk, client, machines, to: to, commit: commit, services)
         record.reason = reason
         record.steps = try DeployMaking.steps(desk, services, facts, &record)
+        try DeployMaking.checkPolicies(desk, client, record.steps)
         try DeployMaking.begin(desk, client, record, yes: yes, isQuiet: options.server.json)
     }
 
     static func refuseUnfinished(_ machines: [DeployMachine]) throws(Failure) {
         guard let unfinished = DeployDesk.unfinished(machines) else { return }
         throw Failure(
-            .refused, "deploy \(unfinished.record.number) of \(unfinished.record.who) has not ended: \(DeployDesk.place(unfinished))",
+            .refused,
+            "deploy \(unfinished.record.number) of \(unfinished.record.who) has not ended: \(DeployDesk.place(unfinished))",
             hint: "`proxyctl deploy --resume` goes on with it, `proxyctl deploy rollback` undoes it.")
     }
 
@@ -143,13 +145,35 @@ enum DeployMaking {
         return steps
     }
 
+    /// What the proxy says of the policies, before anything is begun.
+    static func checkPolicies(_ desk: DeployDesk, _ client: AdminClient, _ steps: [DeployStep]) throws(Failure) {
+        for step in steps {
+            guard case .rollout(let work) = step.work else { continue }
+            let at = JSONPointer(["services", step.service, step.stage.rawValue])
+            var request = AdminRequest("GET", ["policies", work.policy.string ?? work.policy["name"]?.string ?? "deploy"])
+            if work.policy.object != nil {
+                request.method = "PUT"
+                request.query.append(("dry_run", "1"))
+                request.body = work.policy.bytes(pretty: false)
+            }
+            let answer = try client.send(request)
+            if answer.isProblem, let json = try? answer.json, let detail = json["detail"]?.string {
+                let pointer = at.text + (json["pointer"]?.string ?? "")
+                throw desk.document.failure(
+                    Problem(.badConfiguration, detail, hint: json["hint"]?.string ?? "", pointer: pointer))
+            }
+            _ = try answer.orProblem()
+        }
+    }
+
     static func begin(
         _ desk: DeployDesk, _ client: AdminClient, _ record: DeployRecord, yes: Bool, isQuiet: Bool
     ) throws(Failure) {
         let notifier = try desk.notifier()
         let journal = try DeployJournal(new: record, in: desk.folder)
         let driver = DeployDriver(
-            DeployMachine(record), desk.folder, journal, client, notifier: notifier, who: record.who, approvesItself: yes, isQuiet: isQuiet)
+            DeployMachine(record), desk.folder, journal, client, notifier: notifier, who: record.who, approvesItself: yes,
+            isQuiet: isQuiet)
         let heading =
             switch record.kind {
             case .deploy: "deploying"
@@ -169,7 +193,8 @@ enum DeployMaking {
             Output.line("\(name) is done in \(Words.span(ms: tookMs))." + way(record))
         case .ended(.incomplete):
             throw Failure(
-                .refused, "\(name) is done, but not whole: \(Words.printableLines(machine.why))", hint: "`proxyctl deploy status` shows what was left.")
+                .refused, "\(name) is done, but not whole: \(Words.printableLines(machine.why))",
+                hint: "`proxyctl deploy status` shows what was left.")
         case .ended(.undone):
             if isUndoWished { return Output.line("\(name) is undone: everything is as before.") }
             throw Failure(
@@ -178,7 +203,9 @@ enum DeployMaking {
             let left = machine.leftovers.map { "\n    " + Words.printable($0) }.joined()
             throw Failure(
                 .refused, "\(name) failed, and not everything could be undone. \(Words.printableLines(machine.why))\(left)",
-                hint: "What could not be undone was left as it is, so that no request loses its version. `proxyctl status` shows the traffic.")
+                hint:
+                    "What could not be undone was left as it is, so that no request loses its version. `proxyctl status` shows the traffic."
+            )
         case .paused:
             throw Failure(
                 .refused, "\(name) has paused: \(Words.printableLines(machine.why))",

@@ -57,7 +57,8 @@ struct FailoverVerb: WritingVerb {
         let isWell = sites.health(target).up > 0
         if !isWell, !force, !drill {
             throw Failure(
-                .refused, "no server of the \(target.rawValue) site is up: nothing was changed", hint: "--force sends everything there all the same.")
+                .refused, "no server of the \(target.rawValue) site is up: nothing was changed",
+                hint: "--force sends everything there all the same.")
         }
         let next = sites.state(serving: target)
         if next == sites.json {
@@ -71,7 +72,9 @@ struct FailoverVerb: WritingVerb {
             let written = try write.perform(request, client)
             if !drill { try waiting.finish(written, write.server, client) }
         }
-        if drill, !isWell { throw Failure(.refused, "a failover to the \(target.rawValue) site would be refused: no server of it is up") }
+        if drill, !isWell {
+            throw Failure(.refused, "a failover to the \(target.rawValue) site would be refused: no server of it is up")
+        }
     }
 }
 
@@ -91,7 +94,8 @@ private struct Sites {
         self.status = status
         let splits = (json["splits"]?.object ?? []).filter { split in
             let weights = split.value["weights"]
-            return weights?[verb.primary] != nil && weights?[verb.secondary] != nil && (verb.split == nil || verb.split == split.name)
+            return weights?[verb.primary] != nil && weights?[verb.secondary] != nil
+                && (verb.split == nil || verb.split == split.name)
         }
         let pools = (json["upstreams"]?.object ?? []).filter { pool in
             let servers = pool.value["servers"]?.array ?? []
@@ -104,7 +108,10 @@ private struct Sites {
         } else {
             let count = splits.count + pools.count
             throw Failure(
-                .usage, count == 0 ? "there are no two sites: no split with both variants, no upstream with backup servers" : "there are several pairs of sites",
+                .usage,
+                count == 0
+                    ? "there are no two sites: no split with both variants, no upstream with backup servers"
+                    : "there are several pairs of sites",
                 hint: "--primary and --secondary name variants of a split, --split or --upstream says which.")
         }
     }
@@ -164,7 +171,9 @@ private struct Sites {
         for site in Site.allCases {
             let (up, all, inFlight) = health(site)
             let words = (site == serving ? "serves" : "") + (site == target ? (site == serving ? ", " : "") + "is to serve" : "")
-            table.rows.append([Cell(site.rawValue, .bold), Cell("\(up) of \(all)", up > 0 ? .green : .red), Cell(inFlight), Cell(words)])
+            table.rows.append([
+                Cell(site.rawValue, .bold), Cell("\(up) of \(all)", up > 0 ? .green : .red), Cell(inFlight), Cell(words),
+            ])
         }
         return table.lines(isColoured: Output.isColoured)
     }

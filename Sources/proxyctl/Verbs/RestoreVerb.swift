@@ -31,7 +31,9 @@ struct RestoreVerb: WritingVerb {
             return try waiting.finish(try write.perform(request, client), write.server, client)
         }
         let archive = try BackupFile.read(what)
-        guard let state = archive["state.json"] else { throw Failure(.refused, "the backup has no state", hint: "Nothing was changed.") }
+        guard let state = archive["state.json"] else {
+            throw Failure(.refused, "the backup has no state", hint: "Nothing was changed.")
+        }
         let names = try RunningNames.read(client)
         var request = write.request("PUT", ["upstreams"], readAt: names.revision)
         if write.reason == nil { request.query.append(("reason", "restored from \(what)")) }
@@ -54,7 +56,9 @@ struct RestoreVerb: WritingVerb {
 
     private func unpack(_ archive: Archive, _ folder: String) throws(Failure) {
         let files = archive.files.filter { $0.name.hasPrefix("folder/") }
-        if files.isEmpty { throw Failure(.refused, "the backup has no state folder in it", hint: "`proxyctl backup --folder` puts one in.") }
+        if files.isEmpty {
+            throw Failure(.refused, "the backup has no state folder in it", hint: "`proxyctl backup --folder` puts one in.")
+        }
         if let directory = opendir(folder) {
             defer { closedir(directory) }
             var count = 0
@@ -63,7 +67,9 @@ struct RestoreVerb: WritingVerb {
         }
         for file in files {
             let parts = file.name.split(separator: "/").dropFirst()
-            if parts.contains("..") { throw Failure(.refused, "the backup has a name that leads elsewhere", hint: "Nothing was changed.") }
+            if parts.contains("..") {
+                throw Failure(.refused, "the backup has a name that leads elsewhere", hint: "Nothing was changed.")
+            }
         }
         for file in files {
             let path = folder + "/" + file.name.dropFirst(7)
