@@ -3,7 +3,7 @@
 
 extension OpenAPISchemas {
     static let answers: [String: JSON] = ofWrites.merging(ofHistory) { first, _ in first }.merging(ofMoment) { first, _ in first }
-        .merging(ofCertificates) { first, _ in first }
+        .merging(ofCertificates) { first, _ in first }.merging(ofRollouts) { first, _ in first }
 
     private static let ofCertificates: [String: JSON] = [
         "Certificate": object("A certificate that clients are shown.", certificate),

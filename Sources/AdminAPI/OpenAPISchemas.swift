@@ -3,7 +3,7 @@
 
 public enum OpenAPISchemas {
     /// By name, as `#/components/schemas/NAME`.
-    public static let all: [String: JSON] = bodies.merging(answers) { first, _ in first }
+    public static let all: [String: JSON] = bodies.merging(answers) { first, _ in first }.merging(rolloutBodies) { first, _ in first }
 
     public static func reference(_ name: String) -> JSON { .members(["$ref": .string("#/components/schemas/" + name)]) }
 

@@ -14,7 +14,7 @@ public struct Problem: Error, Sendable, Equatable {
         case unknownVariant = "unknown-variant", allWeightsZero = "all-weights-zero"
         case nameInUse = "name-in-use"
         case notFound = "not-found", methodNotAllowed = "method-not-allowed", badQuery = "bad-query", badHeader = "bad-header"
-        case conflict = "conflict", lostRace = "lost-race"
+        case conflict = "conflict", lostRace = "lost-race", rolloutLive = "rollout-live"
         case unauthorized, forbidden, readOnly = "read-only"
         case nothingToUndo = "nothing-to-undo", goneRevision = "gone-revision"
         case badConfiguration = "bad-configuration", badCertificate = "bad-certificate"
@@ -52,7 +52,7 @@ extension Problem.Kind {
         case .forbidden, .readOnly: 403
         case .notFound, .goneRevision: 404
         case .methodNotAllowed: 405
-        case .nameInUse, .conflict, .nothingToUndo: 409
+        case .nameInUse, .conflict, .nothingToUndo, .rolloutLive: 409
         case .lostRace: 412
         case .tooLarge: 413
         case .busy, .stopping: 503
@@ -89,6 +89,7 @@ extension Problem.Kind {
         case .badHeader: "Bad header field"
         case .conflict: "Conflict"
         case .lostRace: "The revision has changed"
+        case .rolloutLive: "A rollout moves this split"
         case .unauthorized: "Not authorized"
         case .forbidden: "Forbidden"
         case .readOnly: "Read-only"

@@ -83,7 +83,7 @@ public struct SplitStatus: Sendable, Equatable {
 public struct Event: Sendable, Equatable {
     public enum Kind: String, Sendable, CaseIterable {
         case revision, drainBegan = "drain-began", drained, held, released, serverFailed = "server-failed", serverRecovered = "server-recovered"
-        case reloadRefused = "reload-refused", conflict, certificateExpires = "certificate-expires", health
+        case reloadRefused = "reload-refused", conflict, certificateExpires = "certificate-expires", health, rollout
     }
     /// Counts from 1 in a process; `Last-Event-ID` takes up from it.
     public var id: UInt64

@@ -30,6 +30,7 @@ struct LocationDraft {
     var errorLogs: [(file: LogFile, level: LogLevel)] = []
     var proxyTLS = UpstreamTLSDraft()
     var grpc = GRPCDraft()
+    var filters = FilterDraft()
     /// `grpc_pass` handles the requests, not `proxy_pass`.
     var passesGRPC = false
     /// `proxy_pass` says https, or may come to it.

@@ -19,6 +19,8 @@ package struct ProcessSettings: Sendable {
     package var shutdownTimeoutMs: Int64?
     /// The folder of `state`: the journal lies there.
     package var stateFolder: String?
+    /// Programs that policies of rollouts may run for a metric.
+    package var rolloutCommands: String?
     /// Where admin.sock is to be; nil: the configuration has an `admin` location, or says `admin off`.
     package var hasAdminSocket = true
 }
@@ -64,6 +66,8 @@ package final class SnapshotBuilder {
     var certificateCaches: [CertificateCacheSettings] = []
     var regexes: [RegularExpression] = []
     var limitZones: [LimitZoneDraft] = []
+    var charsets: [String] = []
+    var charsetTables: [Charsets.Table] = []
     /// `match` blocks by their names.
     var matches: [String: (match: CheckMatch, position: Position)] = [:]
     /// Of locations, by what they pass to.

@@ -126,8 +126,9 @@ package final class Supervisor: @unchecked Sendable {
             // What was made as root and is written later.
             var files = admin.map { [String($0.address.dropFirst(5))] } ?? []
             if let folder = built.process.stateFolder.map({ logs.absolute($0) }) {
-                files += [folder] + ["journal", "lock", "audit.log", SavedHealth.fileName, CertificateStore.folderName].map { folder + "/" + $0 }
-                files += system.glob("\(folder)/\(CertificateStore.folderName)/*")
+                let folders = [CertificateStore.folderName, RolloutStore.folderName]
+                files += [folder] + (["journal", "lock", "audit.log", SavedHealth.fileName] + folders).map { folder + "/" + $0 }
+                for name in folders { files += system.glob("\(folder)/\(name)/*") }
             }
             for file in files { _ = clinux_give(file, user, built.process.group) }
             let r = clinux_become(user, built.process.group)
@@ -153,7 +154,10 @@ package final class Supervisor: @unchecked Sendable {
         guard let first = controller.first else { throw .process("there is nothing to serve") }
         self.controller = controller
         let publisher = SnapshotPublisher(first)
-        let control = try ControlThread(controller, socket: admin, owner: self, audit: audit, system: system, logs: logs)
+        let control = try ControlThread(
+            controller, socket: admin, owner: self, audit: audit, system: system, logs: logs,
+            rollouts: built.process.stateFolder.map { RolloutStore(folder: logs.absolute($0)) } ?? RolloutStore(),
+            commands: built.process.rolloutCommands.map { logs.absolute($0) })
         self.control = control
         for i in 0..<built.process.workerProcesses {
             var parameters = parameters(built.process)

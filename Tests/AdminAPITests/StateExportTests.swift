@@ -128,6 +128,7 @@ import Testing
             case "circuit_breaker": upstream.circuitBreaker = joined(words)
             case "retry_budget": upstream.retryBudget = joined(words)
             case "queue": upstream.queue = joined(words)
+            case "health_check": upstream.healthChecks.append(try HealthCheck(words: words))
             case "panic_threshold": upstream.panicThreshold = Int(words[0].dropLast())
             case "keepalive":
                 upstream.keepalive = Int(words[0])

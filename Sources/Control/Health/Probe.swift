@@ -212,7 +212,8 @@ final class Probe {
         while true {
             var head = ResponseHead()
             var fields = memory.fields.mutableSpan
-            switch parseResponseHead(input.span, seen: 0, fields: &fields, head: &head) {
+            let bytes = input
+            switch parseResponseHead(bytes.span, seen: 0, fields: &fields, head: &head) {
             case .needMore:
                 return input.count > ControlLimits.healthHeadBytesMax ? .failed("the head of the answer is too large") : .waits
             case .bad(let reason): return .failed("expected an answer of HTTP/1, found something else (\(reason.word))")
@@ -238,7 +239,8 @@ final class Probe {
         if let objection = withMatching(memory.matcher, { rules.objectionToHead(answer, $0) }) { return .failed(objection) }
         if !rules.needsBody { return .passed }
         isHeadGood = true
-        if let bad = body.begin(head, memory.fields.span, input.span) { return .failed("the body of the answer: \(bad)") }
+        let bytes = input
+        if let bad = body.begin(head, memory.fields.span, bytes.span) { return .failed("the body of the answer: \(bad)") }
         let rest = Array(input[head.headBytes...])
         return rest.withUnsafeBufferPointer { hearBody($0, memory.matcher) }
     }

@@ -101,6 +101,8 @@ package final class PoolBuilder {
         package var accounts: [RevisionAccount]
         /// Splits whose new requests wait.
         package var holds: [String: HoldSettings]
+        /// Splits of whose variants somebody counts the requests.
+        package var watches: [String: SplitWatch] = [:]
         /// Of the engine's clock, when this is a change while the proxy runs: servers that are new start slowly.
         package var nowMs: Int64?
         package init(
@@ -165,6 +167,10 @@ package final class PoolBuilder {
             }
             var entry = SplitEntry(settings: definition.settings, upstreams: arena.freeze(members))
             if let hold = publication.holds[name] { entry.hold = hold }
+            if let watch = publication.watches[name] {
+                entry.watch = watch.view(of: definition.variants, in: arena)
+                owned.append(watch)
+            }
             entries.append(entry)
             owned.append(definition)
         }

@@ -19,9 +19,15 @@ package struct WorkerLink: Sendable {
 package struct Author: Sendable, Equatable {
     package var who: String
     package var reason: String
-    package init(who: String, reason: String = "") {
+    /// Also where a rollout moves the weights, which ends the rollout.
+    package var overrides = false
+    /// The rollout that asks itself.
+    package var rollout: UInt64?
+    package init(who: String, reason: String = "", overrides: Bool = false, rollout: UInt64? = nil) {
         self.who = who
         self.reason = reason
+        self.overrides = overrides
+        self.rollout = rollout
     }
 }
 
@@ -42,6 +48,8 @@ package final class Controller: @unchecked Sendable {
     /// What a start could not write to the journal, and runs all the same. Nothing else is accepted before it is kept.
     var unkept: Unkept?
     var holds: [String: HoldSettings] = [:]
+    /// Of the rollouts that live.
+    var claims = SplitClaims()
     private(set) var ledger = Ledger()
     var certificateWatch = CertificateWatch()
     private(set) var publisher: SnapshotPublisher?
@@ -105,7 +113,9 @@ package final class Controller: @unchecked Sendable {
     /// What going to `next` would do. It is built as if it were to run, and forgotten.
     func planned(_ next: ProxyState, over routes: Routes) throws(Problem) -> Plan {
         try pools.tryBuild(next, over: routes)
-        return Planner(from: state, to: next, revision: current, pools: publisher?.current.upstreams ?? [], nowMs: nowMs).plan()
+        var plan = Planner(from: state, to: next, revision: current, pools: publisher?.current.upstreams ?? [], nowMs: nowMs).plan()
+        plan.warnings += claims.warnings(from: state, to: next)
+        return plan
     }
 
     var nowMs: Int64 { Int64(clock.monotonicNs() / 1_000_000) }
@@ -184,7 +194,10 @@ package final class Controller: @unchecked Sendable {
         if next == state {
             return Accepted(revision: current, previous: current, changed: false, summary: noChange, reason: author.reason)
         }
-        return try commit(next, kind, author, previous: previous ?? current, restores: restores)
+        let overridden = try claims.overridden(from: state, to: next, author, current)
+        let accepted = try commit(next, kind, author, previous: previous ?? current, restores: restores)
+        claims.note(overridden, accepted)
+        return accepted
     }
 
     @discardableResult
@@ -261,9 +274,11 @@ package final class Controller: @unchecked Sendable {
     func publication(_ revision: UInt64, isNew: Bool = false) -> PoolBuilder.Publication {
         serial += 1
         let accounts = isNew ? nil : ledger.accounts(of: revision)
-        return PoolBuilder.Publication(
+        var publication = PoolBuilder.Publication(
             revision: revision, serial: serial, accounts: accounts ?? (0..<workerCount).map { _ in RevisionAccount() }, holds: holds,
             nowMs: publisher == nil ? nil : nowMs)
+        publication.watches = claims.watches
+        return publication
     }
 
     func journaled(_ body: () throws(JournalFailure) -> Void) throws(Problem) {
