@@ -137,8 +137,8 @@ extension Worker {
             case 1:
                 t.isEstablished = true
                 if t.writesToSocket { t.kernelEncrypts = tls_kernel_encrypts(t.ssl, tls.bio) != 0 }
-                // What came behind the handshake is there, and no edge will say so.
-                if !t.held.isNone { s.isReadable = true }
+                // What came behind the handshake, or before its end, is there, and no edge will say so.
+                if !t.held.isNone || t.earlyTo > 0 { s.isReadable = true }
                 return .done
             case TLS_WANT_NAME: return .wantsServer
             case TLS_WANT_PAIR: return .wantsPairs
