@@ -25,7 +25,7 @@ struct TLSConnection: BitwiseCopyable {
     var pairVerdict: Int8 = -1
     /// What a responder says of the client's certificates, and which of them is asked about next.
     var status = ResponderVerdict.notAsked
-    var statusPlace: UInt8 = 0
+    var statusPlace: UInt16 = 0
     /// `h2` may be chosen.
     var offersHTTP2 = false
     /// The handshake writes to the socket itself; and the kernel has taken over what it writes.
