@@ -60,6 +60,8 @@ package enum Limits {
     // MARK: TLS
     /// Early data that is read at a time: all that a client may send.
     static let earlyBytes = 16384
+    /// Bytes of TLS in which a peer says nothing; several times what the longest record needs before it can be read.
+    static let silentBytesMax = 64 << 10
     /// Sessions with upstreams that a worker keeps to take up again, one for each peer and settings.
     static let upstreamSessionsMax = 1024
     /// One file of a certificate or a key that is read while the proxy runs.

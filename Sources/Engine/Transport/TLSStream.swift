@@ -31,6 +31,8 @@ struct TLSConnection: BitwiseCopyable {
     /// The handshake writes to the socket itself; and the kernel has taken over what it writes.
     var writesToSocket = false
     var kernelEncrypts = false
+    /// Ciphertext since the last of which anything could be read.
+    var silentBytes = 0
     /// Early data may come before the handshake is done; and some came, so that it may still be under way.
     var readsEarly = false
     var isEarly = false
@@ -226,8 +228,11 @@ extension Worker {
                 _ = beginCall(t, ByteView(tls.input, n))
                 let got = decrypt(&s, t, into: buffer, count)
                 keepRest(t)
+                t.silentBytes = got > 0 ? 0 : t.silentBytes + n
                 if got > 0 { return .bytes(got) }
-                if !s.isReadable { return .wouldBlock }
+                // Changes of keys without end, for one: they cost us more than whoever has them ready, and nobody else had his turn.
+                if t.silentBytes > Limits.silentBytesMax { t.hasFailed = true }
+                if !s.isReadable, !t.hasFailed { return .wouldBlock }
             case .wouldBlock: return .wouldBlock
             case .end: return .end
             case .failed(let errno): return .failed(errno)
