@@ -116,6 +116,8 @@ package enum Limits {
     /// Requests of one session that the client takes back before they are answered, or that are refused: likewise.
     static let http2Resets: Int32 = 500
     static let http2ResetsPerSecond: Int64 = 100
+    /// What a client may say about why it goes.
+    static let http2GoawayBytes = 16 << 10
     /// Frames that one request's fields may come in.
     static let http2FieldFramesMax = 64
     /// How long a client that has no streams may take to hear of the coming end of its session.
