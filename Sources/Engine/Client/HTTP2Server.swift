@@ -147,7 +147,14 @@ extension Worker {
     func setSessionTimer(_ s: Ref<ClientSession>) {
         let c = s.connection
         guard let server = c.defaultServer(in: self) else { return }
-        if c.stream.hasPending { return timers.set(c.timer, at: nowMs + server.settings.sendTimeoutMs) }
+        let unsent = c.stream.pendingCount
+        // Counted from when the client took something last, whatever it says meanwhile.
+        let isStuck = s.unsentCount > 0 && unsent >= s.unsentCount
+        s.unsentCount = unsent
+        if unsent > 0 {
+            if !isStuck { timers.set(c.timer, at: nowMs + server.settings.sendTimeoutMs) }
+            return
+        }
         if s.building != nil || s.blocks.gate.isInBlock {
             if !s.waitsForFields { timers.set(c.timer, at: nowMs + server.clientHeaderTimeoutMs) }
             s.waitsForFields = true
