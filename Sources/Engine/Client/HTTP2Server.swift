@@ -132,6 +132,13 @@ extension Worker {
         }
         markDirty(s)
         let handle = s.handle
+        serveTouched(s, handle)
+        if s.isLive(handle, self) { setSessionTimer(s) }
+    }
+
+    /// What the library has noted about streams, while it read or while it framed.
+    @inline(__always)
+    func serveTouched(_ s: Ref<ClientSession>, _ handle: Handle) {
         while s.isLive(handle, self), let stream = s.touchedFirst {
             s.touchedFirst = stream.nextTouched
             if s.touchedFirst == nil { s.touchedLast = nil }
