@@ -37,16 +37,12 @@ extension Worker {
         greet(s)
         timers.set(c.timer, at: nowMs + server.clientHeaderTimeoutMs)
         if !c.input.isEmpty {
+            // The first read may have taken more than the preface; it lies in the scratch, or in a buffer of the connection.
             let early = c.input
             let owner = c.inputBuffer
-            // The first read may have taken more than the preface; it lies in the scratch, or in a buffer of the connection.
-            let count = min(early.count, Limits.http2ReadBytes)
-            hub.input.update(from: early.start, count: count)
             c.input = .empty
             c.inputBuffer = .none
-            feed(s, count)
-            let rest = early.slice(count)
-            if s.isLive(handle, self), !rest.isEmpty { feedAll(s, handle, rest) }
+            feedAll(s, handle, early)
             buffers.give(owner)
         }
         if s.isLive(handle, self), c.stream.isReadable { postRead(c) }
@@ -145,7 +141,6 @@ extension Worker {
             stream.isTouched = false
             serveStream(s, stream)
         }
-        if s.isLive(handle, self) { setSessionTimer(s) }
     }
 
     // MARK: Time
