@@ -27,6 +27,7 @@ extension SnapshotBuilder {
             !draft.trustedProxies.isEmpty || !draft.accessRules.isEmpty || !draft.requestLimits.isEmpty || !draft.connectionLimits.isEmpty
         if draft.passesGRPC { takeGRPC(&draft) }
         freezeProxy(&draft)
+        draft.settings.filters = draft.filters.frozen(for: draft.settings, hasCharsets: !charsets.isEmpty, arena: arena)
         let tls = draft.passesGRPC ? draft.grpc.tls : draft.proxyTLS
         draft.settings.proxy.tls = draft.mayUseTLS && draft.settings.handler == .proxy ? try buildUpstreamTLS(tls) : nil
     }
@@ -117,6 +118,8 @@ extension SnapshotBuilder {
         root.regexes = arena.freeze(regexes)
         root.maps = arena.freeze(maps)
         root.splitClients = arena.freeze(splitClients)
+        try checkRecodings()
+        root.charsets = Charsets(names: charsets, tables: charsetTables, arena: arena)
         root.limitZones = arena.freeze(try limitZoneSettings())
         root.certificateCaches = arena.freeze(certificateCaches)
         root.valueSlots = variables.slots

@@ -11,6 +11,8 @@ package enum Limits {
     static let bytesPerTurn = 1 << 20
     /// Steps of reading requests of one connection (a read or a request each) before the others get their turn.
     static let requestsPerTurn = 64
+    /// Timers that fire in one turn; those left over fire in the next, which does not sleep.
+    static let timersPerTurn = 4096
     /// How long a step of the wall clock may go unnoticed.
     static let realtimeAgeNsMax: UInt64 = 100_000_000
     /// How long accepting rests when the process has no file descriptors left.
@@ -124,9 +126,29 @@ package enum Limits {
     static let http2NoticeMs: Int64 = 1000
     /// Fields of one answer that are passed on.
     static let answerFieldsMax = 1200
+    /// Memory of the library that nobody uses and that a worker keeps for the next request.
+    static let libraryKeptBytes = 1 << 20
 
     /// Names tried for a body's file.
     static let bodyFileNames = 8
+
+    /// Parts of a file that are sent in one answer; who asks for more gets the whole.
+    package static let rangesMax = 256
+
+    // MARK: Filters
+    /// What a filter takes of a body in one go, and what one send of filtered bytes takes.
+    static let filterPieceBytes = 32 << 10
+    static let filterSendBytes = 64 << 10
+    /// Bytes that one answer moves through its filters, into and out of them, before the others get their turn: about a millisecond.
+    static let filterBytesPerTurn = 128 << 10
+    /// Answers that a worker compresses at once, with 256 KiB each; further ones go as they are.
+    static let deflatersMax = 1024
+    /// States of zlib that it keeps for reuse, of each kind.
+    static let keptDeflaters = 32
+    /// Up to this length a text is compressed with less memory.
+    static let smallTextBytes: Int64 = 8 << 10
+    /// How long a buffered upstream may pause before what gzip holds back is sent.
+    static let filterFlushMs: Int64 = 20
 
     // MARK: Expressions
     /// PCRE2 match and depth limits: an expression that needs more does not match, and that is logged.

@@ -38,7 +38,7 @@ package struct ErrorPage: BitwiseCopyable {
 }
 
 /// What answers a request that reached the end of the rewrite phase.
-package enum ContentHandler: UInt8, BitwiseCopyable { case files, proxy, admin }
+package enum ContentHandler: UInt8, BitwiseCopyable { case files, proxy, admin, upstreamHealth }
 
 package enum ServerTokens: UInt8, BitwiseCopyable { case on, off, build }
 package enum LingeringClose: UInt8, BitwiseCopyable { case off, on, always }
@@ -99,6 +99,8 @@ package struct LocationSettings: BitwiseCopyable {
     /// The largest frame of a body (HTTP/2).
     package var http2ChunkBytes = 8192
     package var sendsETag = true
+    /// Parts of a file in one answer; 0: none.
+    package var maxRanges = Limits.rangesMax
     package var ifModifiedSince = IfModifiedSince.exact
     package var addHeaders = Frozen<HeaderTemplate>.empty
     package var addTrailers = Frozen<HeaderTemplate>.empty
@@ -109,6 +111,8 @@ package struct LocationSettings: BitwiseCopyable {
     package var earlyHints = Frozen<Template>.empty
     package var accessLogs = Frozen<AccessLogSpec>.empty
     package var logSubrequest = false
+    /// What bodies of answers pass; nil: nothing.
+    package var filters: Ref<FilterSettings>?
     package var errorLog = ErrorLogTarget()
 
     // MARK: Before the content
@@ -118,6 +122,7 @@ package struct LocationSettings: BitwiseCopyable {
 
     package var proxy = ProxySettings()
     package var admin = AdminSettings()
+    package var upstreamHealth = UpstreamHealthSettings()
 
     package init() {}
 }
@@ -220,6 +225,7 @@ package struct ProxySettings: BitwiseCopyable {
     package var ignoreAccelRedirect = false
     package var ignoreAccelBuffering = false
     package var ignoreAccelLimitRate = false
+    package var ignoreAccelCharset = false
     package var interceptErrors = false
     package var redirects = Frozen<RedirectRule>.empty
     package var redirectsDefault = false

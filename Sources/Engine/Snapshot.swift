@@ -81,6 +81,7 @@ package struct SnapshotRoot: BitwiseCopyable {
     package var processLog = ErrorLogTarget()
     package var logFiles = Frozen<LogFile>.empty
     package var certificateCaches = Frozen<CertificateCacheSettings>.empty
+    package var charsets = Charsets()
     package init() {}
 }
 

@@ -171,6 +171,8 @@ package struct Exchange: BitwiseCopyable {
     var isUpstreamDelayed = false
     /// Whole lines of an intercepted response that go with the page made instead.
     var keptLines = ByteView.empty
+    /// Fields that the filters of this answer leave out or write themselves, as bits, while its head is composed.
+    var droppedFields: UInt64 = 0
 
     // MARK: The answer
     var status: UInt16 = 0
@@ -179,6 +181,8 @@ package struct Exchange: BitwiseCopyable {
     /// All of the answer is with the client's stream.
     var answerQueued = false
     var framing = ClientFraming.none
+    /// The filters that its body passes.
+    var filter: Ref<FilterChain>?
     var contentLength: Int64 = -1
     var headOnly = false
     var bodySentToClient: Int64 = 0
@@ -198,6 +202,9 @@ package struct Exchange: BitwiseCopyable {
     var file: Int32 = -1
     var fileOffset: Int64 = 0
     var fileEnd: Int64 = 0
+    /// Of an answer in several parts: all of them, the end last, and which comes next.
+    var fileParts = Frozen<FilePart>.empty
+    var filePart: Int32 = 0
     var responseSpool = Spool()
     /// Set while an error page is made, so that an error in it is not answered by another.
     var inErrorPage = false
@@ -284,6 +291,10 @@ struct ProxyTargetState: BitwiseCopyable {
     var tlsName = ByteView.empty
     var certificate = ByteView.empty
     var certificateKey = ByteView.empty
+    /// Where the variant is counted until there is an answer of it; nil: nobody watches.
+    var row: VariantRow?
+    /// When it was first asked; 0: not yet.
+    var watchedSinceNs: UInt64 = 0
 }
 
 /// One value of `set` or of a map.

@@ -119,6 +119,7 @@ extension Worker {
 
     @inline(__always)
     private func releaseMemory(_ x: Ref<Exchange>) {
+        if let f = x.filter { dropFilter(x, f) }
         // Its name lies in the region.
         if !x.bodyFileName.isEmpty { dropBodyFile(x) }
         x.value.region.release(to: &buffers)

@@ -129,6 +129,7 @@ extension Worker {
         x.bodySent = 0
         x.tryStartedMs = nowMs
         x.reusedConnection = false
+        if let row = x.proxyTarget.row { observeStart(x, row) }
         if x.proxyTarget.usesTLS, x.proxyTarget.tlsIdentity.isEmpty, !prepareTLS(x) { return }
         let pool = x.proxyTarget.pool
         if let pool {

@@ -94,6 +94,12 @@ extension Worker {
             endTry(x, .succeeded)
             closeUpstream(u)
         }
+        if let f = x.filter {
+            f.isWhole = true
+            x.phase = .answering
+            _ = resumeFilters(x, f)
+            return
+        }
         if x.framing == .chunked {
             out.value.reset()
             appendLastChunk(out, x)

@@ -56,6 +56,7 @@ extension Worker {
             guard let x = u.exchange else { return closeUpstream(u) }
             if x.phase == .tunnel { return finish(x, .completed) }
             if x.isUpstreamDelayed { return pumpResponse(x) }
+            if let f = x.filter, f.awaitsFlush { return pauseLasts(x, f, u) }
             upstreamFailed(x, u.stream.hasPending ? .upstreamSendTimeout : .upstreamTimeout)
         case .closed: break
         }

@@ -22,7 +22,7 @@ package enum VariableKind: UInt8, BitwiseCopyable {
     case realIPRemoteAddr, realIPRemotePort, proxyProtocolAddr, proxyProtocolPort, proxyProtocolServerAddr, proxyProtocolServerPort
     case proxyProtocolValue, limitReqStatus, limitConnStatus
     // The response
-    case status, bodyBytesSent, bytesSent, sentHTTPName, sentTrailerName
+    case status, bodyBytesSent, bytesSent, gzipRatio, sentHTTPName, sentTrailerName
     case sentHTTPContentType, sentHTTPContentLength, sentHTTPConnection, sentHTTPLocation, sentHTTPTransferEncoding
     // The upstream
     case upstreamAddr, upstreamStatus, upstreamConnectTime, upstreamHeaderTime, upstreamResponseTime, upstreamResponseLength
@@ -69,7 +69,7 @@ package struct Variable: BitwiseCopyable {
         "limit_rate": .limitRate, "binary_remote_addr": .binaryRemoteAddr, "remote_addr": .remoteAddr, "remote_port": .remotePort,
         "connection": .connection, "connection_requests": .connectionRequests, "connection_time": .connectionTime, "pipe": .pipe,
         "pid": .pid, "nginx_version": .nginxVersion, "msec": .msec, "time_local": .timeLocal, "time_iso8601": .timeISO8601,
-        "status": .status, "body_bytes_sent": .bodyBytesSent, "bytes_sent": .bytesSent, "upstream_addr": .upstreamAddr,
+        "status": .status, "body_bytes_sent": .bodyBytesSent, "bytes_sent": .bytesSent, "gzip_ratio": .gzipRatio, "upstream_addr": .upstreamAddr,
         "upstream_status": .upstreamStatus, "upstream_connect_time": .upstreamConnectTime, "upstream_header_time": .upstreamHeaderTime,
         "upstream_response_time": .upstreamResponseTime, "upstream_response_length": .upstreamResponseLength,
         "upstream_bytes_received": .upstreamBytesReceived, "upstream_bytes_sent": .upstreamBytesSent,
