@@ -24,6 +24,9 @@ final class FilterHub {
     private var smallDeflaters: [UnsafeMutablePointer<z_stream>] = []
     private var inflaters: [UnsafeMutablePointer<z_stream>] = []
     private(set) var deflaterCount = 0
+    private var inflaterCount = 0
+    /// States that answers have now.
+    var lentCount: Int { deflaterCount + inflaterCount }
 
     init() {
         let textBytes = Limits.filterPieceBytes
@@ -68,12 +71,14 @@ final class FilterHub {
     }
 
     func takeInflater() -> UnsafeMutablePointer<z_stream>? {
-        guard let z = inflaters.popLast() else { return czlib_new_inflater() }
+        guard let z = inflaters.popLast() ?? czlib_new_inflater() else { return nil }
+        inflaterCount += 1
         inflateReset(z)
         return z
     }
 
     func giveInflater(_ z: UnsafeMutablePointer<z_stream>) {
+        inflaterCount -= 1
         if inflaters.count < Limits.keptDeflaters { inflaters.append(z) } else { czlib_free_inflater(z) }
     }
 }
@@ -83,9 +88,16 @@ extension Worker {
     @inline(never)
     func dropFilter(_ x: Ref<Exchange>, _ f: Ref<FilterChain>) {
         x.filter = nil
-        if let z = f.deflater { filterHub?.give(z, isSmall: f.isSmall) }
-        if let z = f.inflater { filterHub?.giveInflater(z) }
+        giveStates(f)
         buffers.give(f.kept)
         filterChains.remove(f.handle)
+    }
+
+    /// The states of zlib are not needed any more, though the client may take a while for what they made.
+    func giveStates(_ f: Ref<FilterChain>) {
+        if let z = f.deflater { filterHub?.give(z, isSmall: f.isSmall) }
+        if let z = f.inflater { filterHub?.giveInflater(z) }
+        f.deflater = nil
+        f.inflater = nil
     }
 }
