@@ -11,6 +11,8 @@ package enum Limits {
     static let bytesPerTurn = 1 << 20
     /// Steps of reading requests of one connection (a read or a request each) before the others get their turn.
     static let requestsPerTurn = 64
+    /// Timers that fire in one turn; those left over fire in the next, which does not sleep.
+    static let timersPerTurn = 4096
     /// How long a step of the wall clock may go unnoticed.
     static let realtimeAgeNsMax: UInt64 = 100_000_000
     /// How long accepting rests when the process has no file descriptors left.
@@ -120,6 +122,8 @@ package enum Limits {
     static let http2NoticeMs: Int64 = 1000
     /// Fields of one answer that are passed on.
     static let answerFieldsMax = 1200
+    /// Memory of the library that nobody uses and that a worker keeps for the next request.
+    static let libraryKeptBytes = 1 << 20
 
     /// Names tried for a body's file.
     static let bodyFileNames = 8

@@ -131,7 +131,8 @@ struct StaticFileTests {
     }
 
     @Test func aPartOfAnotherStateIsOfNoUse() throws {
-        let client = try proxy().client()
+        let proxy = try proxy()
+        let client = try proxy.client()
         let first = try client.request("GET", "/a.txt")
         let modified = try #require(first["Last-Modified"])
         let tag = try #require(first["ETag"])

@@ -31,6 +31,7 @@ struct TLSTests {
     func variables(version: String, told: String, cipher: String) throws {
         let proxy = try Self.proxy(
             """
+            ssl_prefer_server_ciphers off;
             location / { return 200 "$scheme|$https|$ssl_protocol|$ssl_cipher|$ssl_server_name|$ssl_session_reused|$ssl_alpn_protocol|$ssl_curve"; }
             location /lists { return 200 "$ssl_ciphers|$ssl_curves|$ssl_session_id"; }
             """)

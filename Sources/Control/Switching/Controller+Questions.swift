@@ -39,6 +39,9 @@ extension Controller {
         changing.withLock { _ in (publisher?.current ?? firstSnapshot)?.upstreams.filter { state.upstreams[$0.settings.name.string] != nil } ?? [] }
     }
 
+    /// Where what concerns the process is logged.
+    var processLog: ErrorLogTarget { changing.withLock { _ in routes.root.processLog } }
+
     package var isStopped: Bool { changing.withLock { _ in isStopping } }
     package var workerTotal: Int { workerCount }
 
@@ -50,7 +53,7 @@ extension Controller {
             status.workers = workerCount
             status.journal = journal.condition + (unkept == nil ? "" : "; changes are refused while this lasts")
             ledger.fill(&status)
-            status.upstreams = StatusReport.upstreams(state, publisher?.current.upstreams ?? [], nowMs: nowMs)
+            status.upstreams = StatusReport.upstreams(state, publisher?.current.upstreams ?? [], health, nowMs: nowMs)
             status.certificates = certificateStatus
             status.splits = state.splits.sorted { $0.key < $1.key }.map { name, split in
                 var one = SplitStatus(name: name, weights: split.weights)

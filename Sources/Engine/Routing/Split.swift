@@ -47,6 +47,8 @@ package struct SplitEntry: BitwiseCopyable {
     package var upstreams: Frozen<Int32>
     /// Its new requests wait.
     package var hold: HoldSettings?
+    /// Somebody watches two of its variants.
+    package var watch: SplitWatchView?
     package init(settings: Ref<SplitSettings>, upstreams: Frozen<Int32>) {
         self.settings = settings
         self.upstreams = upstreams
@@ -103,6 +105,7 @@ extension Worker {
         let variant = forcedVariant(x, settings) ?? keyedVariant(x, settings) ?? nextVariant(settings)
         x.proxyTarget.variant = Int32(variant)
         x.proxyTarget.pool = x.pinned.pools[Int(entry.upstreams[variant].value)].value
+        if let watch = entry.watch { x.proxyTarget.row = watch.row(variant, worker: parameters.number) }
         return true
     }
 

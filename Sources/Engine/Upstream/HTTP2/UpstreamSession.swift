@@ -80,7 +80,9 @@ extension Worker {
     func makeSession(_ connection: Ref<UpstreamConnection>, isShared: Bool) -> Ref<UpstreamSession>? {
         var made: OpaquePointer?
         let me = Unmanaged.passUnretained(self).toOpaque()
-        guard nghttp2_session_client_new2(&made, upstreamSessions.callbacks, me, upstreamSessions.options) == 0, let native = made else { return nil }
+        guard nghttp2_session_client_new3(&made, upstreamSessions.callbacks, me, upstreamSessions.options, libraryMemory.functions) == 0,
+            let native = made
+        else { return nil }
         guard let (session, handle) = upstreamSessions.sessions.insert(UpstreamSession(native: native, connection: connection, isShared: isShared))
         else {
             nghttp2_session_del(native)
