@@ -71,7 +71,7 @@ let package = Package(
             name: "SimulationTests",
             dependencies: ["AdminAPI", "Balancing", "CLinux", "ConfigurationFile", "Control", "Engine", "Simulation"]),
         .testTarget(name: "SwitchbackTests", dependencies: ["Switchback", "TestSupport"]),
-        .target(name: "TestSupport", dependencies: ["CLinux", "CNghttp2"], path: "Tests/TestSupport"),
+        .target(name: "TestSupport", dependencies: ["CLinux", "CNghttp2", "COpenSSL"], path: "Tests/TestSupport"),
         .testTarget(name: "TidyTests"),
     ],
     swiftLanguageModes: [.v6]

@@ -192,7 +192,7 @@ extension Event: JSONCodable {
             return true
         }
         if let name = missing.min() { throw JSON.missing(name, of: "an event") }
-        if kind == .health { health = HealthEvent(upstream: upstream, server: server, state: state, why: why) }
+        if kind == .health, !upstream.isEmpty { health = HealthEvent(upstream: upstream, server: server, state: state, why: why) }
     }
 
     public var json: JSON {

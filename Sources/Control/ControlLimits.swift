@@ -76,6 +76,7 @@ package struct ControlLimits: Sendable {
     // MARK: Rollouts
     /// How often a rollout that lives is looked at. A guard acts within this and the time of a change.
     static let rolloutTickMs: Int64 = 250
+    static let rolloutHealthMs: Int64 = 1_000
     /// Ticks without a request are one line of the record for so long.
     static let rolloutQuietMs: Int64 = 10_000
     /// Between decisions the state of a rollout is written so often.
@@ -97,6 +98,8 @@ package struct ControlLimits: Sendable {
     static let rolloutMetricTimeoutNs: UInt64 = 5_000_000_000
     /// Servers of a variant that a health check asks.
     static let rolloutServersAsked = 16
+    /// Failed rounds of health checks that are told at once.
+    static let rolloutRoundsToldMax = 1000
     /// Health requests to each variant when a step is probed.
     static let rolloutProbeRequests = 20
     /// Of a policy, as JSON.

@@ -62,6 +62,8 @@ package enum Limits {
     // MARK: TLS
     /// Early data that is read at a time: all that a client may send.
     static let earlyBytes = 16384
+    /// Bytes of TLS in which a peer says nothing; several times what the longest record needs before it can be read.
+    static let silentBytesMax = 64 << 10
     /// Sessions with upstreams that a worker keeps to take up again, one for each peer and settings.
     static let upstreamSessionsMax = 1024
     /// One file of a certificate or a key that is read while the proxy runs.
@@ -116,6 +118,8 @@ package enum Limits {
     /// Requests of one session that the client takes back before they are answered, or that are refused: likewise.
     static let http2Resets: Int32 = 500
     static let http2ResetsPerSecond: Int64 = 100
+    /// What a client may say about why it goes.
+    static let http2GoawayBytes = 16 << 10
     /// Frames that one request's fields may come in.
     static let http2FieldFramesMax = 64
     /// How long a client that has no streams may take to hear of the coming end of its session.

@@ -28,14 +28,6 @@ package struct WorkerParameters {
     package init() {}
 }
 
-/// Work that a loop does at the end of its turns beside serving: the control thread's.
-package protocol WorkerDuty: AnyObject {
-    /// `nowMs`: of the monotonic clock. Returns when to be called again at the latest; nil: when something wakes the loop.
-    func turn(nowMs: Int64) -> Int64?
-    /// Called when the answers of a turn have been sent.
-    func afterTurn()
-}
-
 package final class Worker {
     let kernel: any Kernel
     let parameters: WorkerParameters

@@ -12,6 +12,7 @@ public struct CheckRoster: Sendable {
     private struct Slot {
         var timing: CheckTiming
         var standing: CheckStanding
+        /// While it is under way: when it began.
         var dueMs: Int64 = 0
         /// Where it stands in the heap; -1: it is under way.
         var place: Int32 = -1
@@ -76,6 +77,7 @@ public struct CheckRoster: Sendable {
     public mutating func takeDue(_ nowMs: Int64) -> CheckHandle? {
         guard running < runningMax, let first = heap.first, slots[Int(first)].dueMs <= nowMs else { return nil }
         takeOut(0)
+        slots[Int(first)].dueMs = nowMs
         running += 1
         return CheckHandle(index: first, generation: slots[Int(first)].generation)
     }

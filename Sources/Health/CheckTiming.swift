@@ -29,10 +29,9 @@ public struct CheckTiming: Sendable, Equatable, BitwiseCopyable {
         return Int64(x.multipliedFullWidth(by: UInt64(intervalMs)).high)
     }
 
-    /// When the check is due that follows one that was due at `dueMs` and has ended at `nowMs`.
-    public func next(after dueMs: Int64, nowMs: Int64, random: UInt64) -> Int64 {
-        // One that came late is not made up for: its successor would stand close behind it.
-        let usual = max(dueMs + intervalMs, nowMs)
+    /// When the check is due that follows one that began at `beganMs` and has ended at `nowMs`.
+    public func next(after beganMs: Int64, nowMs: Int64, random: UInt64) -> Int64 {
+        let usual = max(beganMs + intervalMs, nowMs)
         return usual + (jitterMs > 0 ? Int64(random % UInt64(jitterMs + 1)) : 0)
     }
 }

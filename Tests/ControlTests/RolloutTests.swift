@@ -199,7 +199,7 @@ struct RolloutTests {
         #expect(it.phase() == "frozen")
         // As soon as there is one, it is taken.
         it.desk.ask("PATCH", "/upstreams/blue/servers/0", #"{"drain": false}"#)
-        it.desk.turn(after: 250)
+        for _ in 0..<4 { it.desk.turn(after: 250) }
         #expect(it.phase() == "rolled_back")
         let kinds = (it.show()["entries"]?.array ?? []).compactMap { $0["kind"]?.string }
         #expect(kinds.suffix(5) == ["way_back_sick", "frozen", "way_back_well", "rolling_back", "rolled_back"])

@@ -26,7 +26,7 @@ import Testing
         #expect(roster.finish(b, passed: true, nowMs: 15, random: 0) == true)
         #expect(roster.finish(b, passed: true, nowMs: 15, random: 0) == nil, "it is not under way")
         #expect(roster.takeDue(200) == a)
-        // From the time it was due, however long it took; a late one is not made up for.
+        // From its beginning, however long it took; a late one is not made up for.
         #expect(roster.dueMs == 110)
         #expect(roster.takeDue(200) == b)
         #expect(roster.finish(b, passed: true, nowMs: 500, random: 0) == false)
@@ -134,13 +134,14 @@ import Testing
                     continue
                 }
                 #expect(due[handle] == due.values.min())
-                under[handle] = due.removeValue(forKey: handle)
+                due[handle] = nil
+                under[handle] = nowMs
             default:
-                guard let (handle, dueMs) = under.min(by: { $0.key.index < $1.key.index }) else { continue }
+                guard let (handle, beganMs) = under.min(by: { $0.key.index < $1.key.index }) else { continue }
                 under[handle] = nil
                 let random = lots.next()
                 #expect(roster.finish(handle, passed: true, nowMs: nowMs, random: random) != nil)
-                due[handle] = timing.next(after: dueMs, nowMs: nowMs, random: random)
+                due[handle] = timing.next(after: beganMs, nowMs: nowMs, random: random)
             }
             #expect(roster.dueMs == due.values.min())
             #expect(roster.count == due.count + under.count && roster.running == under.count)

@@ -41,6 +41,9 @@ final class LiveRollout {
     private var probed = Observations()
     /// As last told to the machine.
     private var wayBackWasGood: Bool?
+    private var healthDueMs: Int64 = 0
+    /// Rounds of health checks that failed in a row, as the machine knows it.
+    private var failedRounds: [Side: Int] = [:]
     /// Lines of the record that are in its file.
     private var linesWritten = 0
     private var stateWrittenMs: Int64?
@@ -109,11 +112,28 @@ final class LiveRollout {
 
     func add(probe: Observation, of side: Side) { probed[side].add(probe) }
 
+    /// Health is looked at less often than requests: an upstream may have very many servers.
+    func isHealthDue(_ nowMs: Int64) -> Bool {
+        if nowMs < healthDueMs { return false }
+        healthDueMs = nowMs + ControlLimits.rolloutHealthMs
+        return true
+    }
+
     /// Nil: the machine knows already.
     func news(ofWayBack isGood: Bool) -> RolloutEvent? {
         if wayBackWasGood == isGood { return nil }
         defer { wayBackWasGood = isGood }
         return wayBackWasGood == nil && isGood ? nil : .wayBack(isGood: isGood)
+    }
+
+    /// - Parameter count: in a row, up to now.
+    func news(ofFailedRounds count: Int, _ side: Side) -> [RolloutEvent] {
+        let known = failedRounds[side] ?? 0
+        failedRounds[side] = count
+        if count == known { return [] }
+        let isGone = count < known
+        let more = min(isGone ? count : count - known, ControlLimits.rolloutRoundsToldMax)
+        return (isGone ? [.check(side, isGood: true)] : []) + (0..<more).map { _ in .check(side, isGood: false) }
     }
 
     // MARK: Weights

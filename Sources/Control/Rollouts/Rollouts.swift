@@ -81,10 +81,22 @@ final class Rollouts {
 
     private func tick(_ rollout: LiveRollout, _ monotonicMs: Int64) {
         if endedByOthers(rollout) { return }
-        let condition = controller.condition(of: rollout.plan.old)
-        if let news = rollout.news(ofWayBack: condition?.canServe ?? false) { feed(news, rollout) }
+        if rollout.isHealthDue(monotonicMs) {
+            let condition = controller.condition(of: rollout.plan.old)
+            if let news = rollout.news(ofWayBack: condition?.canServe ?? false) { feed(news, rollout) }
+            lookAtChecks(rollout)
+        }
         feed(.tick(rollout.observe()), rollout)
         if !rollout.machine.phase.isEnd { outside.look(rollout.plan, controller, nowMs: monotonicMs) }
+    }
+
+    /// What the upstreams' own health checks say, where the policy has none.
+    private func lookAtChecks(_ rollout: LiveRollout) {
+        if rollout.plan.policy.checks != nil { return }
+        for side in Side.allCases {
+            guard let known = controller.health.health(of: rollout.plan.name(side)), !known.isUndecided else { continue }
+            for event in rollout.news(ofFailedRounds: known.failedRounds, side) { feed(event, rollout) }
+        }
     }
 
     /// A reload, or whatever else does not ask: weights that are not the rollout's own stand.
@@ -104,6 +116,7 @@ final class Rollouts {
     // MARK: Events and actions
 
     func feed(_ event: RolloutEvent, _ rollout: LiveRollout) {
+        if rollout.machine.phase.isEnd { return }
         var events = [event]
         while !events.isEmpty {
             let event = events.removeFirst()

@@ -36,16 +36,12 @@ extension Worker {
         greet(s)
         timers.set(c.timer, at: nowMs + server.clientHeaderTimeoutMs)
         if !c.input.isEmpty {
+            // The first read may have taken more than the preface; it lies in the scratch, or in a buffer of the connection.
             let early = c.input
             let owner = c.inputBuffer
-            // The first read may have taken more than the preface; it lies in the scratch, or in a buffer of the connection.
-            let count = min(early.count, Limits.http2ReadBytes)
-            hub.input.update(from: early.start, count: count)
             c.input = .empty
             c.inputBuffer = .none
-            feed(s, count)
-            let rest = early.slice(count)
-            if s.isLive(handle, self), !rest.isEmpty { feedAll(s, handle, rest) }
+            feedAll(s, handle, early)
             buffers.give(owner)
         }
         if s.isLive(handle, self), c.stream.isReadable { postRead(c) }
@@ -128,14 +124,20 @@ extension Worker {
             s.faultCode = 0
         }
         let handle = s.handle
+        serveTouched(s, handle)
+        guard s.isLive(handle, self) else { return }
+        if hasToSend(s) { markDirty(s) } else { setSessionTimer(s) }
+    }
+
+    /// What the library has noted about streams, while it read or while it framed.
+    @inline(__always)
+    func serveTouched(_ s: Ref<ClientSession>, _ handle: Handle) {
         while s.isLive(handle, self), let stream = s.touchedFirst {
             s.touchedFirst = stream.nextTouched
             if s.touchedFirst == nil { s.touchedLast = nil }
             stream.isTouched = false
             serveStream(s, stream)
         }
-        guard s.isLive(handle, self) else { return }
-        if hasToSend(s) { markDirty(s) } else { setSessionTimer(s) }
     }
 
     // MARK: Time
@@ -144,7 +146,14 @@ extension Worker {
     func setSessionTimer(_ s: Ref<ClientSession>) {
         let c = s.connection
         guard let server = c.defaultServer(in: self) else { return }
-        if c.stream.hasPending { return timers.set(c.timer, at: nowMs + server.settings.sendTimeoutMs) }
+        let unsent = c.stream.pendingCount
+        // Counted from when the client took something last, whatever it says meanwhile.
+        let isStuck = s.unsentCount > 0 && unsent >= s.unsentCount
+        s.unsentCount = unsent
+        if unsent > 0 {
+            if !isStuck { timers.set(c.timer, at: nowMs + server.settings.sendTimeoutMs) }
+            return
+        }
         if s.building != nil || s.blocks.gate.isInBlock {
             if !s.waitsForFields { timers.set(c.timer, at: nowMs + server.clientHeaderTimeoutMs) }
             s.waitsForFields = true

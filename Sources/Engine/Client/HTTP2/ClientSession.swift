@@ -49,6 +49,8 @@ struct ClientSession: BitwiseCopyable {
     var frames: FrameBudget
     var resets: FrameBudget
     var hasFlooded = false
+    /// What the socket had not taken when that was looked at last.
+    var unsentCount = 0
     /// A field section is not complete, and since when is timed.
     var waitsForFields = false
     /// What the library may not be told while it is reading: why the session has to end.

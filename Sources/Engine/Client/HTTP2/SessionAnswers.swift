@@ -184,6 +184,9 @@ extension Worker {
     private func sendSession(_ s: Ref<ClientSession>) {
         let handle = s.handle
         flushSession(s)
+        // Streams that we reset are closed when that is framed.
+        if s.touchedFirst != nil, !s.isBroken { serveTouched(s, handle) }
+        guard s.isLive(handle, self) else { return }
         if !s.isBroken { settleStreams(s) }
         guard s.isLive(handle, self) else { return }
         let c = s.connection

@@ -136,9 +136,11 @@ extension Worker {
         var next = session.firstStream
         while let stream = upstreamSessions.streams.find(next) {
             next = stream.next
+            // A request that was handed over and of which the library has framed nothing yet has not been seen by the upstream.
+            let isUnsent = stream.id > 0 && !stream.isClosed && nghttp2_session_find_stream(session.native, stream.id) == nil
             stream.session = nil
             stream.isClosed = true
-            if !stream.sawEnd { setFault(stream, fault, code: code) }
+            if !stream.sawEnd { setFault(stream, isUnsent ? .refused : fault, code: code) }
         }
         session.connection.session = nil
         session.value.blocks.held.release(to: &buffers)
