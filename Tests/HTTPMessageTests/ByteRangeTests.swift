@@ -17,8 +17,10 @@ struct ByteRangeTests {
         "parts",
         arguments: [
             ("bytes=0-0", [[0, 1]]), ("bytes=0-8", [[0, 9]]), ("Bytes=990-", [[990, 1000]]), ("bytes=-10", [[990, 1000]]),
-            ("bytes=990-1990", [[990, 1000]]), ("bytes=-5000", [[0, 1000]]), ("bytes=0-9, -10 ,10-19", [[0, 10], [990, 1000], [10, 20]]),
-            ("bytes=0-9,5000-,-10", [[0, 10], [990, 1000]]), ("bytes= 5 - 9 ", [[5, 10]]), ("bytes=0-9223372036854775807", [[0, 1000]]),
+            ("bytes=990-1990", [[990, 1000]]), ("bytes=-5000", [[0, 1000]]),
+            ("bytes=0-9, -10 ,10-19", [[0, 10], [990, 1000], [10, 20]]),
+            ("bytes=0-9,5000-,-10", [[0, 10], [990, 1000]]), ("bytes= 5 - 9 ", [[5, 10]]),
+            ("bytes=0-9223372036854775807", [[0, 1000]]),
         ] as [(String, [[Int64]])])
     func parts(value: String, spans: [[Int64]]) {
         #expect(parse(value) == (.ranges(spans.count), spans))
@@ -27,7 +29,8 @@ struct ByteRangeTests {
     @Test(
         "nothing is there",
         arguments: [
-            "bytes=1000-", "bytes=-0", "bytes=a-", "bytes=10-b", "bytes=10", "bytes=--5", "bytes=5-9 10-", "bytes=0-9,", "bytes=,0-9",
+            "bytes=1000-", "bytes=-0", "bytes=a-", "bytes=10-b", "bytes=10", "bytes=--5", "bytes=5-9 10-", "bytes=0-9,",
+            "bytes=,0-9",
             "bytes=99999999999999999999-", "bytes=0-99999999999999999999", "bytes=0x1-2",
         ])
     func unsatisfiable(value: String) { #expect(parse(value).0 == .unsatisfiable) }

@@ -1,5 +1,5 @@
 // The body of an answer on its way through filters: gunzip, charset, gzip, in this order, then framed and sent.
-// Called by whoever sends bodies, where `x.filter` is set. What the client has no room for, or the turn no time, waits unfiltered.
+// Called by whoever sends bodies, where `x.filter` is set. What finds no room or no time waits unfiltered.
 
 import Bytes
 import CLinux

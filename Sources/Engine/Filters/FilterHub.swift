@@ -1,4 +1,4 @@
-// What the filters of a worker share: the memory that pieces of bodies pass through, and the states of zlib, which are used again.
+// What the filters of a worker share: the memory that pieces of bodies pass through, and states of zlib to use again.
 // Owned by a worker, made with its first filtered answer. It touches no exchange.
 
 import Bytes
@@ -30,7 +30,8 @@ final class FilterHub {
 
     init() {
         let textBytes = Limits.filterPieceBytes
-        memory = .allocate(capacity: ReadScratch.headroom + Self.sinkBytes + ReadScratch.tail + Limits.filterPieceBytes + textBytes)
+        memory = .allocate(
+            capacity: ReadScratch.headroom + Self.sinkBytes + ReadScratch.tail + Limits.filterPieceBytes + textBytes)
         sink = memory + ReadScratch.headroom
         plain = sink + Self.sinkBytes + ReadScratch.tail
         writer = .allocate(capacity: 1)
