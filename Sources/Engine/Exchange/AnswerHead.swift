@@ -31,7 +31,8 @@ extension Worker {
     /// Leaves the head in `out`, without the empty line at its end if `isOpen`; sets the exchange's framing.
     @inline(__always)
     func composeHead(_ x: Ref<Exchange>, _ answer: AnswerHead, upstream: ByteView? = nil) {
-        if let filters = x.location.filters { composeFiltered(x, filters, answer, upstream: upstream) } else { compose(x, answer, upstream: upstream) }
+        guard let filters = x.location.filters else { return compose(x, answer, upstream: upstream) }
+        composeFiltered(x, filters, answer, upstream: upstream)
     }
 
     /// As above, when it is known what the filters change.
