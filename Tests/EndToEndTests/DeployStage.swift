@@ -19,7 +19,8 @@ final class DeployStage {
     ///   - editing: pairs of texts of that configuration; the first of each must be in it.
     init(_ name: String, proxy proxyName: String? = nil, editing: [(String, String)] = []) throws {
         plan = "conf/deploy/\(name).yaml"
-        ports = try (0..<4).map { _ in try Ports.reserve() }
+        let ports = try (0..<4).map { _ in try Ports.reserve() }
+        self.ports = ports
         let originals = proxyName == "services" || name == "services" ? [3001, 3002, 3011, 3012] : [3001, 3002, 3003, 3004]
         var replacing = editing + [("127.0.0.1:8080", "127.0.0.1:%PORT%")]
         let text = try String(
