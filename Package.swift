@@ -54,7 +54,7 @@ let package = Package(
 
         // Support of tests: simulated traffic for rollouts; the simulated kernel and its world.
         .target(name: "RolloutSimulation", dependencies: ["Rollout"], path: "Tests/RolloutSimulation"),
-        .target(name: "Simulation", dependencies: ["CLinux", "Engine", "Bytes"], path: "Tests/Simulation"),
+        .target(name: "Simulation", dependencies: ["Bytes", "CLinux", "CZlib", "Engine"], path: "Tests/Simulation"),
 
         .testTarget(name: "AdminAPITests", dependencies: ["AdminAPI", "ConfigurationFile"]),
         .testTarget(name: "BalancingTests", dependencies: ["Balancing"]),
