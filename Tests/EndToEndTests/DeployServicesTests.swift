@@ -89,11 +89,11 @@ struct DeployServicesTests {
                 with: "name: arq\napprove: [switch]\nnotify: {url: \"http://\(slack.endpoint)/hook?a=b\", headers: {X-Key: k}}\n")
         )
         let first = try stage.start(["deploy", "--commit", "v1", "--to", "green"])
-        try Harness.wait(for: "the question: \(first.output)") { first.output.contains("needs approval") }
+        try Harness.wait(for: "the question: \(first.output)", withinMs: 60_000) { first.output.contains("needs approval") }
         #expect(try stage.run("deploy", "approve").output.contains("Approved: switch service to green"))
         #expect(try first.result().status == 0)
         let second = try stage.start(["deploy", "--commit", "v2"])
-        try Harness.wait(for: "the question: \(second.output)") { second.output.contains("needs approval") }
+        try Harness.wait(for: "the question: \(second.output)", withinMs: 60_000) { second.output.contains("needs approval") }
         #expect(try stage.run("deploy", "approve", "--reject").status == 0)
         let result = try second.result()
         #expect(result.status == 1 && result.errors.contains("rejected by"), "\(result.all)")
