@@ -31,7 +31,7 @@ struct AdminOpenAPITests {
             "GET /rollouts", "POST /rollouts", "GET /rollouts/{n}", "GET /rollouts/{n}/record", "POST /rollouts/{n}/replay",
             "POST /rollouts/{n}/pause", "POST /rollouts/{n}/resume", "POST /rollouts/{n}/approve", "POST /rollouts/{n}/promote",
             "POST /rollouts/{n}/abort", "GET /policies", "GET /policies/{name}", "PUT /policies/{name}", "DELETE /policies/{name}",
-            "GET /export", "GET /openapi.json",
+            "GET /export", "GET /openapi.json", "GET /metrics",
         ]
         #expect(Set(AdminRoute.all.map { "\($0.operation.method) \($0.operation.path)" }) == wanted)
     }
