@@ -344,7 +344,7 @@ extension Worker {
     /// The response is whole: the connection serves on, or closes.
     func releaseUpstream(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>) {
         x.upstream = nil
-        if let row = x.proxyTarget.row { observeAnswer(x, row) }
+        if let row = x.proxyTarget.row { observeAnswer(x, row, on: u) }
         endTry(x, x.failsPeerAtEnd ? .failed : .succeeded)
         endRetry(x)
         // The stream alone.
