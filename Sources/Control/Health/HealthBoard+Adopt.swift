@@ -10,6 +10,7 @@ import Health
 struct PoolChange {
     let state: ProxyState
     let matches: [String: CheckMatch]
+    var tls: [String: [CheckTLS]] = [:]
     let definitions: [UpstreamDefinition]
     /// Those that serve until now; nil: nothing does, this is the start.
     let before: [UpstreamDefinition]?
@@ -61,7 +62,9 @@ extension HealthBoard {
     private static func watch(
         _ name: String, _ upstream: UpstreamState, _ definition: UpstreamDefinition, _ change: PoolChange, _ tables: inout Tables
     ) {
-        var gates = upstream.healthChecks.map { check in Gate(check, check.match.flatMap { change.matches[$0] }) }
+        var gates = upstream.healthChecks.map { check in
+            Gate(check, check.match.flatMap { change.matches[$0] }, CheckTLS.choose(change.tls, name, check.kind, change.state))
+        }
         let known = tables.upstreams[name]
         if let known {
             // The same gate goes on with the expressions it has.
