@@ -127,7 +127,7 @@ struct MatchReader {
         let words = line.arguments
         let expected = "NAME, ! NAME, or NAME with =, !=, ~ or !~ and a value"
         // Behind a "!" by itself, too.
-        if let name = words.first(where: { $0 != "!" }), name.bytes.isEmpty { throw .invalidValue(name, of: "header", expected: expected) }
+        if let name = words.first(where: { !($0 == "!") }), name.bytes.isEmpty { throw .invalidValue(name, of: "header", expected: expected) }
         switch words.count {
         case 1: return FieldRule(words[0].text)
         case 2 where words[0] == "!": return FieldRule(words[1].text, isAbsent: true)
