@@ -116,7 +116,8 @@ extension OpenAPISchemas {
             [
                 "revision": count(), "reason": text(), "who": text(), "at": moment("When it was accepted."), "before": reference("RequestAccount"),
                 "after": reference("RequestAccount"), "carried": reference("RequestAccount"), "tunnels_carried": count(), "held": count(),
-                "retried": count(), "closed_by_client": count(), "closed_by_proxy": count(), "closed_by_drain": count(),
+                "retried": count(), "inner": count("Requests made within requests, counted nowhere else."),
+                "mirrors_dropped": count("Mirrored requests that were not made: too many were under way."), "closed_by_client": count(), "closed_by_proxy": count(), "closed_by_drain": count(),
                 "visible_after_us": orNull("integer", "Microseconds until every worker served by it."), "workers": count(),
                 "slowest_drain_ms": orNull("integer", "Milliseconds until the last earlier request had ended."),
                 "final": type("boolean", "The figures will not change."), "balances": type("boolean", "Every request is accounted for."),

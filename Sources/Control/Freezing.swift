@@ -25,6 +25,8 @@ extension SnapshotBuilder {
         draft.settings.limits.connections = arena.freeze(draft.connectionLimits)
         draft.settings.isGated =
             !draft.trustedProxies.isEmpty || !draft.accessRules.isEmpty || !draft.requestLimits.isEmpty || !draft.connectionLimits.isEmpty
+        draft.settings.mirrors = arena.freeze(draft.mirrors)
+        draft.settings.hasPrecontent = !draft.mirrors.isEmpty || !draft.settings.tryFiles.isEmpty
         if draft.passesGRPC { takeGRPC(&draft) }
         freezeProxy(&draft)
         let tls = draft.passesGRPC ? draft.grpc.tls : draft.proxyTLS

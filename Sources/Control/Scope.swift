@@ -26,6 +26,7 @@ struct LocationDraft {
     var accessRules: [AccessRule] = []
     var requestLimits: [RequestLimit] = []
     var connectionLimits: [ConnectionLimit] = []
+    var mirrors: [ByteView] = []
     var errorLogs: [(file: LogFile, level: LogLevel)] = []
     var proxyTLS = UpstreamTLSDraft()
     var grpc = GRPCDraft()

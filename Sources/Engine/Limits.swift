@@ -88,6 +88,17 @@ package enum Limits {
     /// Interim (1xx) responses taken from an upstream for one request.
     static let interimResponsesMax = 32
 
+    // MARK: Inner requests
+    /// Of a worker at a time; of one client's request; within each other (nginx: 50).
+    static let innerMax = 1 << 15
+    static let innerPerRequest = 1000
+    static let innerDepthMax = 50
+    /// Mirrored requests that a worker has under way, and no more than a quarter of its connections; and bytes of bodies that were copied for them. More are not made.
+    static let mirrorsMax = 1024
+    static let mirrorBytesMax = 64 << 20
+    /// `mirror` directives of one location.
+    package static let mirrorsOfLocationMax = 16
+
     // MARK: HTTP/2
     /// One read of a session, which is then looked at before the next. A scratch of this size belongs to the worker.
     static let http2ReadBytes = 64 << 10

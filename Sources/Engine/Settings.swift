@@ -60,6 +60,11 @@ package struct LocationSettings: BitwiseCopyable {
     package var handler = ContentHandler.files
     /// Something is to be asked or done before the content: see Routing/Gates.swift.
     package var isGated = false
+    /// `try_files` or mirrors.
+    package var hasPrecontent = false
+    /// Paths to which a copy of each request goes, with its body if that is to be read for it.
+    package var mirrors = Frozen<ByteView>.empty
+    package var mirrorsBody = true
     package var rewrite = Frozen<RewriteStep>.empty
 
     // MARK: The client's side

@@ -66,8 +66,9 @@ package final class Worker {
     var tlsConnections: Slab<TLSConnection>
     var sessions: Slab<ClientSession>
     var streams: Slab<ClientStream>
-    /// How many of `clients` are streams of others.
+    /// How many of `clients` are streams of others, or requests within others.
     var clientStreams = 0
+    var inner = InnerRequests()
     /// What HTTP/2 sessions share; nil before the first.
     var hub: SessionHub?
     /// What headers of the PROXY protocol said about connections that are open.
@@ -139,9 +140,9 @@ package final class Worker {
         self.mailbox = mailbox
         self.counters = counters
         counts = counters.values
-        clients = Slab(limit: parameters.connectionsMax + Limits.http2StreamsMax)
+        clients = Slab(limit: parameters.connectionsMax + Limits.http2StreamsMax + Limits.innerMax)
         upstreams = Slab(limit: parameters.connectionsMax)
-        exchanges = Slab(limit: parameters.connectionsMax + Limits.http2StreamsMax)
+        exchanges = Slab(limit: parameters.connectionsMax + Limits.http2StreamsMax + Limits.innerMax)
         discards = Slab(limit: parameters.connectionsMax)
         sessions = Slab(limit: parameters.connectionsMax)
         streams = Slab(limit: Limits.http2StreamsMax)

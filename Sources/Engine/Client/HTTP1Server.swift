@@ -335,7 +335,7 @@ extension Worker {
         if c.phase == .closed { return }
         if let session = c.session { dropSession(session, c.stream.isBroken ? .clientReset : .clientClosed) }
         c.phase = .closed
-        if c.stream.carrier == .http2 { return closeStreamClient(c) }
+        if c.stream.carrier.isVirtual { return closeStreamClient(c) }
         current.account.add(c.stream.peerClosed || c.stream.sawEnd || c.stream.isBroken ? .closedByClient : .closedByProxy)
         timers.free(c.timer)
         discards.remove(c.discard)

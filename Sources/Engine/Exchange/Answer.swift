@@ -48,12 +48,12 @@ extension Worker {
     /// Hands bytes to the client's stream; false when the exchange has ended because the client is gone.
     func emit(_ x: Ref<Exchange>, _ bytes: ByteView) -> Bool {
         x.bytesSentToClient += Int64(bytes.count)
-        counts.bytesToClients += UInt64(bytes.count)
         var bytes = bytes
-        if x.client.stream.carrier == .http2 {
-            bytes = takeAnswerHead(x, bytes)
+        if x.client.stream.carrier.isVirtual {
+            bytes = x.inner == nil ? takeAnswerHead(x, bytes) : takeInnerHead(x, bytes)
             if bytes.isEmpty { return true }
         }
+        if x.inner == nil { counts.bytesToClients += UInt64(bytes.count) }
         if !x.responseSpool.isEmpty || mustSpool(x, bytes.count) {
             if spool(&x.value.responseSpool, bytes, folder: x.location.proxy.tempPath) { return true }
             logExchange(.crit, Fault.spoolFailed.words, x)
@@ -67,6 +67,7 @@ extension Worker {
             waitForClient(x)
             return true
         case .failed:
+            if let r = x.inner, r.isTooLarge { logExchange(.error, "too big subrequest response", x) }
             clientGone(x, .clientReset)
             return false
         }
@@ -156,7 +157,8 @@ extension Worker {
             if !x.body.isComplete, !x.dropsBody { pumpRequestBody(x) }
         case .held, .delayed: timers.set(x.client.timer, at: x.heldUntilMs)
         case .queued: goOnFromLine(x)
-        case .routing, .handedOver, .finished: break
+        case .routing: if let r = x.inner, !r.isBegun { routeInner(x, r) }
+        case .handedOver, .finished: break
         }
     }
 

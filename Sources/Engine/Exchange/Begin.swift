@@ -72,6 +72,7 @@ extension Worker {
     /// Goes the whole way again from the request as it came, after `pinned` was changed.
     func routeAnew(_ x: Ref<Exchange>) {
         forgetRoute(x)
+        if let r = x.inner { return routeInner(x, r) }
         if !x.hasHost { x.host = .empty }
         x.arguments = .empty
         x.isTargetCurrent = true

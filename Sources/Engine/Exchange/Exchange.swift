@@ -219,6 +219,15 @@ package struct Exchange: BitwiseCopyable {
     /// The client's slow: reads are small until it has caught up.
     var clientIsSlow = false
 
+    // MARK: Inner requests
+    /// It is one.
+    var inner: Ref<InnerRequest>?
+    /// Those made for it that it waits for, the newest first, and how many there were.
+    var firstInner: Ref<InnerRequest>?
+    var innerCount = 0
+    /// Its body is being read for the mirrors of its location.
+    var readsForMirrors = false
+
     // MARK: A drain
     /// The answer is a stream of events, which lives until somebody ends it.
     var isEventStream = false

@@ -224,7 +224,7 @@ extension Worker {
                 if facts.mode & fileTypeMask == (wantsFolder ? fileTypeDirectory : fileTypeRegular) {
                     x.path = name
                     x.isTargetCurrent = false
-                    return x.location.handler == .proxy ? beginProxying(x) : answerFile(x)
+                    return sendMirrors(x) ? runHandler(x) : ()
                 }
             }
             x.path = was
