@@ -145,7 +145,14 @@ extension OpenAPISchemas {
             ], required: ["servers", "panic", "panics", "ejections", "retries_refused", "requests_refused"]),
         "SplitStatus": object(
             "A split at this moment.",
-            ["weights": map(count()), "held": type("boolean", "New requests wait."), "holding": count("Requests that wait now.")]),
+            ["weights": map(count()), "held": type("boolean", "New requests wait."), "holding": count("Requests that wait now."),
+             "shadow": reference("ShadowStatus")], required: ["weights", "held", "holding"]),
+        "ShadowStatus": object(
+            "Answers to requests that were sent twice, compared with what the client got, since the process began.",
+            [
+                "compared": count("Of the variant that is tried."), "differing": count(), "compared_old": count("Of the client's own variant."),
+                "differing_old": count("The noise."),
+            ]),
         "Status": object(
             "The proxy at this moment.",
             [

@@ -167,6 +167,7 @@ private struct StateMerger {
         field(\.key, "key", sides, place, into: &merged)
         field(\.force, "force", sides, place, into: &merged)
         field(\.assign, "assign", sides, place, into: &merged)
+        field(\.shadow, "shadow", sides, place, into: &merged)
         return merged.isGood ? merged : conflict(sides, place) { $0.briefText }
     }
 

@@ -69,6 +69,10 @@ package final class Worker {
     /// How many of `clients` are streams of others, or requests within others.
     var clientStreams = 0
     var inner = InnerRequests()
+    var shadowPairs = Slab<ShadowPair>(limit: Limits.mirrorsMax)
+    /// Hundredths of a request that are due to be sent twice, and hundredths of those that are due to go to the same variant.
+    var shadowShare: Int32 = 0
+    var shadowNoise: Int32 = 0
     /// What HTTP/2 sessions share; nil before the first.
     var hub: SessionHub?
     /// What headers of the PROXY protocol said about connections that are open.

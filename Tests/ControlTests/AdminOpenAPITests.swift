@@ -64,7 +64,8 @@ struct AdminOpenAPITests {
         (upstream.circuitBreaker, upstream.outlierDetection) = ("max_requests=9", "latency=300%")
         (upstream.panicThreshold, upstream.queue, upstream.retryBudget) = (30, "10 timeout=1s", "20% min=3")
         let assign = AssignState(cookie: "sid", maxAgeSeconds: 60)
-        let split = SplitState(weights: ["blue": 1], key: ["$a"], force: "$b", assign: assign)
+        let shadow = ShadowState(to: "blue")
+        let split = SplitState(weights: ["blue": 1], key: ["$a"], force: "$b", assign: assign, shadow: shadow)
         let replaced = CertificateState(fingerprint: "aa", chain: "bb", replaces: "cc", notAfterMs: 0)
         let state = ProxyState(upstreams: ["blue": upstream], splits: ["app": split], certificates: ["site": replaced])
         let link = CertificateInfo.Link(subject: "CN=a", issuer: "CN=b", serial: "1", fingerprint: "aa", notBeforeMs: 0, notAfterMs: 1)
@@ -86,11 +87,12 @@ struct AdminOpenAPITests {
         status.upstreams[0].servers = [ServerStatus(id: 1, server: "127.0.0.1:1", weight: 1)]
         status.upstreams[0].queue = QueueStatus()
         status.splits = [SplitStatus(name: "app", weights: ["blue": 1])]
+        status.splits[0].shadow = ShadowStatus()
         status.certificates = [CertificateStatus(name: "site", notAfterMs: 1, nowMs: 0, source: .runTime)]
         let event = Event(id: 1, kind: .held, atMs: 0, revision: 4, subject: "app", text: "waits")
         let problem = Problem(.lostRace, "no", hint: "again", pointer: "/weight", revision: 4)
         return [
-            ("Server", server.json), ("Upstream", upstream.json), ("Assign", assign.json), ("Split", split.json),
+            ("Server", server.json), ("Upstream", upstream.json), ("Assign", assign.json), ("Shadow", shadow.json), ("ShadowStatus", ShadowStatus().json), ("Split", split.json),
             ("StateWrite", StateWrite(reason: "why", upstreams: state.upstreams, splits: state.splits).json),
             ("UpstreamWrite", UpstreamWrite(reason: "why", upstream: upstream).json),
             ("SplitWrite", SplitWrite(reason: "why", split: split).json), ("ServerPatch", patch.json),

@@ -225,6 +225,8 @@ package struct Exchange: BitwiseCopyable {
     /// Those made for it that it waits for, the newest first, and how many there were.
     var firstInner: Ref<InnerRequest>?
     var innerCount = 0
+    /// It is compared with another one.
+    var shadow: Ref<ShadowPair>?
     /// Its body is being read for the mirrors of its location.
     var readsForMirrors = false
 

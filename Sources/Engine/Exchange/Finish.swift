@@ -23,6 +23,7 @@ extension Worker {
         }
         endRetry(x)
         if x.firstInner != nil { dropInner(of: x) }
+        if let pair = x.shadow { shadowEnded(x, pair, outcome) }
         if let r = x.inner { return finishInner(x, r, outcome) }
         var keepsAlive = x.keepsAlive && !wasTunnel
         switch outcome {

@@ -6,6 +6,7 @@ package struct WorkerAccounts: Equatable, Sendable {
     package var upstreams = 0
     package var exchanges = 0
     package var inner = 0
+    package var shadowPairs = 0
     /// Bodies that are being dropped.
     package var discards = 0
     /// PROXY headers of open connections.
@@ -32,6 +33,7 @@ extension Worker {
         accounts.upstreams = upstreams.count
         accounts.exchanges = exchanges.count
         accounts.inner = inner.slab.count
+        accounts.shadowPairs = shadowPairs.count
         accounts.discards = discards.count
         accounts.proxied = proxied.count
         accounts.timers = timers.count - 5

@@ -38,7 +38,7 @@ extension Worker {
     }
 
     /// A quarter of what the worker may have open: mirrors that hang leave clients enough.
-    private var mayMirror: Bool {
+    var mayMirror: Bool {
         inner.mirrors < min(Limits.mirrorsMax, max(1, parameters.connectionsMax / 4)) && inner.mirrorBytes < Limits.mirrorBytesMax && !isStopping
     }
 }

@@ -130,6 +130,7 @@ extension Worker {
         if x.root.keepsUpstreamHead { keepUpstreamHead(x, bytes) }
         if followAccelFields(x, bytes) { return }
         if x.location.proxy.interceptErrors, status >= 300, intercept(x, bytes) { return }
+        if let pair = x.shadow { shadowHead(x, pair, bytes) }
         var answer = AnswerHead(status: status)
         describe(x, bytes, &answer)
         if let stream, answer.contentLength < 0, rest.isEmpty, stream.isReadOut, stream.trailers.count == 0, !x.response.isComplete {
@@ -271,6 +272,8 @@ extension Worker {
 
     /// `head` (possibly empty), then `payload` in the client's framing, in one send: the payload's memory has room around it.
     private func emit(_ x: Ref<Exchange>, _ head: ByteView, payload: ByteView) -> Bool {
+        // Before the framing is laid around it.
+        if let pair = x.shadow { shadowBody(x, pair, payload) }
         let framing = framed(x, x.headOnly ? payload.slice(0, 0) : payload)
         if !x.headOnly { x.bodySentToClient += Int64(payload.count) }
         if head.isEmpty { return framing.isEmpty ? true : emit(x, framing) }

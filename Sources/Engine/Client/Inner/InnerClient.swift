@@ -169,10 +169,22 @@ extension Worker {
     /// Its first turn, or its first under another snapshot.
     func routeInner(_ x: Ref<Exchange>, _ r: Ref<InnerRequest>) {
         r.isBegun = true
+        if r.variant >= 0 { return routeShadow(x) }
         x.path = r.path
         x.arguments = r.arguments
         x.isInternal = true
         x.isTargetCurrent = false
+        runServerRewrite(x)
+    }
+
+    /// The way of the client's request, from its target on. What limits requests has counted it already.
+    private func routeShadow(_ x: Ref<Exchange>) {
+        x.isInternal = false
+        x.isTargetCurrent = true
+        x.requestLimitStatus = .passed
+        x.connectionLimitStatus = .passed
+        x.arguments = .empty
+        guard setPath(x) else { return answerError(x, 400) }
         runServerRewrite(x)
     }
 

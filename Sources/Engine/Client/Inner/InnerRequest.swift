@@ -33,6 +33,9 @@ struct InnerRequest: BitwiseCopyable {
     /// That client speaks HTTP/2.
     var isOverHTTP2 = false
     var isBegun = false
+    /// A shadow goes the way of the client's request, to this variant of this split.
+    var split: Int32 = -1
+    var variant: Int32 = -1
     /// How many of the first bytes emitted are a head.
     var answerHeadCount = 0
     /// Bytes of the request's body that were copied for it.
