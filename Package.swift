@@ -54,7 +54,7 @@ let package = Package(
         .testTarget(name: "ConfigurationFileTests", dependencies: ["ConfigurationFile"]),
         .testTarget(
             name: "ControlTests", dependencies: ["AdminAPI", "Balancing", "Bytes", "CLinux", "ConfigurationFile", "Control", "Engine", "HTTPMessage"]),
-        .testTarget(name: "EndToEndTests", dependencies: ["TestSupport"]),
+        .testTarget(name: "EndToEndTests", dependencies: ["CZlib", "TestSupport"]),
         .testTarget(name: "HTTPMessageTests", dependencies: ["Bytes", "HTTPMessage"]),
         .testTarget(name: "ProxyctlTests", dependencies: ["AdminAPI", "CLinux", "TestSupport", "proxyctl"]),
         .testTarget(name: "RolloutTests", dependencies: ["AdminAPI", "Rollout", "RolloutSimulation"]),

@@ -168,6 +168,8 @@ private struct StateMerger {
         field(\.force, "force", sides, place, into: &merged)
         field(\.assign, "assign", sides, place, into: &merged)
         field(\.shadow, "shadow", sides, place, into: &merged)
+        // Nothing is left to be tried where the variant is gone.
+        if let to = merged.shadow?.to, merged.weights[to] == nil { merged.shadow = nil }
         return merged.isGood ? merged : conflict(sides, place) { $0.briefText }
     }
 

@@ -1,6 +1,7 @@
-// zlib's deflateInit2 is a macro, which Swift cannot import; what the engine needs of it is one call.
+// zlib's deflateInit2 and inflateInit2 are macros, which Swift cannot import; what the engine needs of them is here.
 #ifndef SWITCHBACK_CZLIB_SHIM_H
 #define SWITCHBACK_CZLIB_SHIM_H
+#include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
 
@@ -22,5 +23,40 @@ static inline long czlib_gzip(const unsigned char *in, size_t in_count, unsigned
     long count = (long)stream.total_out;
     deflateEnd(&stream);
     return result == Z_STREAM_END ? count : -1;
+}
+
+/// A stream that makes one gzip member, or NULL. Its memory is about 2^(window_bits + 2) + 2^(memory_level + 9) bytes.
+static inline z_stream *czlib_new_deflater(int level, int window_bits, int memory_level) {
+    z_stream *stream = (z_stream *)calloc(1, sizeof *stream);
+    if (stream == NULL) return NULL;
+    if (deflateInit2(stream, level, Z_DEFLATED, window_bits + 16, memory_level, Z_DEFAULT_STRATEGY) == Z_OK) return stream;
+    free(stream);
+    return NULL;
+}
+
+/// Makes a used stream ready for another member. Not 0: it is of no use any more.
+static inline int czlib_reset_deflater(z_stream *stream, int level) {
+    int result = deflateReset(stream);
+    // Right behind a reset there is nothing to be flushed, so that no room for it is needed.
+    return result == Z_OK ? deflateParams(stream, level, Z_DEFAULT_STRATEGY) : result;
+}
+
+static inline void czlib_free_deflater(z_stream *stream) {
+    deflateEnd(stream);
+    free(stream);
+}
+
+/// A stream that reads gzip members, or NULL.
+static inline z_stream *czlib_new_inflater(void) {
+    z_stream *stream = (z_stream *)calloc(1, sizeof *stream);
+    if (stream == NULL) return NULL;
+    if (inflateInit2(stream, MAX_WBITS + 16) == Z_OK) return stream;
+    free(stream);
+    return NULL;
+}
+
+static inline void czlib_free_inflater(z_stream *stream) {
+    inflateEnd(stream);
+    free(stream);
 }
 #endif

@@ -10,7 +10,14 @@ package final class PeerCounterRegistry: Sendable {
     private struct Pool {
         let counters = PoolCounters()
         let line = WaitingLine()
-        var peers: [String: PeerCounters] = [:]
+        var peers: [String: Entry] = [:]
+    }
+
+    private struct Entry {
+        var counters: PeerCounters
+        /// The question that they were the answer to last, and how many times it named the server.
+        var asked: UInt64
+        var copies = 1
     }
 
     /// By upstream. Counters of peers that nobody else has count as gone. Not held weakly: that would make each of the many copies
@@ -18,6 +25,7 @@ package final class PeerCounterRegistry: Sendable {
     private struct Tables {
         var pools: [String: Pool] = [:]
         var count = 0
+        var asked: UInt64 = 0
         /// How many are too many to leave those that are gone among them.
         var countMax = countMin
         static var countMin: Int { 2048 }
@@ -41,7 +49,16 @@ package final class PeerCounterRegistry: Sendable {
             let serves = nowMs != nil && Self.hasLive(&pool.peers)
             var fresh = PeerCounterMaker(expecting: servers.count, pool: pool.counters)
             pool.peers.reserveCapacity(pool.peers.count + servers.count)
-            let counters = servers.map { server in Self.kept(&pool.peers[server], or: &fresh, newSinceMs: serves ? nowMs : nil) }
+            tables.asked += 1
+            let asked = tables.asked
+            let newSinceMs = serves ? nowMs : nil
+            let counters = servers.map { server in
+                if let one = Self.kept(&pool.peers[server], or: &fresh, newSinceMs: newSinceMs, asked) { return one }
+                // A server that is listed twice is two peers, as for nginx.
+                let copy = (pool.peers[server]?.copies ?? 1) + 1
+                pool.peers[server]?.copies = copy
+                return Self.kept(&pool.peers["\(server) \(copy)"], or: &fresh, newSinceMs: newSinceMs, asked) ?? fresh.make()
+            }
             tables.count += pool.peers.count
             tables.pools[upstream] = pool
             if tables.count > tables.countMax { Self.sweep(&tables) }
@@ -49,16 +66,23 @@ package final class PeerCounterRegistry: Sendable {
         }
     }
 
-    private static func hasLive(_ peers: inout [String: PeerCounters]) -> Bool {
-        for place in peers.indices where !isKnownUniquelyReferenced(&peers.values[place]) { return true }
+    private static func hasLive(_ peers: inout [String: Entry]) -> Bool {
+        for place in peers.indices where !isKnownUniquelyReferenced(&peers.values[place].counters) { return true }
         return false
     }
 
-    private static func kept(_ entry: inout PeerCounters?, or fresh: inout PeerCounterMaker, newSinceMs: Int64?) -> PeerCounters {
-        if !isKnownUniquelyReferenced(&entry), let known = entry { return known }
+    /// Nil: they are an answer to this question already.
+    private static func kept(_ entry: inout Entry?, or fresh: inout PeerCounterMaker, newSinceMs: Int64?, _ asked: UInt64) -> PeerCounters? {
+        if entry?.asked == asked { return nil }
+        if var known = entry.take(), !isKnownUniquelyReferenced(&known.counters) {
+            known.asked = asked
+            known.copies = 1
+            entry = known
+            return known.counters
+        }
         let made = fresh.make()
         if let newSinceMs { made.rise(nowMs: newSinceMs) }
-        entry = made
+        entry = Entry(counters: made, asked: asked)
         return made
     }
 
@@ -67,7 +91,7 @@ package final class PeerCounterRegistry: Sendable {
         for name in Array(tables.pools.keys) {
             guard var pool = tables.pools.removeValue(forKey: name) else { continue }
             var gone: [String] = []
-            for place in pool.peers.indices where isKnownUniquelyReferenced(&pool.peers.values[place]) { gone.append(pool.peers[place].key) }
+            for place in pool.peers.indices where isKnownUniquelyReferenced(&pool.peers.values[place].counters) { gone.append(pool.peers[place].key) }
             for server in gone { pool.peers[server] = nil }
             if !pool.peers.isEmpty { tables.pools[name] = pool }
             tables.count += pool.peers.count

@@ -27,9 +27,12 @@ struct LocationDraft {
     var requestLimits: [RequestLimit] = []
     var connectionLimits: [ConnectionLimit] = []
     var mirrors: [ByteView] = []
+    var authValues: [AuthValue] = []
+    var ssiTypes: [String] = []
     var errorLogs: [(file: LogFile, level: LogLevel)] = []
     var proxyTLS = UpstreamTLSDraft()
     var grpc = GRPCDraft()
+    var filters = FilterDraft()
     /// `grpc_pass` handles the requests, not `proxy_pass`.
     var passesGRPC = false
     /// `proxy_pass` says https, or may come to it.

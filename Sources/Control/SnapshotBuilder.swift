@@ -64,6 +64,8 @@ package final class SnapshotBuilder {
     var certificateCaches: [CertificateCacheSettings] = []
     var regexes: [RegularExpression] = []
     var limitZones: [LimitZoneDraft] = []
+    var charsets: [String] = []
+    var charsetTables: [Charsets.Table] = []
     var variables = VariableNames()
     var formats: [String: (template: Template, escaping: Escaping)] = [:]
     var combined: Template?
@@ -264,6 +266,7 @@ package final class SnapshotBuilder {
     private func note(_ variable: Variable) {
         switch variable.kind {
         case .sentHTTPName: root.keepsSentHead = true
+        case .requestBodyFile: root.namesBodyFiles = true
         case .upstreamHTTPName, .upstreamCookieName, .upstreamTrailerName: root.keepsUpstreamHead = true
         default: break
         }

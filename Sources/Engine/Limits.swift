@@ -99,6 +99,27 @@ package enum Limits {
     /// `mirror` directives of one location.
     package static let mirrorsOfLocationMax = 16
 
+    // MARK: Server-side includes
+    /// Between `<!--#` and `-->`; the largest `ssi_value_length`.
+    static let ssiCommandBytesMax = 16 << 10
+    package static let ssiValueBytesMax = 8 << 10
+    /// What has come of a page and waits behind an include: bytes, and includes and texts. More is not scanned before.
+    static let ssiOutputBytesMax = 64 << 10
+    static let ssiOutputsMax = 32
+    /// What is sent at a time, and read of a file; how often in a turn.
+    static let ssiPieceBytes = 32 << 10
+    static let ssiRoundsPerTurn = 256
+    /// Variables that the commands of a page and of those within it set.
+    static let ssiVariablesMax = 256
+    static let ssiVariableBytesMax = 256 << 10
+    static let ssiConditionsMax = 64
+    /// Blocks of a page, the size of one, and blocks that are used in blocks.
+    static let ssiBlocksMax = 64
+    static let ssiBlockBytesMax = 16 << 10
+    static let ssiStubDepthMax = 4
+    /// `subrequest_output_buffer_size`.
+    package static let innerBodyBytesMax = 1 << 20
+
     // MARK: HTTP/2
     /// One read of a session, which is then looked at before the next. A scratch of this size belongs to the worker.
     static let http2ReadBytes = 64 << 10
@@ -131,6 +152,27 @@ package enum Limits {
     static let http2NoticeMs: Int64 = 1000
     /// Fields of one answer that are passed on.
     static let answerFieldsMax = 1200
+
+    /// Names tried for a body's file.
+    static let bodyFileNames = 8
+
+    /// Parts of a file that are sent in one answer; who asks for more gets the whole.
+    package static let rangesMax = 256
+
+    // MARK: Filters
+    /// What a filter takes of a body in one go, and what one send of filtered bytes takes.
+    static let filterPieceBytes = 32 << 10
+    static let filterSendBytes = 64 << 10
+    /// Bytes that one answer moves through its filters, into and out of them, before the others get their turn: about a millisecond.
+    static let filterBytesPerTurn = 128 << 10
+    /// Answers that a worker compresses at once, with 256 KiB each; further ones go as they are.
+    static let deflatersMax = 1024
+    /// States of zlib that it keeps for reuse, of each kind.
+    static let keptDeflaters = 32
+    /// Up to this length a text is compressed with less memory.
+    static let smallTextBytes: Int64 = 8 << 10
+    /// How long a buffered upstream may pause before what gzip holds back is sent.
+    static let filterFlushMs: Int64 = 20
 
     // MARK: Expressions
     /// PCRE2 match and depth limits: an expression that needs more does not match, and that is logged.

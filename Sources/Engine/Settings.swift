@@ -60,6 +60,9 @@ package struct LocationSettings: BitwiseCopyable {
     package var handler = ContentHandler.files
     /// Something is to be asked or done before the content: see Routing/Gates.swift.
     package var isGated = false
+    package var ssi = SSISettings()
+    /// Of an answer that is kept for the request around it.
+    package var innerBodyBytes = 4096
     /// `try_files` or mirrors.
     package var hasPrecontent = false
     /// Paths to which a copy of each request goes, with its body if that is to be read for it.
@@ -70,6 +73,7 @@ package struct LocationSettings: BitwiseCopyable {
     // MARK: The client's side
     package var clientMaxBodyBytes: Int64 = 1 << 20
     package var clientBodyBufferBytes = 16 << 10
+    package var bodyInFile = BodyInFile.off
     package var clientBodyTimeoutMs: Int64 = 60_000
     package var sendTimeoutMs: Int64 = 60_000
     package var keepaliveTimeoutMs: Int64 = 75_000
@@ -103,6 +107,8 @@ package struct LocationSettings: BitwiseCopyable {
     /// The largest frame of a body (HTTP/2).
     package var http2ChunkBytes = 8192
     package var sendsETag = true
+    /// Parts of a file in one answer; 0: none.
+    package var maxRanges = Limits.rangesMax
     package var ifModifiedSince = IfModifiedSince.exact
     package var addHeaders = Frozen<HeaderTemplate>.empty
     package var addTrailers = Frozen<HeaderTemplate>.empty
@@ -113,12 +119,17 @@ package struct LocationSettings: BitwiseCopyable {
     package var earlyHints = Frozen<Template>.empty
     package var accessLogs = Frozen<AccessLogSpec>.empty
     package var logSubrequest = false
+    /// What bodies of answers pass; nil: nothing.
+    package var filters: Ref<FilterSettings>?
     package var errorLog = ErrorLogTarget()
 
     // MARK: Before the content
     package var realIP = RealIPSettings()
     package var accessRules = Frozen<AccessRule>.empty
     package var limits = LimitSettings()
+    /// The path of the request that decides whether another one may go on; empty: none does.
+    package var authRequest = ByteView.empty
+    package var authValues = Frozen<AuthValue>.empty
 
     package var proxy = ProxySettings()
     package var admin = AdminSettings()
@@ -224,6 +235,7 @@ package struct ProxySettings: BitwiseCopyable {
     package var ignoreAccelRedirect = false
     package var ignoreAccelBuffering = false
     package var ignoreAccelLimitRate = false
+    package var ignoreAccelCharset = false
     package var interceptErrors = false
     package var redirects = Frozen<RedirectRule>.empty
     package var redirectsDefault = false

@@ -70,15 +70,20 @@ package struct SnapshotRoot: BitwiseCopyable {
     package var limitZones = Frozen<LimitZoneSettings>.empty
     /// Slots for the values of `set` and of maps in each exchange.
     package var valueSlots = 0
+    /// Codes of the variables that the configuration defines, by name.
+    package var userVariables = NameTable.empty
     /// Names of the groups of expressions that are used as variables, to their slots.
     package var captureSlots = NameTable.empty
     /// Whether any template reads the sent or the received response head after it has gone: it is kept only then.
     package var keepsSentHead = false
+    /// Some template tells the name of a body's file: those files have one.
+    package var namesBodyFiles = false
     package var keepsUpstreamHead = false
     /// The error log of the main level.
     package var processLog = ErrorLogTarget()
     package var logFiles = Frozen<LogFile>.empty
     package var certificateCaches = Frozen<CertificateCacheSettings>.empty
+    package var charsets = Charsets()
     package init() {}
 }
 

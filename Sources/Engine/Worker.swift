@@ -69,6 +69,7 @@ package final class Worker {
     /// How many of `clients` are streams of others, or requests within others.
     var clientStreams = 0
     var inner = InnerRequests()
+    var ssiHub: SSIHub?
     var shadowPairs = Slab<ShadowPair>(limit: Limits.mirrorsMax)
     /// Hundredths of a request that are due to be sent twice, and hundredths of those that are due to go to the same variant.
     var shadowShare: Int32 = 0
@@ -82,6 +83,9 @@ package final class Worker {
     var buffers = BufferPool(keepBytesMax: Limits.keptBufferBytes)
     var matcher = Matcher()
     var posted = PostedQueue()
+    /// Of answers that pass filters; what they share is nil before the first.
+    var filterChains: Slab<FilterChain>
+    var filterHub: FilterHub?
     var logs = LogBuffers()
 
     /// Set once a turn, before its events.
@@ -100,6 +104,8 @@ package final class Worker {
     let out: Ref<ByteWriter>
     let scratchText: Ref<ByteWriter>
     let valueText: Ref<ByteWriter>
+    /// Where trailers were composed last, for `$sent_trailer_`.
+    var trailerText: Ref<ByteWriter>
     let errorText: Ref<ByteWriter>
     /// Fields of the head that is being parsed, before they are copied into its exchange.
     let fieldScratch: UnsafeMutableBufferPointer<HeaderField>
@@ -148,6 +154,7 @@ package final class Worker {
         upstreams = Slab(limit: parameters.connectionsMax)
         exchanges = Slab(limit: parameters.connectionsMax + Limits.http2StreamsMax + Limits.innerMax)
         discards = Slab(limit: parameters.connectionsMax)
+        filterChains = Slab(limit: parameters.connectionsMax + Limits.http2StreamsMax)
         sessions = Slab(limit: parameters.connectionsMax)
         streams = Slab(limit: Limits.http2StreamsMax)
         tlsConnections = Slab(limit: parameters.connectionsMax)
@@ -163,6 +170,7 @@ package final class Worker {
             return Ref(p)
         }
         out = writer(Limits.composeBytes)
+        trailerText = out
         scratchText = writer(64 << 10)
         valueText = writer(64 << 10)
         errorText = writer(16 << 10)

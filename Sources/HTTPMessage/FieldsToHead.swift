@@ -139,6 +139,8 @@ public struct FieldsToHead: BitwiseCopyable {
 
     /// All the fields have come. Says what is wrong with them together, if nothing was wrong with one.
     public mutating func end() {
+        // Many short fields need more room than their bytes.
+        if lines.overflowed || pseudo.overflowed || cookies.overflowed { isTooLarge = true }
         if fault != nil || isTooLarge { return }
         let isConnect = text(method) == ByteView("CONNECT")
         let needed = Pseudo.method.rawValue | (isConnect ? Pseudo.authority.rawValue : Pseudo.scheme.rawValue | Pseudo.path.rawValue)
@@ -150,8 +152,8 @@ public struct FieldsToHead: BitwiseCopyable {
         if target.isEmpty || target[0] != 0x2F && !(target.count == 1 && target[0] == 0x2A) { fail(.badTarget) }
     }
 
-    /// The bytes `write` needs at most.
-    public var headBytesMax: Int { pseudo.count + lines.count + cookies.count + 64 }
+    /// The bytes `write` needs at most: the authority of CONNECT comes twice.
+    public var headBytesMax: Int { 2 * pseudo.count + lines.count + cookies.count + 64 }
 
     /// The text of the head. Of a malformed request: as much of its first line as there is, for the log.
     public func write(to w: inout ByteWriter) {

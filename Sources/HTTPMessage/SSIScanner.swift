@@ -34,6 +34,9 @@ public struct SSIScanner: Sendable, BitwiseCopyable {
     private let valueBytesMax: Int
     private let commandBytesMax: Int
 
+    /// There is a step to be made whether or not more of the input comes.
+    public var hasStep: Bool { isWhole }
+
     /// - Parameters:
     ///   - valueBytesMax: of a parameter's value (`ssi_value_length`).
     ///   - commandBytesMax: of all between `<!--#` and `-->`.
@@ -108,7 +111,7 @@ public struct SSIScanner: Sendable, BitwiseCopyable {
             let byte = input[offset]
             offset += 1
             commandBytes += 1
-            if commandBytes > commandBytesMax { giveUp() }
+            if commandBytes > commandBytesMax, !isTooLong { giveUp() }
             if quote != 0 {
                 inValue(byte)
             } else if byte == UInt8(ascii: ">"), dashes >= 2 {

@@ -9,7 +9,9 @@ import Testing
 
     @Test func aServerKeepsItsCountersWhileSomebodyHasThem() {
         let first = registry.counters(upstream: "a", servers: ["1", "2", "1"]).peers
-        #expect(first[0] === first[2], "an address given twice has one row")
+        #expect(first[0] !== first[2], "an address given twice is two peers")
+        let again = registry.counters(upstream: "a", servers: ["1", "1", "1"]).peers
+        #expect(again[0] === first[0] && again[1] === first[2] && again[2] !== first[0] && again[2] !== first[2])
         #expect(first[0] !== first[1])
         #expect(registry.counters(upstream: "a", servers: ["2", "3"]).peers[0] === first[1])
         #expect(registry.counters(upstream: "b", servers: ["2"]).peers[0] !== first[1])

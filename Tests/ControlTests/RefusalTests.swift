@@ -13,7 +13,7 @@ struct RefusalTests {
         arguments: [
             ("nonsense on;", #"unknown directive "nonsense" in 2:1"#),
             ("keepalive_timout 3s;", #"unknown directive "keepalive_timout" in 2:1; did you mean "keepalive_timeout"?"#),
-            ("gzip on;", #"directive "gzip" of nginx is not supported yet in 2:1"#),
+            ("sub_filter a b;", #"directive "sub_filter" of nginx is not supported yet in 2:1"#),
             ("proxy_cache_path /x keys_zone=a:1m;", #"directive "proxy_cache_path" of nginx is not supported yet in 2:1"#),
             ("worker_processes 2;", #""worker_processes" directive is not allowed here in 2:1; allowed in: main"#),
             (
@@ -126,6 +126,12 @@ struct RefusalTests {
             ("location / { grpc_pass grpc://127.0.0.1; }", #"no port in upstream "127.0.0.1" in 2:24"#),
             ("location / { grpc_pass grpc://; }", #"no host in upstream "grpc://" in 2:24"#),
             ("location / { grpc_pass 127.0.0.1:1/x; }", #"invalid host in upstream "127.0.0.1:1/x" in 2:24"#),
+            ("mirror /a; mirror /b; mirror_request_body off;", "accepted"),
+            ("mirror off; mirror /b;", #"invalid value "/b" in "mirror" directive, it must be nothing beside "mirror off" in 2:20"#),
+            ("mirror a;", #"invalid value "a" in "mirror" directive, it must be a path that begins with "/", or "off" in 2:8"#),
+            ("auth_request on;", #"invalid value "on" in "auth_request" directive, it must be a path that begins with "/", or "off" in 2:14"#),
+            ("auth_request /a; auth_request_set $x $upstream_status; auth_request_set $args y; set $x z;", "accepted"),
+            ("auth_request_set $uri x;", #"the duplicate "uri" variable in 2:18"#),
             ("set $uri x;", #"the duplicate "uri" variable in 2:5"#),
             ("set $args x; set $own x; set $http_x x;", "accepted"),
             ("set a x;", #"invalid variable name "a" in 2:5"#),

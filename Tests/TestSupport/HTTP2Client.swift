@@ -62,17 +62,29 @@ public final class HTTP2Client {
 
     public let stream: Stream
     /// The proxy, which goes when nobody has it any more.
-    private let proxy: Proxy
+    private var proxy: Proxy?
     private let reader = FieldReader()
     private var answers: [Int: Answer] = [:]
     private var nextStream = 1
     /// The error of GOAWAY.
     public private(set) var goawayCode: Int?
+    /// The last streams that frames of GOAWAY named, in their order.
+    public private(set) var goawayStreams: [Int] = []
+    /// Frames that belong to no answer, without the acknowledgement of settings.
+    public private(set) var others: [Frame] = []
+    /// Windows are opened for what is read.
+    public var opensWindows = true
+    public var answersPings = true
 
-    public init(_ proxy: Proxy) throws {
+    /// A client of its own connection to a proxy, which lives as long as the client.
+    public convenience init(_ proxy: Proxy) throws {
+        try self.init(proxy.client().stream)
         self.proxy = proxy
-        stream = try proxy.client().stream
-        let settings = HTTP2Peer.bytes(Frame(type: Frame.settings, flags: 0, stream: 0, payload: []))
+    }
+
+    public init(_ stream: Stream, _ settings: [(HTTP2Peer.Setting, UInt32)] = []) throws {
+        self.stream = stream
+        let settings = HTTP2Peer.bytes(HTTP2Peer.settingsFrame(settings))
         try stream.send(Array("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".utf8) + settings)
     }
 
@@ -83,6 +95,45 @@ public final class HTTP2Client {
         let first = [(":method", method), (":scheme", "http"), (":path", path), (":authority", "localhost")]
         try stream.send(HTTP2Peer.bytes(HTTP2Peer.headers(id, first + fields, end: end)))
         return id
+    }
+
+    /// Begins a request with these fields and no others.
+    public func begin(_ fields: [(String, String)], end: Bool = true) throws -> Int {
+        let id = nextStream
+        nextStream += 2
+        try stream.send(HTTP2Peer.bytes(HTTP2Peer.headers(id, fields, end: end)))
+        return id
+    }
+
+    /// The number of the next stream, which somebody else opens.
+    public func skipStream() -> Int {
+        defer { nextStream += 2 }
+        return nextStream
+    }
+
+    /// A request and its whole answer.
+    public func request(_ method: String = "GET", _ path: String = "/", _ fields: [(String, String)] = [], body: String? = nil) throws -> Answer {
+        let id = try begin(method, path, fields, end: body == nil)
+        if let body { try data(id, Array(body.utf8), end: true) }
+        return try answer(id)
+    }
+
+    /// What has come of an answer by now.
+    public func soFar(_ id: Int) -> Answer { answers[id] ?? Answer() }
+
+    public func openWindow(_ id: Int, _ bytes: Int) throws { try send(HTTP2Peer.windowUpdate(id, bytes)) }
+
+    /// Reads frames until `isEnough` holds; throws the end of the connection if that comes first.
+    public func read(until isEnough: () -> Bool) throws { while !isEnough() { try take() } }
+
+    /// Reads one frame.
+    public func readOne() throws { try take() }
+
+    /// Reads to the end of the connection; how it came.
+    public func readToEnd() -> StreamEnd {
+        while true {
+            do { try take() } catch { return error as? StreamEnd ?? .reset }
+        }
     }
 
     public func send(_ frames: Frame...) throws { try stream.send(frames.flatMap(HTTP2Peer.bytes)) }
@@ -112,15 +163,20 @@ public final class HTTP2Client {
             answers[id, default: Answer()].body += payload
             answers[id, default: Answer()].dataFrames += 1
             if flags & 1 != 0 { answers[id, default: Answer()].hasEnded = true }
-            if count > 0 {
+            if count > 0, opensWindows {
                 let size = [UInt8(0), UInt8(count >> 16), UInt8(count >> 8 & 255), UInt8(count & 255)]
                 try send(Frame(type: Frame.windowUpdate, flags: 0, stream: 0, payload: size), Frame(type: Frame.windowUpdate, flags: 0, stream: id, payload: size))
             }
         case Frame.reset:
             answers[id, default: Answer()].resetCode = Int(payload[3])
             answers[id, default: Answer()].hasEnded = true
-        case Frame.goaway: goawayCode = Int(payload[7])
-        default: break
+        case Frame.goaway:
+            goawayCode = Int(payload[7])
+            goawayStreams.append(payload[0..<4].reduce(0) { $0 << 8 | Int($1) })
+        case Frame.ping where flags & 1 == 0:
+            others.append(Frame(type: head[3], flags: flags, stream: id, payload: payload))
+            if answersPings { try send(Frame(type: Frame.ping, flags: 1, stream: 0, payload: payload)) }
+        default: others.append(Frame(type: head[3], flags: flags, stream: id, payload: payload))
         }
     }
 

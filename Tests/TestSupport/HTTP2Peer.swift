@@ -87,9 +87,19 @@ public final class HTTP2Peer {
         return bytes + [UInt8(n)] + Array(text.utf8)
     }
 
-    public func settings(_ settings: [(Setting, UInt32)]) throws {
-        let payload = settings.flatMap { [UInt8($0.0.rawValue >> 8), UInt8($0.0.rawValue & 255)] + Self.word($0.1) }
-        try send(Frame(type: Frame.settings, flags: 0, stream: 0, payload: payload))
+    public func settings(_ settings: [(Setting, UInt32)]) throws { try send(Self.settingsFrame(settings)) }
+
+    public static func settingsFrame(_ settings: [(Setting, UInt32)]) -> Frame {
+        let payload = settings.flatMap { [UInt8($0.0.rawValue >> 8), UInt8($0.0.rawValue & 255)] + word($0.1) }
+        return Frame(type: Frame.settings, flags: 0, stream: 0, payload: payload)
+    }
+
+    public static func windowUpdate(_ stream: Int, _ bytes: Int) -> Frame {
+        Frame(type: Frame.windowUpdate, flags: 0, stream: stream, payload: word(UInt32(bytes)))
+    }
+
+    public static func resetFrame(_ stream: Int, _ error: UInt32 = 8) -> Frame {
+        Frame(type: Frame.reset, flags: 0, stream: stream, payload: word(error))
     }
 
     public static func headers(_ stream: Int, _ fields: [(String, String)], end: Bool = false) -> Frame {

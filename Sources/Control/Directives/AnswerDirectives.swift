@@ -35,6 +35,9 @@ enum AnswerDirectives {
         .acceptedFlag("msie_refresh", .httpLevels, why: "for a browser that is gone"),
         .flag("chunked_transfer_encoding", .httpLevels, \.chunksAnswers),
         .flag("etag", .httpLevels, \.sendsETag),
+        DirectiveRule("max_ranges", .httpLevels, 1...1) { (scope, d) throws(Diagnostic) in
+            scope.location.settings.maxRanges = min(try d.arguments[0].integer(in: 0...Int(Int32.max), of: d.name.text), Limits.rangesMax)
+        },
         DirectiveRule("if_modified_since", .httpLevels, 1...1) { (scope, d) throws(Diagnostic) in
             guard let mode: IfModifiedSince = ["off": .off, "exact": .exact, "before": .before][d.arguments[0].text] else {
                 throw .invalidValue(d.arguments[0], of: "if_modified_since", expected: "\"off\", \"exact\" or \"before\"")

@@ -58,6 +58,15 @@ enum ClientDirectives {
         },
         .serverFlag("ignore_invalid_headers", \.ignoreInvalidHeaders),
         .serverFlag("underscores_in_headers", \.underscoresInHeaders),
+        DirectiveRule("client_body_in_file_only", .httpLevels, 1...1) { (scope, d) throws(Diagnostic) in
+            let word = d.arguments[0]
+            switch word.text {
+            case "on": scope.location.settings.bodyInFile = .on
+            case "clean": scope.location.settings.bodyInFile = .clean
+            case "off": scope.location.settings.bodyInFile = .off
+            default: throw .invalidValue(word, of: d.name.text, expected: "\"on\", \"clean\" or \"off\"")
+            }
+        },
         .acceptedFlag("client_body_in_single_buffer", .httpLevels, why: "a body in memory is always in one buffer"),
     ]
 }

@@ -51,7 +51,7 @@ enum GRPCDirectives {
             scope.location.grpc.proxy.nextUpstreamTries = try d.arguments[0].integer(in: 0...1000, of: "grpc_next_upstream_tries")
         },
         DirectiveRule("grpc_buffer_size", .httpLevels, 1...1) { (scope, d) throws(Diagnostic) in
-            scope.location.grpc.proxy.bufferBytes = try d.arguments[0].size(in: 512...(1 << 20), of: "grpc_buffer_size")
+            scope.location.grpc.proxy.bufferBytes = try d.arguments[0].size(in: 256...(1 << 20), of: "grpc_buffer_size")
         },
     ]
 

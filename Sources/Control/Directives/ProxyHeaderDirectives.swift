@@ -46,7 +46,8 @@ enum ProxyHeaderDirectives {
             case "x-accel-redirect": proxy.ignoreAccelRedirect = true
             case "x-accel-buffering": proxy.ignoreAccelBuffering = true
             case "x-accel-limit-rate": proxy.ignoreAccelLimitRate = true
-            case "x-accel-expires", "x-accel-charset", "expires", "cache-control", "set-cookie", "vary": break
+            case "x-accel-charset": proxy.ignoreAccelCharset = true
+            case "x-accel-expires", "expires", "cache-control", "set-cookie", "vary": break
             default: throw .invalidValue(word, of: d.name.text, expected: "a header that tells a proxy what to do")
             }
         }

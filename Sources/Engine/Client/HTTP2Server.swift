@@ -173,7 +173,10 @@ extension Worker {
             s.waitsForFields = false
             reset(stream, NGHTTP2_PROTOCOL_ERROR)
             freeStream(stream)
-            return setSessionTimer(s)
+            setSessionTimer(s)
+            // A client that has not finished a single request does not get the time of one that has.
+            if c.requests == 0 { timers.set(c.timer, at: nowMs + (c.defaultServer(in: self)?.clientHeaderTimeoutMs ?? 60_000)) }
+            return
         }
         if s.streamCount == 0 { endSession(s) }
     }
@@ -198,6 +201,8 @@ extension Worker {
         if s.streamCount == 0, !s.connection.stream.isReadable { return endSession(s) }
         s.ending = .noticed
         nghttp2_submit_shutdown_notice(s.library)
+        // The library frames PING before everything else; its answer must say that the notice has come.
+        flushSession(s)
         nghttp2_submit_ping(s.library, 0, nil)
         if s.streamCount == 0 { timers.set(s.connection.timer, at: nowMs + Limits.http2NoticeMs) }
         markDirty(s)

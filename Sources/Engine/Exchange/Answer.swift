@@ -16,6 +16,14 @@ extension Worker {
             return finish(x, .failed(.headTooLarge))
         }
         beginBody(x)
+        if x.page != nil {
+            _ = givePage(x, text, head: out.view, isLast: true)
+            return
+        }
+        if let f = x.filter {
+            _ = filter(x, f, text, head: out.view, isLast: true)
+            return
+        }
         if !x.headOnly {
             if x.framing == .chunked {
                 if text.count > 0 {
@@ -94,6 +102,7 @@ extension Worker {
 
     /// The lines of the trailers, if there are any.
     func appendTrailers(_ w: Ref<ByteWriter>, _ x: Ref<Exchange>) {
+        trailerText = w
         if x.location.proxy.passTrailers, !x.keptTrailers.isEmpty { appendUpstreamTrailers(w, x) }
         if x.addTrailers {
             let lines = x.location.addTrailers
@@ -148,6 +157,14 @@ extension Worker {
         switch x.phase {
         case .answering:
             if x.file >= 0 { return pumpFile(x) }
+            if !x.answerQueued, x.page != nil {
+                _ = resumePage(x)
+                return
+            }
+            if !x.answerQueued, let f = x.filter {
+                _ = resumeFilters(x, f)
+                return
+            }
             if !x.answerQueued || x.client.stream.hasPending { return }
             if let stream = x.client.stream.clientStream, !stream.hasSentEnd { return endStreamAnswer(x) }
             finish(x, .completed)
@@ -157,6 +174,7 @@ extension Worker {
             if !x.body.isComplete, !x.dropsBody { pumpRequestBody(x) }
         case .held, .delayed: timers.set(x.client.timer, at: x.heldUntilMs)
         case .queued: goOnFromLine(x)
+        case .asking: goOnAsking(x)
         case .routing: if let r = x.inner, !r.isBegun { routeInner(x, r) }
         case .handedOver, .finished: break
         }
@@ -177,7 +195,7 @@ extension Worker {
             head.location = expand(template, for: x, keep: true)
             return answerPage(x, head)
         }
-        if template.isEmpty { return status >= 300 ? answerError(x, status) : answer(x, AnswerHead(status: status), text: .empty) }
+        if template.isEmpty, status >= 300 { return answerError(x, status) }
         var head = AnswerHead(status: status)
         head.contentType = x.location.defaultType
         if let type = typeByExtension(x) { head.contentType = type }

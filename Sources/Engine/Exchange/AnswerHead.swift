@@ -18,6 +18,9 @@ struct AnswerHead: BitwiseCopyable {
     var etag = ByteView.empty
     var allow = ByteView.empty
     var acceptRanges = false
+    /// The body is in gzip already, as Content-Encoding is to say; or it might be for other clients.
+    var isGzip = false
+    var variesByCoding = false
     /// An upstream's Server and Date are passed on (`proxy_pass_header`).
     var hasServer = false
     var hasDate = false
@@ -26,7 +29,14 @@ struct AnswerHead: BitwiseCopyable {
 
 extension Worker {
     /// Leaves the head in `out`, without the empty line at its end if `isOpen`; sets the exchange's framing.
+    @inline(__always)
     func composeHead(_ x: Ref<Exchange>, _ answer: AnswerHead, upstream: ByteView? = nil) {
+        if x.location.ssi.isOn { return composePage(x, answer, upstream: upstream) }
+        if let filters = x.location.filters { composeFiltered(x, filters, answer, upstream: upstream) } else { compose(x, answer, upstream: upstream) }
+    }
+
+    /// As above, when it is known what the filters change.
+    func compose(_ x: Ref<Exchange>, _ answer: AnswerHead, upstream: ByteView?) {
         // The status that led here stands, unless `error_page ... =` let the answer keep its own.
         let isReplaced = x.errorStatus != 0
         let status = isReplaced ? x.errorStatus : answer.status

@@ -265,7 +265,7 @@ extension Worker {
 }
 
 /// Browsers whose keepalive connections `keepalive_disable` is there for, recognised by nginx's rules.
-private enum OldBrowser {
+enum OldBrowser {
     /// Internet Explorer 4 to 6 without the security update: its POST fails on a kept connection.
     case msie6
     /// Safari on macOS, and those that call themselves so.

@@ -27,6 +27,8 @@ package enum ExchangePhase: UInt8, BitwiseCopyable {
     case held
     /// It waits in line for a peer that can take it.
     case queued
+    /// Another request, made for it, decides whether it may go on.
+    case asking
     /// It came too fast for `limit_req` and waits for its turn.
     case delayed
     case finished
@@ -109,6 +111,8 @@ package struct Exchange: BitwiseCopyable {
     var bodyBuffer = Buffer.none
     var bodyBuffered = 0
     var bodySpool = Spool()
+    /// The name of its file, if that has one; a zero byte stands behind it.
+    var bodyFileName = ByteView.empty
     /// Goes to the upstream as it comes, rather than whole.
     var streamsBody = false
     /// Bytes of the body that have been handed to the upstream of this try.
@@ -169,6 +173,8 @@ package struct Exchange: BitwiseCopyable {
     var isUpstreamDelayed = false
     /// Whole lines of an intercepted response that go with the page made instead.
     var keptLines = ByteView.empty
+    /// Fields that the filters of this answer leave out or write themselves, as bits, while its head is composed.
+    var droppedFields: UInt64 = 0
 
     // MARK: The answer
     var status: UInt16 = 0
@@ -177,6 +183,8 @@ package struct Exchange: BitwiseCopyable {
     /// All of the answer is with the client's stream.
     var answerQueued = false
     var framing = ClientFraming.none
+    /// The filters that its body passes.
+    var filter: Ref<FilterChain>?
     var contentLength: Int64 = -1
     var headOnly = false
     var bodySentToClient: Int64 = 0
@@ -196,6 +204,9 @@ package struct Exchange: BitwiseCopyable {
     var file: Int32 = -1
     var fileOffset: Int64 = 0
     var fileEnd: Int64 = 0
+    /// Of an answer in several parts: all of them, the end last, and which comes next.
+    var fileParts = Frozen<FilePart>.empty
+    var filePart: Int32 = 0
     var responseSpool = Spool()
     /// Set while an error page is made, so that an error in it is not answered by another.
     var inErrorPage = false
@@ -220,6 +231,8 @@ package struct Exchange: BitwiseCopyable {
     var clientIsSlow = false
 
     // MARK: Inner requests
+    /// The answer has server-side includes.
+    var page: Unmanaged<SSIPage>?
     /// It is one.
     var inner: Ref<InnerRequest>?
     /// Those made for it that it waits for, the newest first, and how many there were.

@@ -141,6 +141,10 @@ extension Worker {
 
     @inline(__always)
     private func releaseMemory(_ x: Ref<Exchange>) {
+        if x.page != nil { dropPage(x) }
+        if let f = x.filter { dropFilter(x, f) }
+        // Its name lies in the region.
+        if !x.bodyFileName.isEmpty { dropBodyFile(x) }
         x.value.region.release(to: &buffers)
         buffers.give(x.bodyBuffer)
         buffers.give(x.headBuffer)

@@ -103,8 +103,10 @@ extension Worker {
         let c = x.client
         // The exchange around it waits for the client.
         if x.inner != nil { return timers.cancel(c.timer) }
-        x.isDelayed = x.paceRate > 0 && c.stream.isWritable
-        let delay = x.isDelayed ? paceDelayMs(x.paceRate, paceAllowance(x)) : x.location.sendTimeoutMs
+        // A stream that may send still waits for its session or its window, not for its rate.
+        let mayStillSend = c.stream.clientStream.map { $0.credit > 0 } ?? !c.stream.isWritable
+        x.isDelayed = x.paceRate > 0 && !mayStillSend
+        let delay = x.isDelayed ? max(1, paceDelayMs(x.paceRate, paceAllowance(x))) : x.location.sendTimeoutMs
         timers.set(c.timer, at: nowMs + delay)
     }
 

@@ -7,7 +7,7 @@ import HTTPMessage
 extension Worker {
     /// Begins to take the body the way the location wants it. True when there is nothing to wait for before connecting.
     func beginBodyRead(_ x: Ref<Exchange>) -> Bool {
-        if x.body.isComplete { return true }
+        if x.body.isComplete { return endBodyRead(x) }
         let proxy = x.location.proxy
         x.streamsBody = !proxy.requestBuffering && !(x.body.isUnsized && proxy.httpMinor == 0)
         return x.streamsBody || collectBody(x)
@@ -19,11 +19,19 @@ extension Worker {
         if x.client.stream.carrier == .http2 { widenWindow(x.client) }
         if !x.client.input.isEmpty { pumpRequestBody(x, whileBeginning: true) }
         if x.phase == .finished || x.answerBegun { return false }
-        if x.body.isComplete { return true }
+        if x.body.isComplete { return endBodyRead(x) }
         sendContinue(x)
         // Even with nothing to read: the time that the client has for its body begins.
         if x.phase != .finished { pumpRequestBody(x, whileBeginning: true) }
-        return x.phase == .readingBody && x.body.isComplete
+        return x.phase == .readingBody && x.body.isComplete && endBodyRead(x)
+    }
+
+    /// The body is there. One without a byte has its file too, where all have one. False when the exchange has been answered.
+    private func endBodyRead(_ x: Ref<Exchange>) -> Bool {
+        if case .none = x.body.framing { return true }
+        if x.location.bodyInFile == .off || x.bodySpool.isOpen || openBodyFile(x) { return true }
+        answerFault(x, .spoolFailed)
+        return false
     }
 
     /// A client that asked to be told gets `100 Continue` before its body is read.
@@ -101,7 +109,7 @@ extension Worker {
         let c = x.client
         if x.body.isComplete {
             if !c.stream.hasPending { timers.cancel(c.timer) }
-            if x.phase == .readingBody, !whileBeginning { return bodyIsWhole(x) }
+            if x.phase == .readingBody, !whileBeginning, endBodyRead(x) { return bodyIsWhole(x) }
             if x.streamsBody, x.phase == .sending { requestSentWhole(x) }
         } else if !c.stream.hasPending {
             // While the upstream holds things up nobody waits for the client.
@@ -160,7 +168,7 @@ extension Worker {
         if x.streamsBody { return forwardBodyPiece(x, piece) }
         // A larger body waits in a file whatever the directive says: what is in memory must fit one buffer and one stream's queue.
         let size = min(x.location.clientBodyBufferBytes, Limits.pendingBytesMax)
-        if x.bodySpool.isOpen || x.bodyBuffered + piece.count > max(size, 1024) { return spoolBodyPiece(x, piece) }
+        if x.bodySpool.isOpen || x.bodyBuffered + piece.count > max(size, 1024) || x.location.bodyInFile != .off { return spoolBodyPiece(x, piece) }
         if x.bodyBuffered + piece.count > x.bodyBuffer.capacity {
             var want = x.bodyBuffered + piece.count
             if case .length(let n) = x.body.framing { want = max(want, Int(min(n, Int64(size)))) }
@@ -177,7 +185,9 @@ extension Worker {
     /// Beyond the buffer the whole body goes to a file, as nginx does.
     private func spoolBodyPiece(_ x: Ref<Exchange>, _ piece: ByteView) -> Bool {
         let folder = x.location.clientBodyTempPath
-        if !x.bodySpool.isOpen, x.bodyBuffered > 0 {
+        let isFirst = !x.bodySpool.isOpen
+        if isFirst, !openBodyFile(x) { return spoolRefused(x) }
+        if isFirst, x.bodyBuffered > 0 {
             guard spool(&x.value.bodySpool, ByteView(x.bodyBuffer.start, x.bodyBuffered), folder: folder) else { return spoolRefused(x) }
             buffers.give(x.bodyBuffer)
             x.bodyBuffer = .none

@@ -20,9 +20,11 @@ extension Worker {
     }
 
     private func serveFile(_ x: Ref<Exchange>, _ path: ByteView) {
+        var varies = false
+        if let filters = x.location.filters, filters.gzipStatic != .off, sendsCompressedFile(x, filters, path, &varies) { return }
         guard let (fd, facts) = openFile(path) else { return fileMissing(x, path) }
         switch facts.mode & fileTypeMask {
-        case fileTypeRegular: sendFile(x, fd, facts)
+        case fileTypeRegular: sendFile(x, fd, facts, varies: varies)
         case fileTypeDirectory:
             kernel.close(fd)
             answerSlashRedirect(x)
@@ -51,8 +53,32 @@ extension Worker {
         }
     }
 
-    private func sendFile(_ x: Ref<Exchange>, _ fd: Int32, _ facts: FileFacts) {
+    /// `gzip_static`: FILE.gz beside the file goes in its place. False: there is none, or the client does not take it.
+    private func sendsCompressedFile(
+        _ x: Ref<Exchange>, _ filters: Ref<FilterSettings>, _ path: ByteView, _ varies: inout Bool
+    ) -> Bool {
+        let isWanted = filters.gzipStatic == .always || mayGzip(x, filters, AnswerHead(status: 200), nil)
+        if !isWanted, !filters.gzipVary { return false }
+        let name = joined2(path, ByteView(".gz"), x)
+        guard let (fd, facts) = openFile(name) else {
+            if ![ENOENT, ENOTDIR, ENAMETOOLONG].contains(lastOpenErrno) {
+                logExchange(.error, "open() failed", x, detail: name, errno: lastOpenErrno)
+            }
+            return false
+        }
+        varies = filters.gzipStatic == .on
+        if isWanted, facts.mode & fileTypeMask == fileTypeRegular {
+            sendFile(x, fd, facts, varies: varies, isGzip: true)
+            return true
+        }
+        kernel.close(fd)
+        return false
+    }
+
+    private func sendFile(_ x: Ref<Exchange>, _ fd: Int32, _ facts: FileFacts, varies: Bool, isGzip: Bool = false) {
         var head = AnswerHead(status: 200)
+        head.variesByCoding = varies
+        head.isGzip = isGzip
         head.contentType = typeByExtension(x) ?? x.location.defaultType
         head.contentLength = facts.size
         head.lastModified = facts.modifiedSeconds
@@ -61,23 +87,35 @@ extension Worker {
             head.status = 304
             head.contentLength = -1
             head.contentType = .empty
+            head.isGzip = false
         }
         x.file = fd
         x.fileOffset = 0
         x.fileEnd = facts.size
+        if head.status == 200, x.errorStatus == 0, x.location.maxRanges > 0, x.inner == nil {
+            head.acceptRanges = true
+            if x.head.fields.presentNames & HeaderName.range.bit != 0, keepsBytes(x, head), !chooseParts(x, &head) {
+                kernel.close(fd)
+                x.file = -1
+                return answerError(x, 416)
+            }
+        }
         composeHead(x, head)
         x.phase = .answering
         beginBody(x)
+        if x.page != nil { return pageFile(x, head: out.view) }
+        if let f = x.filter { return filterFile(x, f, head: out.view) }
         if x.headOnly || facts.size == 0 {
             guard emit(x, out.view) else { return }
             return answerDone(x)
         }
-        if x.framing == .length, facts.size <= inlineFileBytes, out.room > Int(facts.size) {
-            let n = kernel.readAt(fd, out.start + out.count, Int(facts.size), offset: 0)
-            if n == Int(facts.size) {
+        let count = x.fileEnd - x.fileOffset
+        if x.framing == .length, count <= inlineFileBytes, out.room > Int(count) {
+            let n = kernel.readAt(fd, out.start + out.count, Int(count), offset: x.fileOffset)
+            if n == Int(count) {
                 out.value.advance(n)
-                x.fileOffset = facts.size
-                x.bodySentToClient = facts.size
+                x.fileOffset = x.fileEnd
+                x.bodySentToClient = count
             }
         }
         guard emit(x, out.view) else { return }
@@ -97,7 +135,8 @@ extension Worker {
 
     /// If-None-Match decides where it is given, else If-Modified-Since (RFC 9110 section 13).
     private func isUnchanged(_ x: Ref<Exchange>, _ head: AnswerHead) -> Bool {
-        if x.errorStatus != 0 { return false }
+        // A page changes with its parts, and a part is wanted in any case.
+        if x.errorStatus != 0 || x.inner != nil || x.location.ssi.isOn && isPageType(x.location.ssi, head.contentType) { return false }
         if let tags = joinedRequestFields(.ifNoneMatch, x, ", ") {
             if tags == ByteView("*") { return true }
             var from = 0
@@ -120,11 +159,19 @@ extension Worker {
 
     /// Sends as much of the file as the client takes.
     func pumpFile(_ x: Ref<Exchange>) {
+        if x.page != nil { return pageFile(x, head: .empty) }
+        if let f = x.filter { return filterFile(x, f, head: .empty) }
         let c = x.client
         var budget = Limits.bytesPerTurn
-        while x.fileOffset < x.fileEnd {
-            if c.stream.hasPending || !c.stream.isWritable { return waitForClient(x) }
+        while x.fileOffset < x.fileEnd || x.filePart < x.fileParts.count {
+            // What waits in a stream of HTTP/2 is topped up before it runs out, so that its frames are full ones.
+            let isFull = c.stream.carrier == .http2 ? c.stream.pendingCount >= Limits.readBytesWhileSlow : c.stream.hasPending
+            if isFull || !c.stream.isWritable { return waitForClient(x) }
             if budget <= 0 { return post(x) }
+            if x.fileOffset == x.fileEnd {
+                guard beginPart(x) else { return }
+                continue
+            }
             // What is framed or encrypted goes through our own memory.
             if x.framing != .length || !c.stream.sendsAsItIs {
                 guard pumpChunkOfFile(x) else { return }
@@ -175,7 +222,7 @@ extension Worker {
         }
         x.fileOffset += Int64(n)
         x.bodySentToClient += Int64(n)
-        return emit(x, framed(x, ByteView(scratch.data, n)))
+        return emit(x, framed(x, ByteView(scratch.data, n), isLast: false))
     }
 
     // MARK: Directories

@@ -94,6 +94,16 @@ extension Worker {
             endTry(x, .succeeded)
             closeUpstream(u)
         }
+        if x.page != nil {
+            _ = givePage(x, .empty, head: .empty, isLast: true)
+            return
+        }
+        if let f = x.filter {
+            f.isWhole = true
+            x.phase = .answering
+            _ = resumeFilters(x, f)
+            return
+        }
         if x.framing == .chunked {
             out.value.reset()
             appendLastChunk(out, x)

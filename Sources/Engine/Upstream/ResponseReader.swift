@@ -12,7 +12,7 @@ extension Worker {
         case .sending, .waiting: readResponseHead(x, u)
         case .receiving: pumpResponse(x)
         case .tunnel: pumpTunnel(x)
-        case .routing, .readingBody, .connecting, .answering, .handedOver, .held, .delayed, .queued, .finished: break
+        case .routing, .readingBody, .connecting, .answering, .handedOver, .held, .delayed, .queued, .asking, .finished: break
         }
     }
 
@@ -144,6 +144,8 @@ extension Worker {
             x.upstreamPaceStartMs = nowMs
         }
         if out.overflowed {
+            if x.page != nil { dropPage(x) }
+            if let f = x.filter { dropFilter(x, f) }
             logExchange(.error, Fault.headTooLarge.words, x)
             return upstreamFailed(x, .upstreamHeadTooLarge, isLogged: true)
         }
@@ -179,10 +181,15 @@ extension Worker {
     func pumpResponse(_ x: Ref<Exchange>) {
         var budget = Limits.bytesPerTurn
         x.isUpstreamDelayed = false
+        if x.page != nil {
+            if !resumePage(x) { return }
+        } else if let f = x.filter, !resumeFilters(x, f) {
+            return
+        }
         while let u = x.upstream, x.phase == .receiving, u.stream.isReadable {
             if !clientHasRoom(x) { return timers.cancel(u.timer) }
             if budget <= 0 { return post(x) }
-            var most = x.clientIsSlow ? Limits.readBytesWhileSlow : Limits.readBytes
+            var most = x.clientIsSlow || x.filter != nil || x.page != nil ? Limits.readBytesWhileSlow : Limits.readBytes
             if x.upstreamRate > 0 {
                 most = min(most, upstreamAllowance(x, u))
                 if most <= 0 { return }
@@ -195,6 +202,7 @@ extension Worker {
                 guard forward(x, u, ByteView(scratch.data, n), head: .empty) else { return }
             case .wouldBlock:
                 timers.set(u.timer, at: nowMs + x.location.proxy.readTimeoutMs)
+                if let f = x.filter { upstreamPaused(x, f, u) }
                 return
             case .end: return responseEnded(x, u)
             case .failed(let errno):
@@ -203,9 +211,10 @@ extension Worker {
                 return upstreamFailed(x, .upstreamReset, isLogged: true)
             }
         }
+        if let f = x.filter, let u = x.upstream, x.phase == .receiving { upstreamPaused(x, f, u) }
     }
 
-    private func clientHasRoom(_ x: Ref<Exchange>) -> Bool {
+    func clientHasRoom(_ x: Ref<Exchange>) -> Bool {
         let stream = x.client.stream
         if !stream.hasPending { return true }
         let proxy = x.location.proxy
@@ -242,7 +251,11 @@ extension Worker {
             case .bad:
                 logExchange(.error, Fault.upstreamBadBody.words, x)
                 // The head has not gone out: there is still an answer to give.
-                if !head.isEmpty { x.answerBegun = false }
+                if !head.isEmpty {
+                    x.answerBegun = false
+                    if x.page != nil { dropPage(x) }
+                    if let f = x.filter { dropFilter(x, f) }
+                }
                 upstreamFailed(x, .upstreamBadBody, isLogged: true)
                 return false
             }
@@ -257,7 +270,10 @@ extension Worker {
             }
             releaseUpstream(x, u)
         }
-        if !emit(x, head, payload: ByteView(start, count)) { return false }
+        if let pair = x.shadow { shadowBody(x, pair, ByteView(start, count)) }
+        if x.page != nil { return givePage(x, ByteView(start, count), head: head, isLast: x.response.isComplete) }
+        if let f = x.filter { return filterResponse(x, f, ByteView(start, count), head) }
+        if !emit(x, head, payload: ByteView(start, count), isLast: x.response.isComplete) { return false }
         if x.response.isComplete {
             if x.lastChunkLater {
                 out.value.reset()
@@ -271,10 +287,8 @@ extension Worker {
     }
 
     /// `head` (possibly empty), then `payload` in the client's framing, in one send: the payload's memory has room around it.
-    private func emit(_ x: Ref<Exchange>, _ head: ByteView, payload: ByteView) -> Bool {
-        // Before the framing is laid around it.
-        if let pair = x.shadow { shadowBody(x, pair, payload) }
-        let framing = framed(x, x.headOnly ? payload.slice(0, 0) : payload)
+    func emit(_ x: Ref<Exchange>, _ head: ByteView, payload: ByteView, isLast: Bool) -> Bool {
+        let framing = framed(x, x.headOnly ? payload.slice(0, 0) : payload, isLast: isLast)
         if !x.headOnly { x.bodySentToClient += Int64(payload.count) }
         if head.isEmpty { return framing.isEmpty ? true : emit(x, framing) }
         let start = UnsafeMutablePointer(mutating: framing.start)
@@ -285,8 +299,8 @@ extension Worker {
         return emit(x, ByteView(start - head.count, head.count + framing.count))
     }
 
-    /// The payload with the chunk framing around it, and the last chunk once the response is complete. It lies in the scratch.
-    func framed(_ x: Ref<Exchange>, _ payload: ByteView) -> ByteView {
+    /// The payload with the chunk framing around it, and the last chunk behind the last of it. Its memory has room around it.
+    func framed(_ x: Ref<Exchange>, _ payload: ByteView, isLast: Bool) -> ByteView {
         if x.framing != .chunked { return payload }
         var start = UnsafeMutablePointer(mutating: payload.start)
         var end = start + payload.count
@@ -300,7 +314,7 @@ extension Worker {
             end[1] = 0x0A
             end += 2
         }
-        if x.response.isComplete, x.phase == .receiving {
+        if isLast {
             scratchText.value.reset()
             appendLastChunk(scratchText, x)
             if scratchText.count <= ReadScratch.tail - 2 {

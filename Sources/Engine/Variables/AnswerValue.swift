@@ -25,6 +25,13 @@ extension Worker {
         case .status: w.value.append(decimal: UInt64(x.status), minimumDigits: 3)
         case .bodyBytesSent: w.value.append(decimal: x.bodySentToClient)
         case .bytesSent: w.value.append(decimal: x.bytesSentToClient)
+        case .gzipRatio:
+            guard let f = x.filter, f.bytesOut > 0, f.bytesIn > 0 else { return nil }
+            // Hundredths, rounded to the nearest.
+            let ratio = (f.bytesIn * 1000 / f.bytesOut + 5) / 10
+            w.value.append(decimal: ratio / 100)
+            w.value.append(0x2E)
+            w.value.append(decimal: UInt64(ratio % 100), minimumDigits: 2)
         case .proxyInternalBodyLength: w.value.append(decimal: x.body.received)
         default: return nil
         }
@@ -48,9 +55,7 @@ extension Worker {
 
     private func sentTrailer(_ name: ByteView, _ x: Ref<Exchange>) -> ByteView? {
         if x.trailerMark < 0 { return nil }
-        // Trailers are composed in `out` behind a body of ours, or in the scratch text behind an upstream's.
-        let w = x.phase == .receiving && !x.lastChunkLater ? scratchText : out
-        return joinedLines(w.view, from: x.trailerMark, name)
+        return joinedLines(trailerText.view, from: x.trailerMark, name)
     }
 
     /// The values of the lines called `name`, joined by ", ". Looks at whole lines only: one may be half written.

@@ -67,6 +67,7 @@ extension Worker {
         case .set, .namedCapture: return slotValue(x, v.index)
         case .map: return mapValue(x, Int(v.index))
         case .splitClients: return splitValue(x, Int(v.index))
+        case .dateLocal, .dateGMT: return dateValue(v, x)
         case .upstreamName: return x.proxyTarget.pool?.settings.name
         case .split: return x.proxyTarget.split < 0 ? nil : x.root.splits[Int(x.proxyTarget.split)].settings.name
         case .variant: return x.proxyTarget.variant < 0 ? nil : x.proxyTarget.pool?.settings.name
@@ -165,6 +166,7 @@ extension Worker {
         w.value.reset()
         switch v.kind {
         case .requestBody: return x.bodySpool.isOpen || x.bodyBuffered == 0 ? nil : ByteView(x.bodyBuffer.start, x.bodyBuffered)
+        case .requestBodyFile: return x.bodyFileName.isEmpty ? nil : x.bodyFileName
         case .requestFilename: return fileName(x)
         case .documentRoot, .realpathRoot:
             return copiedExpansion(x.location.root, x)

@@ -22,7 +22,7 @@ package enum VariableKind: UInt8, BitwiseCopyable {
     case realIPRemoteAddr, realIPRemotePort, proxyProtocolAddr, proxyProtocolPort, proxyProtocolServerAddr, proxyProtocolServerPort
     case proxyProtocolValue, limitReqStatus, limitConnStatus
     // The response
-    case status, bodyBytesSent, bytesSent, sentHTTPName, sentTrailerName
+    case status, bodyBytesSent, bytesSent, gzipRatio, sentHTTPName, sentTrailerName
     case sentHTTPContentType, sentHTTPContentLength, sentHTTPConnection, sentHTTPLocation, sentHTTPTransferEncoding
     // The upstream
     case upstreamAddr, upstreamStatus, upstreamConnectTime, upstreamHeaderTime, upstreamResponseTime, upstreamResponseLength
@@ -30,6 +30,7 @@ package enum VariableKind: UInt8, BitwiseCopyable {
     case proxyHost, proxyPort, proxyAddXForwardedFor, proxyInternalBodyLength
     // What the configuration defines
     case capture, namedCapture, set, map, splitClients
+    case dateLocal, dateGMT
     // Ours
     case upstreamName, split, variant, revision
 }
@@ -69,7 +70,7 @@ package struct Variable: BitwiseCopyable {
         "limit_rate": .limitRate, "binary_remote_addr": .binaryRemoteAddr, "remote_addr": .remoteAddr, "remote_port": .remotePort,
         "connection": .connection, "connection_requests": .connectionRequests, "connection_time": .connectionTime, "pipe": .pipe,
         "pid": .pid, "nginx_version": .nginxVersion, "msec": .msec, "time_local": .timeLocal, "time_iso8601": .timeISO8601,
-        "status": .status, "body_bytes_sent": .bodyBytesSent, "bytes_sent": .bytesSent, "upstream_addr": .upstreamAddr,
+        "status": .status, "body_bytes_sent": .bodyBytesSent, "bytes_sent": .bytesSent, "gzip_ratio": .gzipRatio, "upstream_addr": .upstreamAddr,
         "upstream_status": .upstreamStatus, "upstream_connect_time": .upstreamConnectTime, "upstream_header_time": .upstreamHeaderTime,
         "upstream_response_time": .upstreamResponseTime, "upstream_response_length": .upstreamResponseLength,
         "upstream_bytes_received": .upstreamBytesReceived, "upstream_bytes_sent": .upstreamBytesSent,
@@ -86,8 +87,25 @@ package struct Variable: BitwiseCopyable {
         "realip_remote_addr": .realIPRemoteAddr, "realip_remote_port": .realIPRemotePort, "proxy_protocol_addr": .proxyProtocolAddr,
         "proxy_protocol_port": .proxyProtocolPort, "proxy_protocol_server_addr": .proxyProtocolServerAddr,
         "proxy_protocol_server_port": .proxyProtocolServerPort, "limit_req_status": .limitReqStatus, "limit_conn_status": .limitConnStatus,
+        "date_local": .dateLocal, "date_gmt": .dateGMT,
         "upstream_name": .upstreamName, "split": .split, "variant": .variant, "revision": .revision,
     ]
+
+    /// The same for a name that is not known before a request; the variable lasts as long as the name.
+    static func named(_ name: ByteView) -> Variable? {
+        if let kind = builtIn[name.string.lowercased()] { return Variable(kind) }
+        for (prefix, kind) in prefixes where name.count > prefix.utf8.count && name.buffer.starts(with: prefix.utf8) {
+            return Variable(kind, name: name.slice(prefix.utf8.count))
+        }
+        return nil
+    }
+
+    /// As a number, and of one.
+    package var code: Int32 { index << 8 | Int32(kind.rawValue) }
+    init?(code: Int32) {
+        guard let kind = VariableKind(rawValue: UInt8(truncatingIfNeeded: code)) else { return nil }
+        self.init(kind, index: code >> 8)
+    }
 
     /// The built-in variable called `name` (without `$`), or nil when there is none. Names are frozen into `arena`.
     package static func named(_ name: String, arena: Arena) -> Variable? {

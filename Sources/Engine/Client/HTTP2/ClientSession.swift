@@ -26,6 +26,8 @@ struct ClientSession: BitwiseCopyable {
     /// All its streams, the newest first.
     var first: Ref<ClientStream>?
     var streamCount = 0
+    /// Those among them that are over for the client, and are ended when the library has returned: they keep no other from beginning.
+    var leavingCount = 0
     var streamsMax = 128
     /// Streams about which something has come, in its order.
     var touchedFirst: Ref<ClientStream>?
@@ -128,6 +130,8 @@ struct ClientStream: BitwiseCopyable {
     var isDeferred = false
     /// All of the body is with the stream.
     var isAnswerWhole = false
+    /// What is still to be framed of a body whose length was said and that no trailers follow: its last frame ends the stream. -1: other.
+    var bodyLeft: Int64 = -1
     /// END_STREAM has been framed.
     var hasSentEnd = false
     /// Trailer lines to send behind the body.
@@ -201,6 +205,8 @@ final class SessionHub {
         nghttp2_option_set_no_recv_client_magic(options, 1)
         nghttp2_option_set_no_auto_window_update(options, 1)
         nghttp2_option_set_no_closed_streams(options, 1)
+        // Frames of types that nobody knows are ignored, but they cost too (RFC 9113 section 5.5).
+        for type in UInt8(0x0A)...0xFF { nghttp2_option_set_user_recv_extension_type(options, type) }
     }
 
     deinit {

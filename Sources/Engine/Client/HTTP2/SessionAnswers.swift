@@ -32,6 +32,8 @@ extension Worker {
             _ = nghttp2_submit_headers(s.library, flags, stream.id, nil, hub.pairs, count, nil)
         } else {
             stream.hasSource = true
+            let mayHaveTrailers = x.addTrailers || x.location.proxy.passTrailers && x.upstream?.stream.carrier == .http2
+            stream.bodyLeft = mayHaveTrailers ? -1 : x.contentLength
             var source = nghttp2_data_provider()
             source.read_callback = Worker.readAnswer
             _ = nghttp2_submit_response(s.library, stream.id, hub.pairs, count, &source)
@@ -249,6 +251,11 @@ extension Worker {
         return false
     }
 
+    private func isWindowClosed(_ stream: Ref<ClientStream>) -> Bool {
+        let library = stream.session.library
+        return nghttp2_session_get_remote_window_size(library) <= 0 || nghttp2_session_get_stream_remote_window_size(library, stream.id) <= 0
+    }
+
     func send(_ s: Ref<ClientSession>, _ bytes: ByteView) -> Bool {
         if bytes.isEmpty { return true }
         if case .failed = write(&s.connection.value.stream, bytes) {
@@ -272,8 +279,10 @@ extension Worker {
             stream.isWritten = false
             guard let c = stream.client, let x = c.exchange else { continue }
             // A body that is still being asked for begins its way with the next look at it.
+            // For an end without body the library waits for a window too. Fields need none: an empty section of trailers is an end as well.
+            if !c.stream.hasPending, stream.isAnswerWhole, !stream.hasSentEnd, isWindowClosed(stream) { submitTrailers(stream) }
             if c.stream.hasPending || stream.isAnswerWhole && !stream.hasSentEnd {
-                // Its window is closed; even an end without body waits for it.
+                // Its window is closed.
                 x.clientIsSlow = true
                 waitForClient(x)
             } else {

@@ -24,6 +24,7 @@ extension Worker {
             s.worker._withUnsafeGuaranteedRef { $0.frameBegins(s, header.pointee) }
             return 0
         }
+        nghttp2_session_callbacks_set_unpack_extension_callback(callbacks) { _, _, _, _ in NGHTTP2_ERR_CANCEL.rawValue }
         nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks) { _, frame, user in
             let s = session(user)
             s.building = nil
@@ -60,6 +61,7 @@ extension Worker {
             // Both ends had said all they had to say, unless the client has taken its leave.
             if !stream.hasSentEnd {
                 stream.isReset = true
+                s.leavingCount += 1
                 if code != NGHTTP2_NO_ERROR.rawValue || !stream.hasAnswerHead { s.worker._withUnsafeGuaranteedRef { $0.countReset(s) } }
             }
             if stream.isReset { Worker.touch(s, stream) }
@@ -113,7 +115,7 @@ extension Worker {
         let server = s.connection.defaultServer(in: self)
         // A body that comes before the client knows how little of it may come could not be kept (nginx refuses it likewise).
         let isTooEarly = hasBody && !s.isAgreed && s.prereadBytes < 65_535
-        guard let server, s.streamCount < s.streamsMax, !isTooEarly,
+        guard let server, s.streamCount - s.leavingCount < s.streamsMax, !isTooEarly,
             let (stream, handle) = streams.insert(ClientStream(session: s, id: id))
         else {
             countReset(s)
@@ -213,7 +215,8 @@ extension Worker {
         }
         flags.pointee |= NGHTTP2_DATA_FLAG_NO_COPY.rawValue
         stream.credit -= Int64(n)
-        if stream.isAnswerWhole, n == count {
+        if stream.bodyLeft > 0 { stream.bodyLeft -= Int64(n) }
+        if n == count, stream.isAnswerWhole || stream.bodyLeft == 0 {
             flags.pointee |= NGHTTP2_DATA_FLAG_EOF.rawValue
             stream.hasSentEnd = true
             if stream.trailersCount > 0 {

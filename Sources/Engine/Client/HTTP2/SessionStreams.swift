@@ -199,6 +199,7 @@ extension Worker {
         if let previous = stream.previous { previous.next = stream.next } else { s.first = stream.next }
         stream.next?.previous = stream.previous
         s.streamCount -= 1
+        if stream.isReset { s.leavingCount -= 1 }
         streams.remove(stream.handle)
         if !s.isClosing { markDirty(s) }
     }
@@ -227,6 +228,8 @@ extension Worker {
             case .abortedByClient(.clientTimeout), .abortedByClient(.sendTimeout): stream.resetCode = NGHTTP2_PROTOCOL_ERROR
             default: break
             }
+            // What came of a response that breaks off goes on, as far as the client takes it.
+            if c.stream.hasPending, !stream.hasSentEnd, !stream.isReset { flushSession(stream.session) }
         }
         closeClient(c)
     }

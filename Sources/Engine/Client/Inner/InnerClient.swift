@@ -14,8 +14,6 @@ struct InnerPlan {
     var keepsMethod = false
     /// HEAD is answered without a body.
     var passesBody = false
-    /// For `kept`.
-    var bodyMax = 0
 }
 
 extension Worker {
@@ -42,7 +40,6 @@ extension Worker {
         outermost.innerCount += 1
         r.handle = handle
         r.depth = depth
-        r.bodyMax = plan.bodyMax
         x.handle = exchangeHandle
         makeClient(c, clientHandle, r, parent.client)
         x.client = c
@@ -196,6 +193,8 @@ extension Worker {
         let count = r.answerHeadCount
         r.answerHeadCount = 0
         r.status = x.status
+        r.bodyMax = x.location.innerBodyBytes
+        if r.receiver == .status, x.status == 401, let parent = r.parent { keepAuthenticate(bytes.slice(0, count), for: parent) }
         return bytes.slice(count)
     }
 
@@ -240,6 +239,7 @@ extension Worker {
         r.status = x.status
         guard let parent = r.parent else { return }
         returnValues(x, to: parent)
+        if r.receiver == .status { permissionCame(x, for: parent) }
         post(parent)
     }
 

@@ -50,6 +50,8 @@ struct InnerRequest: BitwiseCopyable {
     var bodyCount = 0
     var bodyMax = 0
     var isTooLarge = false
+    /// It is a page of ours that says what went wrong.
+    var isOwnError = false
 
     init(_ receiver: InnerReceiver, client: Ref<ClientConnection>) {
         self.receiver = receiver

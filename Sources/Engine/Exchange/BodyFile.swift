@@ -1,0 +1,53 @@
+// Files with a name for request bodies: where the configuration asks for one, or tells others its name (`$request_body_file`).
+// Called by RequestBody.swift when a body begins to be spooled, and when the exchange ends. All other spools have no name.
+
+import Bytes
+import CLinux
+import HTTPMessage
+
+/// `client_body_in_file_only`.
+package enum BodyInFile: UInt8, BitwiseCopyable {
+    case off
+    /// Every body is written to a file, which stays.
+    case on
+    /// As above; the file goes with the exchange.
+    case clean
+}
+
+extension Worker {
+    /// Opens the spool of a request's body under a name, if it is to have one. False when the disk refuses.
+    func openBodyFile(_ x: Ref<Exchange>) -> Bool {
+        if x.bodySpool.isOpen || x.location.bodyInFile == .off && !x.root.namesBodyFiles { return true }
+        let folder = x.location.clientBodyTempPath.isEmpty ? ByteView("/tmp") : x.location.clientBodyTempPath
+        for _ in 0..<Limits.bodyFileNames {
+            let w = scratchText
+            w.value.reset()
+            w.value.append(folder)
+            w.value.append("/")
+            w.value.append(hex: kernel.random(), minimumDigits: 16)
+            w.value.append(0)
+            guard !w.overflowed, let name = x.value.region.copy(w.view, from: &buffers, limit: Limits.regionBytesMax) else { return false }
+            let fd = openFile(name, flags: O_RDWR | O_CREAT | O_EXCL)
+            if fd == -EEXIST { continue }
+            if fd < 0 {
+                logProcess(.crit, "cannot make a file for a body in", folder, errno: -fd)
+                return false
+            }
+            x.bodySpool.file = fd
+            x.bodyFileName = name.slice(0, name.count - 1)
+            return true
+        }
+        return false
+    }
+
+    /// The exchange is over: its file goes, unless it is to stay.
+    func dropBodyFile(_ x: Ref<Exchange>) {
+        if x.location.bodyInFile == .on { return }
+        // A zero byte stands behind the name.
+        UnsafeRawPointer(x.bodyFileName.start).withMemoryRebound(to: CChar.self, capacity: x.bodyFileName.count + 1) { _ = kernel.unlink($0) }
+    }
+
+    private func openFile(_ name: ByteView, flags: Int32) -> Int32 {
+        UnsafeRawPointer(name.start).withMemoryRebound(to: CChar.self, capacity: name.count) { kernel.open($0, flags: flags, mode: 0o600) }
+    }
+}

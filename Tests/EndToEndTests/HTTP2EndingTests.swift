@@ -1,0 +1,86 @@
+// Owns how HTTP/2 connections end on the proxy's part: requests that are counted, time that is over, a graceful stop. No stream that was
+// on its way is lost.
+
+import Foundation
+import TestSupport
+import Testing
+
+@Suite("HTTP/2 endings", .ownThread)
+struct HTTP2EndingTests {
+    private static let anyStream = 0x7FFF_FFFF
+
+    private func client(_ proxy: Proxy) throws -> HTTP2Client { try HTTP2Client(try proxy.client().stream) }
+
+    @Test func oneStreamAtATimeEndsAtOnce() throws {
+        let proxy = try Proxy(server: "http2 on; keepalive_requests 3; return 200 x;")
+        let client = try client(proxy)
+        for _ in 0..<3 { #expect(try client.request().text == "x") }
+        #expect(client.readToEnd() == .closed)
+        #expect(client.goawayStreams == [5] && client.goawayCode == 0)
+    }
+
+    @Test(.enabled(if: !Harness.isNginx)) func manyStreamsEndInTwoSteps() throws {
+        let gate = Signal()
+        let upstream = try Upstream { _, c in
+            gate.wait()
+            try c.answer(body: "x")
+        }
+        let proxy = try Proxy(server: "http2 on; keepalive_requests 3; location / { proxy_pass http://\(upstream.endpoint); }")
+        let client = try client(proxy)
+        client.answersPings = false
+        var ids = try (0..<3).map { _ in try client.begin("GET", "/") }
+        try client.read { !client.goawayStreams.isEmpty }
+        #expect(client.goawayStreams == [Self.anyStream])
+        // On their way when the client heard of it: they are served like the others.
+        ids += try (0..<5).map { _ in try client.begin("GET", "/") }
+        _ = try upstream.waitForRequests(8)
+        // It comes behind the notice, and its answer says that the notice has been read.
+        try client.read { client.others.contains { $0.type == HTTP2Peer.Frame.ping } }
+        guard let ping = client.others.first(where: { $0.type == HTTP2Peer.Frame.ping }) else { throw TestFailure("no PING") }
+        try client.send(HTTP2Peer.Frame(type: HTTP2Peer.Frame.ping, flags: 1, stream: 0, payload: ping.payload))
+        try client.read { client.goawayStreams.count == 2 }
+        #expect(client.goawayStreams == [Self.anyStream, 15])
+        gate.fire()
+        for id in ids { #expect(try client.answer(id).text == "x") }
+        #expect(client.readToEnd() == .closed)
+    }
+
+    @Test(.enabled(if: !Harness.isNginx)) func quitFinishesStreams() throws {
+        let gate = Signal()
+        let upstream = try Upstream { _, c in
+            gate.wait()
+            try c.answer(body: "done")
+        }
+        let proxy = try Proxy(server: "http2 on; location / { proxy_pass http://\(upstream.endpoint); } location /own { return 200 own; }")
+        let busy = try client(proxy)
+        let ids = try (0..<20).map { _ in try busy.begin("GET", "/") }
+        let idle = try client(proxy)
+        #expect(try idle.request("GET", "/own").text == "own")
+        _ = try upstream.waitForRequests(20)
+        proxy.signal(SIGQUIT)
+        #expect(idle.readToEnd() == .closed)
+        #expect(idle.goawayCode == 0)
+        try busy.read { !busy.goawayStreams.isEmpty }
+        let late = try busy.begin("GET", "/own")
+        #expect(try busy.answer(late).text == "own")
+        #expect(proxy.isRunning)
+        gate.fire()
+        for id in ids { #expect(try busy.answer(id).text == "done") }
+        #expect(busy.readToEnd() == .closed)
+        #expect(busy.goawayStreams.first == Self.anyStream)
+        busy.stream.close()
+        idle.stream.close()
+        #expect(try proxy.waitForEnd() == .exited(0))
+        #expect(proxy.accessLines.count == 22)
+    }
+
+    @Test func aFastStopTellsWhatItCan() throws {
+        let upstream = try Upstream { _, c in c.hold() }
+        let proxy = try Proxy(server: "http2 on; location / { proxy_pass http://\(upstream.endpoint); }")
+        let client = try client(proxy)
+        _ = try client.begin("GET", "/")
+        _ = try upstream.waitForRequests(1)
+        try proxy.stop()
+        #expect(client.readToEnd() != .timedOut)
+    }
+}
