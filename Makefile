@@ -1,11 +1,11 @@
 # `make run` starts the example proxy, `make test` runs every test. Everything is built below .build*, nothing is installed
 # but Debian packages that are missing.
-.PHONY: run release packages test-packages test unit end-to-end test-asan fuzz bench bench-switch budget format clean
+.PHONY: run release packages test-packages test unit end-to-end test-asan fuzz scan bench bench-switch budget format clean
 
 JOBS ?= 2
 # What building needs, and what tests and benchmarks run beside proxyd.
 PACKAGES = build-essential pkg-config libnghttp2-dev libpcre2-dev libssl-dev zlib1g-dev
-TEST_PACKAGES = $(PACKAGES) nginx-light haproxy curl wrk nghttp2-client valgrind strace python3 procps util-linux
+TEST_PACKAGES = $(PACKAGES) nginx-light haproxy curl openssl wrk nghttp2-client valgrind strace python3 procps util-linux
 
 CHECKED = -j $(JOBS) --explicit-target-dependency-import-check error
 RELEASE = -c release --static-swift-stdlib --omit-frame-pointers -Xswiftc -enforce-exclusivity=unchecked $(CHECKED)
@@ -61,7 +61,12 @@ SECONDS ?= 60
 fuzz: packages
 	Tests/Fuzz/run $(SECONDS) $(TARGETS)
 
-# What a request costs beside nginx and haproxy; ARGS=--quick for a minute instead of eight.
+# Debian's testssl.sh against TLS as it comes: nothing above LOW. Some minutes.
+scan: test-packages release
+	@.ci/packages testssl.sh
+	Tests/Scan/run $(PROXYD)
+
+# What a request costs beside nginx and haproxy; ARGS=--quick for two minutes instead of fourteen.
 bench: test-packages release
 	Benchmarks/compare $(ARGS)
 

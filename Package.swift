@@ -12,8 +12,9 @@ let package = Package(
         .executable(name: "proxyd", targets: ["proxyd"]),
     ],
     dependencies: [
-        // Of proxyctl alone: proxyd and the library are built without it.
-        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0")
+        // Of proxyctl alone: proxyd and the library are built without them.
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
     ],
     targets: [
         // Floor 0: the kernel and C libraries.
@@ -29,19 +30,25 @@ let package = Package(
         .target(name: "ConfigurationFile", swiftSettings: pure),
         .target(name: "Balancing", dependencies: ["Bytes"], swiftSettings: pure),
         .target(name: "AdminAPI", swiftSettings: pure),
+        .target(name: "Health", swiftSettings: pure),
         .target(name: "Rollout", dependencies: ["AdminAPI"], swiftSettings: pure),
 
         // Floor 2: the data path.
         .target(name: "Engine", dependencies: ["CLinux", "CNghttp2", "COpenSSL", "CPCRE2", "CZlib", "Bytes", "HTTPMessage", "Balancing"]),
 
         // Floor 3: what the operator touches.
-        .target(name: "Control", dependencies: ["AdminAPI", "CLinux", "Bytes", "HTTPMessage", "ConfigurationFile", "Balancing", "Engine"]),
+        .target(
+            name: "Control",
+            dependencies: ["AdminAPI", "CLinux", "Bytes", "HTTPMessage", "ConfigurationFile", "Balancing", "Health", "Rollout", "Engine"]),
 
         // Floor 4: products.
         .target(name: "Switchback", dependencies: ["ConfigurationFile", "Control", "Engine"]),
         .executableTarget(
             name: "proxyctl",
-            dependencies: ["AdminAPI", "CLinux", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
+            dependencies: [
+                "AdminAPI", "CLinux", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Yams", package: "Yams"),
+            ]),
         .executableTarget(name: "proxyd", dependencies: ["CLinux", "Control", "Engine", "Switchback"]),
 
         // Support of tests: simulated traffic for rollouts; the simulated kernel and its world.
@@ -53,8 +60,10 @@ let package = Package(
         .testTarget(name: "BytesTests", dependencies: ["Bytes"]),
         .testTarget(name: "ConfigurationFileTests", dependencies: ["ConfigurationFile"]),
         .testTarget(
-            name: "ControlTests", dependencies: ["AdminAPI", "Balancing", "Bytes", "CLinux", "ConfigurationFile", "Control", "Engine", "HTTPMessage"]),
+            name: "ControlTests",
+            dependencies: ["AdminAPI", "Balancing", "Bytes", "CLinux", "ConfigurationFile", "Control", "Engine", "HTTPMessage", "Health", "Rollout"]),
         .testTarget(name: "EndToEndTests", dependencies: ["CZlib", "TestSupport"]),
+        .testTarget(name: "HealthTests", dependencies: ["Health", "Rollout"]),
         .testTarget(name: "HTTPMessageTests", dependencies: ["Bytes", "HTTPMessage"]),
         .testTarget(name: "ProxyctlTests", dependencies: ["AdminAPI", "CLinux", "TestSupport", "proxyctl"]),
         .testTarget(name: "RolloutTests", dependencies: ["AdminAPI", "Rollout", "RolloutSimulation"]),
@@ -62,7 +71,7 @@ let package = Package(
             name: "SimulationTests",
             dependencies: ["AdminAPI", "Balancing", "CLinux", "ConfigurationFile", "Control", "Engine", "Simulation"]),
         .testTarget(name: "SwitchbackTests", dependencies: ["Switchback", "TestSupport"]),
-        .target(name: "TestSupport", dependencies: ["CLinux", "CNghttp2"], path: "Tests/TestSupport"),
+        .target(name: "TestSupport", dependencies: ["CLinux", "CNghttp2", "COpenSSL"], path: "Tests/TestSupport"),
         .testTarget(name: "TidyTests"),
     ],
     swiftLanguageModes: [.v6]

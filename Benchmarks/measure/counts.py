@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 
+from .clients import HTTP2Client, PlainClient
 from .lab import Failure, children, wait_until
 from .load import read_strace
 from .lockstep import Lockstep
@@ -13,7 +14,7 @@ from .servers import find
 
 SHORT, LONG = 200, 1200  # sequential requests
 CLIENTS = 8
-BURST_CLIENTS, SHORT_ROUNDS, LONG_ROUNDS = 64, 5, 25  # rounds of one request on each of 64 connections
+BURST, SHORT_ROUNDS, LONG_ROUNDS = 64, 5, 25  # rounds of 64 requests: each on a connection of its own, or of HTTP/2, all on one
 
 ALLOCATORS = ("malloc", "calloc", "realloc", "reallocarray", "memalign", "posix_memalign", "aligned_alloc", "valloc")
 SWIFT_ALLOCATORS = re.compile(r"^(_*swift_allocObject_?|swift_allocBox|swift_slowAlloc|swift::swift_slowAllocTyped\(.*)$")
@@ -23,11 +24,11 @@ REFERENCE_COUNTS = re.compile(
     r"^_*swift_(nonatomic_)?(bridgeObject|unknownObject|unowned|weak|error|try)?([Rr]etain|[Rr]elease)(Strong)?(_n)?_?$")
 
 
-def callgrind_figures(server_with_upstream):
+def callgrind_figures(server_with_upstream, client=PlainClient):
     """User instructions, heap allocations, Swift objects and reference counts a sequential small request.
 
     Takes a function from an upstream's port to a new server. Needs valgrind."""
-    short, long = (_callgrind(server_with_upstream, requests) for requests in (SHORT, LONG))
+    short, long = (_callgrind(server_with_upstream, requests, client) for requests in (SHORT, LONG))
     per = {key: (long[key] - short[key]) / (LONG - SHORT) for key in long if key != "callers"}
     callers = {key: (count - short["callers"].get(key, 0)) / (LONG - SHORT) for key, count in long["callers"].items()}
     per["callers"] = {key: value for key, value in callers.items() if value >= 0.01}
@@ -36,11 +37,11 @@ def callgrind_figures(server_with_upstream):
     return per
 
 
-def _callgrind(server_with_upstream, requests):
+def _callgrind(server_with_upstream, requests, client):
     valgrind = find("valgrind")
     if not valgrind:
         raise Failure("valgrind is needed to count instructions")
-    lockstep = Lockstep()
+    lockstep = Lockstep(client)
     server = server_with_upstream(lockstep.port)
     server.argv[0] = loadable(server.argv[0], server.directory)
     out = os.path.join(server.directory, "callgrind.out")
@@ -49,7 +50,7 @@ def _callgrind(server_with_upstream, requests):
     env = {**os.environ, "SWIFT_DETERMINISTIC_HASHING": "1"}
     try:
         server.spawn(prefix, env)
-        lockstep.open(server.port, CLIENTS, server.alive)
+        lockstep.open(server, CLIENTS)
         lockstep.one_by_one(requests)
     finally:
         alive = server.process.poll() is None
@@ -119,13 +120,12 @@ def _kind(name):
     return "reference_counts" if REFERENCE_COUNTS.match(name) else None
 
 
-def system_call_figures(server_with_upstream):
+def system_call_figures(server_with_upstream, client=PlainClient):
     """System calls a request by name, with one connection and with 64 requests in flight. Needs strace."""
     figures = {}
-    for key, clients, short, long, each in (("one", 1, SHORT, LONG, 1),
-                                            ("burst", BURST_CLIENTS, SHORT_ROUNDS, LONG_ROUNDS, BURST_CLIENTS)):
-        before, after = (_strace(server_with_upstream, clients, turns) for turns in (short, long))
-        requests = (long - short) * each
+    for key, in_flight, short, long in (("one", 1, SHORT, LONG), ("burst", BURST, SHORT_ROUNDS, LONG_ROUNDS)):
+        before, after = (_strace(server_with_upstream, in_flight, turns, client) for turns in (short, long))
+        requests = (long - short) * in_flight
         calls = {name: (count - before.get(name, 0)) / requests for name, count in after.items()}
         figures[key] = {name: value for name, value in sorted(calls.items(), key=lambda item: -item[1]) if value > 0.001}
     return figures
@@ -142,20 +142,21 @@ def _child(server):
     return None
 
 
-def _strace(server_with_upstream, clients, turns):
+def _strace(server_with_upstream, in_flight, turns, client):
     strace = find("strace")
     if not strace:
         raise Failure("strace is needed to count system calls")
-    lockstep = Lockstep()
+    lockstep = Lockstep(client)
     server = server_with_upstream(lockstep.port)
     path = os.path.join(server.directory, "strace.txt")
     pid = None
     try:
         server.spawn([strace, "-f", "-c", "-o", path])
         pid = wait_until(lambda: server.alive() and _child(server), 20, "strace to start the proxy")
-        lockstep.open(server.port, clients, server.alive)
-        # Sequential mode at one connection, else a round of the whole crowd at a time.
-        lockstep.one_by_one(turns) if clients == 1 else lockstep.all_at_once(turns)
+        each = BURST if client is HTTP2Client else 1
+        lockstep.open(server, max(1, in_flight // each))
+        # Sequential mode at one request, else a round of the whole crowd at a time.
+        lockstep.one_by_one(turns) if in_flight == 1 else lockstep.all_at_once(turns, each)
     finally:
         server.stop(pid=pid)
         lockstep.close()

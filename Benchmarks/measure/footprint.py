@@ -25,26 +25,37 @@ def _settled(pid):
 
 def measure_memory(factory, count=IDLE_CONNECTIONS):
     """Resident and anonymous KiB after the first answer, and anonymous bytes that each further idle connection adds."""
+    start, each = _held(factory, count, "http")
+    return {"rss_kib": start["Rss"], "anonymous_kib": start["Anonymous"], "idle_connection_bytes": each}
+
+
+def measure_secure_memory(factory, count=IDLE_CONNECTIONS):
+    """Anonymous bytes that an idle connection over TLS adds."""
+    return {"idle_tls_connection_bytes": _held(factory, count, "https")[1]}
+
+
+def _held(factory, count, scheme):
+    """Memory after the first answer, and bytes an idle connection."""
     server, held = factory().start(), []
+    port, is_secure = server.ports[scheme], scheme == "https"
     try:
         start = _settled(server.pid)
         # The first hundred make the tables exist; what grows after them is the price of a connection.
         for _ in range(100):
-            held.append(_used(server.port))
+            held.append(_used(port, is_secure))
         before = _settled(server.pid)
         for _ in range(count):
-            held.append(_used(server.port))
+            held.append(_used(port, is_secure))
         after = _settled(server.pid)
     finally:
         for connection in held:
             connection.close()
         server.stop()
-    return {"rss_kib": start["Rss"], "anonymous_kib": start["Anonymous"],
-            "idle_connection_bytes": (after["Anonymous"] - before["Anonymous"]) * 1024 / count}
+    return start, (after["Anonymous"] - before["Anonymous"]) * 1024 / count
 
 
-def _used(port):
-    connection = http.connect(port)
+def _used(port, is_secure=False):
+    connection = http.connect(port, is_secure=is_secure)
     http.exchange(connection)
     return connection
 

@@ -3,6 +3,7 @@ Load proper comes from wrk; this is for readiness, idle connections and the lock
 
 import re
 import socket
+import ssl
 
 # What a plain client sends, so that a head has more than one field to parse.
 REQUEST = "GET {path} HTTP/1.1\r\nHost: bench.local\r\nUser-Agent: bench/1\r\nAccept: */*\r\n\r\n"
@@ -33,16 +34,27 @@ def exchange(connection, path="/small"):
     return data
 
 
-def connect(port, timeout=10):
+def _secure():
+    """A client of TLS that trusts anybody: who measures made the certificate himself."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+SECURE = _secure()
+
+
+def connect(port, timeout=10, is_secure=False):
     connection = socket.create_connection(("127.0.0.1", port), timeout=timeout)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return connection
+    return SECURE.wrap_socket(connection) if is_secure else connection
 
 
-def answers(port, path="/small"):
+def answers(port, path="/small", is_secure=False):
     """The bytes of a 200 answer from a server that may not listen yet; otherwise 0."""
     try:
-        with connect(port) as connection:
+        with connect(port, is_secure=is_secure) as connection:
             data = exchange(connection, path)
             return len(data) if data.startswith(b"HTTP/1.1 200") else 0
     except OSError:

@@ -5,7 +5,7 @@ import select
 import socket
 import time
 
-from . import http
+from .clients import PlainClient
 from .lab import Failure, wait_until
 
 HEAD = ("HTTP/1.1 200 OK\r\nServer: bench\r\nDate: Thu, 01 Jan 2026 00:00:00 GMT\r\nContent-Type: text/plain\r\n"
@@ -16,51 +16,52 @@ RESPONSE = HEAD.encode() + b"x" * 200
 class Lockstep:
     """Answers as the upstream at `port`; `clients` connections then ask through the proxy one by one or all at once."""
 
-    def __init__(self):
+    def __init__(self, client=PlainClient):
+        self.kind = client
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self.port = self.listener.getsockname()[1]
         self.poll = select.epoll()
         self.poll.register(self.listener, select.EPOLLIN)
         self.upstream = {}  # fd -> [socket, bytes of an unfinished request]
-        self.clients = {}  # fd -> [socket, bytes of an unfinished answer]
+        self.clients = {}  # fd -> client
         self.held = None  # upstream sockets waiting for the burst to be complete, or None to answer at once
         self.done = 0
         self.upstream_connections = 0
 
-    def open(self, proxy_port, count, alive, timeout=20):
+    def open(self, server, count, timeout=20):
         """Waits until the proxy listens, then opens the client connections."""
         def connected():
-            alive()
+            server.alive()
             try:
-                return http.connect(proxy_port, 20)
+                return self.kind(server.ports[self.kind.scheme])
             except OSError:
                 return None
         connections = [wait_until(connected, timeout, "the proxy to listen", pause=0.02)]
-        connections += [http.connect(proxy_port, 20) for _ in range(count - 1)]
+        connections += [self.kind(server.ports[self.kind.scheme]) for _ in range(count - 1)]
         for connection in connections:
-            self.clients[connection.fileno()] = [connection, b""]
+            self.clients[connection.fileno()] = connection
             self.poll.register(connection, select.EPOLLIN)
 
     def one_by_one(self, requests):
         """Sends each request after the answer to the one before, over the connections in turn."""
-        sockets, whole = [entry[0] for entry in self.clients.values()], http.request()
+        clients = list(self.clients.values())
         for index in range(requests):
             self.done = 0
-            sockets[index % len(sockets)].sendall(whole)
+            clients[index % len(clients)].ask()
             self._turn_until(lambda: self.done == 1)
 
-    def all_at_once(self, rounds):
-        """Rounds in which every client has a request in flight: no answer leaves the upstream before all have arrived."""
-        sockets, whole = [entry[0] for entry in self.clients.values()], http.request()
+    def all_at_once(self, rounds, each=1):
+        """Rounds in which every client has `each` requests in flight: no answer leaves the upstream before all have arrived."""
+        clients = list(self.clients.values())
         for _ in range(rounds):
             self.done, self.held = 0, []
-            for connection in sockets:
-                connection.sendall(whole)
-            self._turn_until(lambda: len(self.held) == len(sockets))
+            for client in clients:
+                client.ask(each)
+            self._turn_until(lambda: len(self.held) == each * len(clients))
             held, self.held = self.held, None
             for connection in held:
                 connection.sendall(RESPONSE)
-            self._turn_until(lambda: self.done == len(sockets))
+            self._turn_until(lambda: self.done == each * len(clients))
 
     def _turn_until(self, condition, timeout=30):
         end = time.monotonic() + timeout
@@ -78,17 +79,7 @@ class Lockstep:
             self.upstream_connections += 1
             self.poll.register(connection, select.EPOLLIN)
         elif fd in self.clients:
-            entry = self.clients[fd]
-            piece = entry[0].recv(1 << 16)
-            if not piece:
-                raise Failure("lockstep: the proxy closed a client's connection")
-            entry[1] += piece
-            whole = http.response_bytes(entry[1])
-            if whole is not None and len(entry[1]) >= whole:
-                if not entry[1].startswith(b"HTTP/1.1 200"):
-                    raise Failure(f"lockstep: the proxy answered {entry[1][:40]!r}")
-                entry[1] = entry[1][whole:]
-                self.done += 1
+            self.done += self.clients[fd].take()
         elif fd in self.upstream:
             self._upstream_ready(fd)
 
@@ -111,7 +102,7 @@ class Lockstep:
                 self.held.append(entry[0])
 
     def close(self):
-        for connection, _ in [*self.clients.values(), *self.upstream.values()]:
+        for connection in [*self.clients.values(), *(entry[0] for entry in self.upstream.values())]:
             connection.close()
         self.listener.close()
         self.poll.close()

@@ -21,6 +21,7 @@ SERVER_COLUMNS = [
     ("resident KiB", "rss_kib", 0, True),
     ("anonymous KiB", "anonymous_kib", 0, True),
     ("bytes an idle connection", "idle_connection_bytes", 0, True),
+    ("over TLS", "idle_tls_connection_bytes", 0, True),
     ("first answer ms", "start_ms", 1, True),
     ("user instructions", "instructions", 0, True),
     ("allocations", "allocations", 2, False),
@@ -34,7 +35,8 @@ def summarise(results):
         for cell in cells.values():
             rounds = cell["rounds"]
             for key in rounds[0]:
-                cell[key] = statistics.median(sample[key] for sample in rounds)
+                values = [sample[key] for sample in rounds]
+                cell[key] = None if None in values else statistics.median(values)
             cell["failed"] = sum(sample["failed"] for sample in rounds)
             totals = [sample["total_us"] for sample in rounds]
             cell["spread"] = (max(totals) - min(totals)) / 2 / cell["total_us"] * 100
@@ -53,6 +55,8 @@ def judge(results, targets):
     for title, (kind, *where), relation, bound in targets:
         if kind == "server":
             value = results["servers"].get("proxyd", {}).get(where[0])
+        elif kind == "server ratio":
+            value = ratio(results["servers"], "proxyd", where[0])
         elif kind == "row":
             value = results["rows"].get(where[0], {}).get("proxyd", {}).get(where[1])
         else:

@@ -11,6 +11,11 @@ from .lab import Failure, free_port, wait_until
 
 SHIPPED = "nginx-shipped"
 BODIES = {"small": 200, "10k": 10 << 10, "64k": 64 << 10, "1m": 1 << 20}
+CALL_PATH = "/bench.Echo/Call"
+HANDSHAKE_PATH = "/handshake"
+
+# A message of gRPC: not compressed, its length, its bytes. The upstream answers each call with the same one.
+MESSAGE = b"\0" + (100).to_bytes(4, "big") + b"m" * 100
 
 UPSTREAM = """
 worker_processes 1;
@@ -37,6 +42,13 @@ http {{
         location = /upload {{ mirror /void; error_page 405 =200 /done; }}
         location = /void {{ internal; return 204; }}
     }}
+    server {{
+        listen 127.0.0.1:{call_port} http2 backlog=4096;
+        root {directory}/bodies;
+        default_type application/grpc;
+        add_trailer grpc-status 0 always;
+        location = {call} {{ error_page 405 =200 /message; }}
+    }}
 }}
 """
 
@@ -57,8 +69,10 @@ http {{
         keepalive_requests 1000000000;
         keepalive_timeout 600s;
     }}
+    {secure}
     server {{
         listen 127.0.0.1:{port};
+        {secure_server}
         location / {{
             proxy_pass http://static;
             proxy_http_version 1.1;
@@ -73,12 +87,35 @@ http {{
 }}
 """
 
+# The same certificate, one version, one cipher and one group for everyone: what differs is what is done around libssl.
+SECURE = """
+    ssl_certificate {certificate};
+    ssl_certificate_key {key};
+    ssl_protocols TLSv1.3;
+    ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;
+    ssl_ecdh_curve X25519;
+    ssl_session_cache shared:sessions:10m;
+    upstream calls {{
+        server 127.0.0.1:{call_upstream};
+        keepalive 1024;
+        keepalive_requests 1000000000;
+        keepalive_timeout 600s;
+    }}
+"""
+SECURE_SERVER = """
+        listen 127.0.0.1:{https} ssl http2 backlog=4096;
+        listen 127.0.0.1:{h2c} http2 backlog=4096;
+        location = {handshake} {{ return 204; }}
+        location = {call} {{ grpc_pass grpc://calls; }}
+"""
+
 HAPROXY = """
 global
     nbthread 1
     maxconn 8192
     tune.bufsize 16384
     log stdout format raw daemon
+    {secure}
 defaults
     mode http
     log global
@@ -90,10 +127,27 @@ defaults
     timeout http-keep-alive 600s
 frontend clients
     bind 127.0.0.1:{port}
+    {secure_frontend}
     default_backend static
 backend static
     http-reuse always
     server one 127.0.0.1:{upstream}
+"""
+
+HAPROXY_SECURE = """
+    ssl-default-bind-options ssl-min-ver TLSv1.3
+    ssl-default-bind-ciphersuites TLS_AES_128_GCM_SHA256
+"""
+HAPROXY_SECURE_FRONTEND = """
+    bind 127.0.0.1:{https} ssl crt {both} alpn h2,http/1.1 curves X25519
+    bind 127.0.0.1:{h2c} proto h2
+    http-request return status 204 if {{ path {handshake} }}
+    use_backend calls if {{ path {call} }}
+"""
+HAPROXY_CALLS = """
+backend calls
+    http-reuse always
+    server one 127.0.0.1:{call_upstream} proto h2
 """
 
 # A proxyd that does not know one of these yet may run without it; the report then says so.
@@ -120,9 +174,19 @@ class Server:
         self.directory = lab.path(f"{name}-{free_port()}")
         os.makedirs(self.directory)
         self.port = free_port()
+        # By scheme. What is not secure has only the first.
+        self.ports = {"http": self.port}
         self.process = None
         self.dropped = []
         self.log = None
+
+    def secure(self, secrets):
+        """What a template needs to speak TLS and HTTP/2; without secrets, nothing."""
+        if not secrets:
+            return {}
+        self.ports |= {"https": free_port(), "h2c": free_port()}
+        return {"certificate": secrets.certificate, "key": secrets.key, "both": secrets.both, "https": self.ports["https"],
+                "h2c": self.ports["h2c"], "call_upstream": secrets.call_upstream, "call": CALL_PATH, "handshake": HANDSHAKE_PATH}
 
     def write(self, name, text):
         path = os.path.join(self.directory, name)
@@ -176,11 +240,14 @@ class Server:
 class NginxLike(Server):
     """proxyd, or nginx itself: the same configuration file and the same flags."""
 
-    def __init__(self, lab, name, binary, core, upstream_port, buffers=BUFFERS):
+    def __init__(self, lab, name, binary, core, upstream_port, buffers=BUFFERS, secrets=None):
         super().__init__(lab, name, os.path.abspath(binary), core)
         nginx = is_nginx(self.binary)
+        secure = self.secure(secrets)
         self.text = PROXY.format(directory=self.directory, port=self.port, upstream=upstream_port, buffers=buffers,
-                                 temp_paths=TEMP_PATHS.format(directory=self.directory) if nginx else "")
+                                 temp_paths=TEMP_PATHS.format(directory=self.directory) if nginx else "",
+                                 secure=SECURE.format(**secure) if secure else "",
+                                 secure_server=SECURE_SERVER.format(**secure) if secure else "")
         path = self.write("proxy.conf", self.text)
         self.argv = [self.binary, "-p", self.directory + "/", "-c", path]
         if nginx:
@@ -203,9 +270,13 @@ class NginxLike(Server):
 
 
 class Haproxy(Server):
-    def __init__(self, lab, name, binary, core, upstream_port):
+    def __init__(self, lab, name, binary, core, upstream_port, secrets=None):
         super().__init__(lab, name, binary, core)
-        text = HAPROXY.format(port=self.port, upstream=upstream_port)
+        secure = self.secure(secrets)
+        text = HAPROXY.format(port=self.port, upstream=upstream_port, secure=HAPROXY_SECURE if secure else "",
+                              secure_frontend=HAPROXY_SECURE_FRONTEND.format(**secure) if secure else "")
+        if secure:
+            text += HAPROXY_CALLS.format(**secure)
         self.argv = [binary, "-db", "-q", "-f", self.write("haproxy.conf", text)]
         # It has no access log of its own but standard output, which is a file here as for the others.
         self.log = os.path.join(self.directory, "access.log")
@@ -224,10 +295,33 @@ class Upstream(Server):
         for name, size in {**BODIES, "upload": 2, "done": 2}.items():
             with open(os.path.join(bodies, name), "w") as file:
                 file.write(("0123456789abcde\n" * (size // 16 + 1))[:size])
+        for name in ("message", CALL_PATH[1:]):
+            os.makedirs(os.path.dirname(os.path.join(bodies, name)), exist_ok=True)
+            with open(os.path.join(bodies, name), "wb") as file:
+                file.write(MESSAGE)
+        self.call_port = free_port()
         path = self.write("upstream.conf", UPSTREAM.format(
-            directory=self.directory, port=self.port, small="x" * BODIES["small"],
+            directory=self.directory, port=self.port, call_port=self.call_port, call=CALL_PATH, small="x" * BODIES["small"],
             temp_paths=TEMP_PATHS.format(directory=self.directory)))
         self.argv = [binary, "-p", self.directory + "/", "-c", path, "-g", "daemon off; master_process off;"]
+
+
+class Secrets:
+    """A certificate of its own making (P-256) for everybody under test, and the upstream that calls go to."""
+
+    def __init__(self, lab, call_upstream):
+        openssl = find("openssl")
+        if not openssl:
+            raise Failure("openssl is needed to make a certificate")
+        self.call_upstream = call_upstream
+        self.certificate, self.key, self.both = (lab.path(name) for name in ("cert.pem", "key.pem", "both.pem"))
+        subprocess.run([openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+                        "-subj", "/CN=bench.local", "-keyout", self.key, "-out", self.certificate],
+                       check=True, capture_output=True, stdin=subprocess.DEVNULL)
+        with open(self.both, "w") as both:
+            for path in (self.certificate, self.key):
+                with open(path) as file:
+                    both.write(file.read())
 
 
 def find(name):
@@ -235,17 +329,18 @@ def find(name):
     return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
 
 
-def proxies(lab, upstream_port, proxyd):
-    """Factories of the servers under test, in order of the report: name -> a new, not yet started server."""
+def proxies(lab, upstream_port, proxyd, secrets=None):
+    """Factories of the servers under test, in order of the report: name -> a new, not yet started server.
+    With secrets they speak TLS and HTTP/2 too."""
     core, found = lab.cores.proxy, {}
     if proxyd:
-        found["proxyd"] = lambda: NginxLike(lab, "proxyd", proxyd, core, upstream_port)
+        found["proxyd"] = lambda: NginxLike(lab, "proxyd", proxyd, core, upstream_port, secrets=secrets)
     if nginx := find("nginx"):
-        found["nginx"] = lambda: NginxLike(lab, "nginx", nginx, core, upstream_port)
+        found["nginx"] = lambda: NginxLike(lab, "nginx", nginx, core, upstream_port, secrets=secrets)
         # With its own 4 KiB buffers, which most people run, nginx pays over twice as much for a large body.
         found[SHIPPED] = lambda: NginxLike(lab, SHIPPED, nginx, core, upstream_port, buffers="")
     if haproxy := find("haproxy"):
-        found["haproxy"] = lambda: Haproxy(lab, "haproxy", haproxy, core, upstream_port)
+        found["haproxy"] = lambda: Haproxy(lab, "haproxy", haproxy, core, upstream_port, secrets)
     return found
 
 

@@ -154,7 +154,7 @@ public struct ServerPatch: JSONCodable, Equatable {
             case "down": down = try value.decodeBool()
             case "drain": drain = try value.decodeBool()
             // GET gives it; a server keeps its own.
-            case "id": break
+            case "id", "health": break
             default: return false
             }
             return true

@@ -67,6 +67,7 @@ public struct APIParameter: Sendable, Equatable {
 
     public static let ofWrites = [
         APIParameter("dry_run", OpenAPISchemas.flag, "Answers what would change, and changes nothing."),
+        APIParameter("force", OpenAPISchemas.flag, "Also where a rollout moves the weights, which ends the rollout."),
         APIParameter("reason", OpenAPISchemas.reason, "Why, for the history; the body may say it instead."),
     ]
 }
@@ -123,7 +124,7 @@ extension APIOperation {
     }
 
     private static let aboutSegment = [
-        "a": "The number of a revision.", "b": "The number of a revision.", "n": "The number of a revision.",
+        "a": "The number of a revision.", "b": "The number of a revision.", "n": "The number of a revision or of a rollout.",
         "id": "A server: its id, or its address, percent-encoded.", "name": "A name, percent-encoded.",
     ]
 

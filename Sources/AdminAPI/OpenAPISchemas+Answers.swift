@@ -3,7 +3,7 @@
 
 extension OpenAPISchemas {
     static let answers: [String: JSON] = ofWrites.merging(ofHistory) { first, _ in first }.merging(ofMoment) { first, _ in first }
-        .merging(ofCertificates) { first, _ in first }
+        .merging(ofCertificates) { first, _ in first }.merging(ofRollouts) { first, _ in first }
 
     private static let ofCertificates: [String: JSON] = [
         "Certificate": object("A certificate that clients are shown.", certificate),
@@ -127,7 +127,35 @@ extension OpenAPISchemas {
             [
                 "id": type("integer"), "server": text(), "weight": count(), "backup": type("boolean"), "state": state, "in_flight": count(),
                 "requests": count("Tries given to it."), "failures": count("Those that failed."), "errors": count("Its answers 5xx."),
+                "health": reference("ServerHealth"),
+            ], required: ["id", "server", "weight", "backup", "state", "in_flight", "requests", "failures", "errors"]),
+        "ServerHealth": object(
+            "What health checks say of a server.",
+            [
+                "state": words(ServerHealth.State.allCases.map(\.rawValue)), "why": text("Left out: it is well."), "since": moment("Of its state."),
+                "checks": count("Of all gates."), "fails": count("Those that failed."), "unhealthy": count("How often it became so."),
+                "last_passed": type("boolean"), "gates": list(reference("ServerGate")),
+            ], required: ["state", "checks", "fails", "unhealthy", "gates"]),
+        "ServerGate": object(
+            "One health check at one server.",
+            [
+                "name": text(), "state": words(ServerGate.State.allCases.map(\.rawValue)), "failed_in_row": count(), "last_passed": type("boolean"),
+                "at": moment("Of the last result."), "why": text("Why it failed."),
+            ], required: ["name", "state", "failed_in_row"]),
+        "UpstreamHealth": object(
+            "What health checks say of a pool.",
+            [
+                "healthy": count("Servers that pass all gates."), "total": count("That are asked."), "gates": list(reference("Gate")),
+                "failed_in_row": count("Failures in a row of the server that does worst."),
+                "failed_rounds": count("Rounds in a row in which no server passed."),
             ]),
+        "Gate": object(
+            "One health check at all servers of a pool.",
+            [
+                "name": text(), "passing": count(), "failing": count(), "checking": count("Not well yet."),
+                "failed_in_row": count("Of the server that does worst."), "failed_rounds": count("Of the server that does best."),
+                "why": text("Why the one that does worst fails."),
+            ], required: ["name", "passing", "failing", "checking", "failed_in_row", "failed_rounds"]),
         "QueueStatus": object(
             "Requests that wait for a server.",
             [
@@ -137,7 +165,7 @@ extension OpenAPISchemas {
         "UpstreamStatus": object(
             "A pool at this moment.",
             [
-                "servers": list(reference("ServerStatus")), "queue": reference("QueueStatus"),
+                "servers": list(reference("ServerStatus")), "queue": reference("QueueStatus"), "health": reference("UpstreamHealth"),
                 "panic": type("boolean", "Too few servers are healthy: all are used."), "panics": count("How often that began."),
                 "ejections": count("Of servers that did worse than their siblings."),
                 "retries_refused": count("Requests not tried at a further server: the budget was spent."),
@@ -167,7 +195,8 @@ extension OpenAPISchemas {
             [
                 "id": count("Counts from 1 in a process."), "kind": words(Event.Kind.allCases.map(\.rawValue)), "at": moment("When."),
                 "revision": count("The one that was current."), "subject": text("An upstream, a split, a server or a certificate."), "text": text("One line."),
-            ]),
+                "upstream": text("Of the kind health, as what follows."), "server": text(), "state": text(), "why": text(),
+            ], required: ["id", "kind", "at", "revision", "subject", "text"]),
         "Index": object("What there is.", ["product": text(), "version": text(), "revision": count(), "links": map(text())]),
         "Document": type("object", "An OpenAPI document."),
     ]

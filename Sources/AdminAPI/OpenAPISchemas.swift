@@ -3,7 +3,7 @@
 
 public enum OpenAPISchemas {
     /// By name, as `#/components/schemas/NAME`.
-    public static let all: [String: JSON] = bodies.merging(answers) { first, _ in first }
+    public static let all: [String: JSON] = bodies.merging(answers) { first, _ in first }.merging(rolloutBodies) { first, _ in first }
 
     public static func reference(_ name: String) -> JSON { .members(["$ref": .string("#/components/schemas/" + name)]) }
 
@@ -78,11 +78,13 @@ public enum OpenAPISchemas {
                 "slow_start": time("For so long the share of a new or recovered server grows; in whole seconds.", default: "0s"),
                 "backup": flag("Serves when no other can."), "down": flag("Serves nobody."), "drain": flag("Takes no new requests."),
                 "id": type("integer", "Given by the proxy; passed over in a write.", ["readOnly": true]),
+                "health": reference("ServerHealth").merging(.members(["readOnly": true])),
             ], required: ["server"]),
         "Upstream": object(
             "A pool of servers.",
             [
                 "balance": text("As the configuration has it: least_conn, hash $uri consistent.", default: "round_robin"),
+                "health_checks": list(reference("HealthCheck"), "A server is well when it passes all of them; left out: nobody asks."),
                 "keepalive": integer("Idle connections that each worker keeps; left out: the default.", StateBounds.keepalive),
                 "keepalive_local": flag("Idle connections serve only the location that opened them."),
                 "keepalive_requests": integer("Requests of one connection.", StateBounds.keepaliveRequests, default: 1000),
@@ -96,7 +98,7 @@ public enum OpenAPISchemas {
                 "servers": list(reference("Server")),
                 "sticky": text("As the configuration has it behind the word sticky; left out: none."),
             ], required: ["servers"]),
-        "Assign": object("Gives a visitor without a key one.", ["cookie": text("Its name."), "max_age": time("Of the cookie.")]),
+        "HealthCheck": healthCheck, "Assign": object("Gives a visitor without a key one.", ["cookie": text("Its name."), "max_age": time("Of the cookie.")]),
         "Split": object(
             "A weighted choice among upstreams.",
             [
@@ -114,6 +116,26 @@ public enum OpenAPISchemas {
                 "headers": list(type("string"), "Fields that are compared besides status and body."),
             ], required: ["to"]),
     ]
+
+    private static let healthCheck: JSON = {
+        let usual = HealthCheck()
+        return object(
+            "Asks every server after its health.",
+            [
+                "name": text("Of the gate; left out: its uri, or its type."), "type": words(HealthCheck.Kind.allCases.map(\.rawValue)),
+                "uri": text("For http and https.", default: usual.uri), "host": text("By which a server is asked; left out: its address."),
+                "port": integer("Left out: the server's own.", HealthCheck.portRange), "interval": time("Between two checks.", default: "5s"),
+                "jitter": time("A check comes later by a part of it, by lot.", default: "0s"),
+                "timeout": time("Of a check; 0: the interval, at most 5s.", default: "0s"),
+                "fails": integer("In a row that make a server sick.", HealthCheck.countRange, default: usual.fails),
+                "passes": integer("In a row that make it well.", HealthCheck.countRange, default: usual.passes),
+                "match": text("The name of a match block of the configuration."),
+                "start_period": time("For so long failures of a new server do not count.", default: "0s"),
+                "mandatory": type("boolean", "Nothing before the first pass; left out: for servers that come while the proxy runs."),
+                "persistent": flag("Always so: what is known outlives reloads."), "grpc_service": text("For grpc and grpcs."),
+                "grpc_status": integer("The grpc-status that means well.", HealthCheck.statusRange),
+            ], required: [])
+    }()
 
     private static let whole: KeyValuePairs<String, JSON> = [
         "upstreams": map(reference("Upstream")), "splits": map(reference("Split"), "Left out: the splits stay."), "reason": reason,

@@ -9,11 +9,12 @@ public struct Problem: Error, Sendable, Equatable {
         case unknownField = "unknown-field", missingField = "missing-field", duplicateField = "duplicate-field"
         case wrongType = "wrong-type", outOfRange = "out-of-range"
         case badName = "bad-name", badAddress = "bad-address", badTemplate = "bad-template", badTime = "bad-time", badBalance = "bad-balance"
+        case badCheck = "bad-check"
         case duplicateServer = "duplicate-server", noServers = "no-servers"
         case unknownVariant = "unknown-variant", allWeightsZero = "all-weights-zero"
         case nameInUse = "name-in-use"
         case notFound = "not-found", methodNotAllowed = "method-not-allowed", badQuery = "bad-query", badHeader = "bad-header"
-        case conflict = "conflict", lostRace = "lost-race"
+        case conflict = "conflict", lostRace = "lost-race", rolloutLive = "rollout-live"
         case unauthorized, forbidden, readOnly = "read-only"
         case nothingToUndo = "nothing-to-undo", goneRevision = "gone-revision"
         case badConfiguration = "bad-configuration", badCertificate = "bad-certificate"
@@ -51,7 +52,7 @@ extension Problem.Kind {
         case .forbidden, .readOnly: 403
         case .notFound, .goneRevision: 404
         case .methodNotAllowed: 405
-        case .nameInUse, .conflict, .nothingToUndo: 409
+        case .nameInUse, .conflict, .nothingToUndo, .rolloutLive: 409
         case .lostRace: 412
         case .tooLarge: 413
         case .busy, .stopping: 503
@@ -76,6 +77,7 @@ extension Problem.Kind {
         case .badTemplate: "Bad template"
         case .badTime: "Bad time"
         case .badBalance: "Unknown way of balancing"
+        case .badCheck: "Bad health check"
         case .duplicateServer: "Duplicate server"
         case .noServers: "No servers"
         case .unknownVariant: "Unknown variant"
@@ -87,6 +89,7 @@ extension Problem.Kind {
         case .badHeader: "Bad header field"
         case .conflict: "Conflict"
         case .lostRace: "The revision has changed"
+        case .rolloutLive: "A rollout moves this split"
         case .unauthorized: "Not authorized"
         case .forbidden: "Forbidden"
         case .readOnly: "Read-only"

@@ -82,7 +82,7 @@ extension ProxyState: StateCodable {
 
 extension UpstreamState: StateCodable {
     private static let fields = [
-        "balance", "circuit_breaker", "keepalive", "keepalive_local", "keepalive_requests", "keepalive_time", "keepalive_timeout",
+        "balance", "circuit_breaker", "health_checks", "keepalive", "keepalive_local", "keepalive_requests", "keepalive_time", "keepalive_timeout",
         "outlier_detection", "panic_threshold", "queue", "retry_budget", "servers", "sticky",
     ]
 
@@ -105,6 +105,8 @@ extension UpstreamState: StateCodable {
             case "outlier_detection": outlierDetection = try value.decodeOptionalString()
             case "queue": queue = try value.decodeOptionalString()
             case "retry_budget": retryBudget = try value.decodeOptionalString()
+            case "health_checks":
+                healthChecks = try value.list("a list of health checks") { (json) throws(Problem) in try HealthCheck(decoding: json) }
             case "panic_threshold":
                 panicThreshold = try value.decodeOptional { (json) throws(Problem) in try json.decodeInteger(in: StateBounds.percent) }
             case "servers":
@@ -121,8 +123,9 @@ extension UpstreamState: StateCodable {
 
     public func json(as form: StateForm) -> JSON {
         var members = [JSON.Member("balance", .string(balance))]
-        members.reserveCapacity(14)
+        members.reserveCapacity(15)
         if let circuitBreaker { members.append(JSON.Member("circuit_breaker", .string(circuitBreaker))) }
+        if !healthChecks.isEmpty { members.append(JSON.Member("health_checks", .array(healthChecks.map(\.json)))) }
         if let keepalive { members.append(JSON.Member("keepalive", .integer(Int64(keepalive)))) }
         members.append(JSON.Member("keepalive_local", .bool(keepaliveIsLocal)))
         members.append(JSON.Member("keepalive_requests", .integer(Int64(keepaliveRequests))))
@@ -159,6 +162,8 @@ extension ServerState: StateCodable {
             case "down": down = try value.decodeBool()
             case "drain": drain = try value.decodeBool()
             case "id": if form != .request { id = try value.decodeInteger(in: -1...(.max)) }
+            // GET shows it; nobody writes it.
+            case "health" where form != .journal: break
             default: return false
             }
             return true

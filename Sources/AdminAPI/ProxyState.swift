@@ -38,6 +38,8 @@ public struct UpstreamState: Sendable, Equatable {
     public var retryBudget: String?
     /// In percent; nil: the default.
     public var panicThreshold: Int?
+    /// Each `health_check`, in order; a server is well when it passes all of them. None: nobody asks.
+    public var healthChecks: [HealthCheck] = []
     public var servers: [ServerState]
     /// The id the next new server is given. Ids are never used twice in an upstream.
     public var nextServerID = 0

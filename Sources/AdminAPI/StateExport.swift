@@ -33,6 +33,7 @@ extension UpstreamState {
         }
         if let circuitBreaker { all.append([CircuitBreakerWords.name] + words(of: circuitBreaker)) }
         if let outlierDetection { all.append([OutlierDetection.name] + words(of: outlierDetection)) }
+        all += healthChecks.map { [HealthCheck.directive] + $0.words }
         if let panicThreshold { all.append(["panic_threshold", "\(panicThreshold)%"]) }
         if let queue { all.append([QueueWords.name] + words(of: queue)) }
         if let retryBudget { all.append([RetryBudgetWords.name] + words(of: retryBudget)) }

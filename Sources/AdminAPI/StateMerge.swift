@@ -185,6 +185,7 @@ private struct StateMerger {
         field(\.sticky, "sticky", sides, place, into: &merged)
         field(\.circuitBreaker, "circuit_breaker", sides, place, into: &merged)
         field(\.outlierDetection, "outlier_detection", sides, place, into: &merged)
+        field(\.healthChecks, "health_checks", sides, place, into: &merged)
         field(\.panicThreshold, "panic_threshold", sides, place, into: &merged)
         field(\.queue, "queue", sides, place, into: &merged)
         field(\.retryBudget, "retry_budget", sides, place, into: &merged)

@@ -53,6 +53,7 @@ extension UpstreamState {
         case "circuit_breaker": circuitBreaker = old.circuitBreaker
         case "outlier_detection": outlierDetection = old.outlierDetection
         case "panic_threshold": panicThreshold = old.panicThreshold
+        case "health_checks": healthChecks = old.healthChecks
         case "queue": queue = old.queue
         case "retry_budget": retryBudget = old.retryBudget
         default: takeBackServer(path.dropFirst(), from: old)

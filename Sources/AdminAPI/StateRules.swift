@@ -61,6 +61,7 @@ public enum StateRules {
         try checkSpan(upstream.keepaliveTimeMs, "keepalive_time")
         try checkSpan(upstream.keepaliveTimeoutMs, "keepalive_timeout")
         try checkGuards(upstream)
+        try checkHealthChecks(upstream.healthChecks)
         try checkServers(upstream.servers, method)
     }
 

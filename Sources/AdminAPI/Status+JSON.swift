@@ -71,6 +71,7 @@ extension UpstreamStatus {
             case "retries_refused": retriesRefused = try value.decodeInteger(in: 0...(.max))
             case "requests_refused": requestsRefused = try value.decodeInteger(in: 0...(.max))
             case "queue": queue = try value.decodeOptional { (json) throws(Problem) in try QueueStatus(decoding: json) }
+            case "health": health = try UpstreamHealth(self.name, value)
             default: return false
             }
             return true
@@ -79,7 +80,7 @@ extension UpstreamStatus {
 
     public var json: JSON {
         .members([
-            "ejections": .integer(Int64(ejections)), "panic": .bool(isPanicking), "panics": .integer(Int64(panics)), "queue": queue?.json,
+            "ejections": .integer(Int64(ejections)), "health": health?.summary, "panic": .bool(isPanicking), "panics": .integer(Int64(panics)), "queue": queue?.json,
             "requests_refused": .integer(Int64(requestsRefused)), "retries_refused": .integer(Int64(retriesRefused)),
             "servers": .array(servers.map(\.json)),
         ])
@@ -126,17 +127,19 @@ extension ServerStatus: JSONCodable {
             case "requests": requests = try value.decodeInteger(in: 0...(.max))
             case "failures": failures = try value.decodeInteger(in: 0...(.max))
             case "errors": errors = try value.decodeInteger(in: 0...(.max))
+            case "health": health = try ServerHealth("", value)
             default: return false
             }
             return true
         }
         if !hasServer { throw JSON.missing("server", of: "a server") }
+        health?.server = server
     }
 
     public var json: JSON {
         .members([
             "backup": .bool(backup), "errors": .integer(Int64(errors)), "failures": .integer(Int64(failures)),
-            "id": .integer(Int64(id)),
+            "health": health?.json, "id": .integer(Int64(id)),
             "in_flight": .integer(Int64(inFlight)), "requests": .integer(Int64(requests)), "server": .string(server),
             "state": .string(state),
             "weight": .integer(Int64(weight)),
@@ -172,6 +175,7 @@ extension Event: JSONCodable {
     public init(decoding json: JSON) throws(Problem) {
         self.init(id: 0, kind: .revision, atMs: 0, revision: 0, subject: "", text: "")
         var missing: Set = ["id", "kind", "at"]
+        var (upstream, server, state, why) = ("", "", "", "")
         try json.forEachMember(of: "an event") { (name, value) throws(Problem) in
             switch name {
             case "id": id = try value.decodeCount()
@@ -180,19 +184,25 @@ extension Event: JSONCodable {
             case "revision": revision = try value.decodeCount()
             case "subject": subject = try value.decodeString()
             case "text": text = try value.decodeString()
+            case "upstream": upstream = try value.decodeString()
+            case "server": server = try value.decodeString()
+            case "state": state = try value.decodeString()
+            case "why": why = try value.decodeString()
             default: return false
             }
             missing.remove(name)
             return true
         }
         if let name = missing.min() { throw JSON.missing(name, of: "an event") }
+        if kind == .health, !upstream.isEmpty { health = HealthEvent(upstream: upstream, server: server, state: state, why: why) }
     }
 
     public var json: JSON {
         .members([
             "at": .string(Timestamp.text(ms: atMs)), "id": .count(id), "kind": .string(kind.rawValue),
             "revision": .count(revision),
-            "subject": .string(subject), "text": .string(text),
+            "server": health.map { .string($0.server) }, "state": health.map { .string($0.state) },
+            "subject": .string(subject), "text": .string(text), "upstream": health.map { .string($0.upstream) }, "why": health.map { .string($0.why) },
         ])
     }
 }

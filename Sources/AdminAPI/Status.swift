@@ -31,6 +31,8 @@ public struct UpstreamStatus: Sendable, Equatable {
     public var requestsRefused = 0
     /// Nil: there is none.
     public var queue: QueueStatus?
+    /// Nil: it has no health checks. Its servers' stands with the servers.
+    public var health: UpstreamHealth?
     public init(name: String) { self.name = name }
 }
 
@@ -57,6 +59,8 @@ public struct ServerStatus: Sendable, Equatable {
     public var requests = 0
     public var failures = 0
     public var errors = 0
+    /// Nil: it has no health checks.
+    public var health: ServerHealth?
     public init(id: Int, server: String, weight: Int) {
         self.id = id
         self.server = server
@@ -92,7 +96,7 @@ public struct ShadowStatus: Sendable, Equatable {
 public struct Event: Sendable, Equatable {
     public enum Kind: String, Sendable, CaseIterable {
         case revision, drainBegan = "drain-began", drained, held, released, serverFailed = "server-failed", serverRecovered = "server-recovered"
-        case reloadRefused = "reload-refused", conflict, certificateExpires = "certificate-expires"
+        case reloadRefused = "reload-refused", conflict, certificateExpires = "certificate-expires", health, rollout
     }
     /// Counts from 1 in a process; `Last-Event-ID` takes up from it.
     public var id: UInt64
@@ -102,6 +106,8 @@ public struct Event: Sendable, Equatable {
     /// An upstream, a split, a server or a certificate, by the kind; empty: the proxy.
     public var subject: String
     public var text: String
+    /// Of a change of health alone.
+    public var health: HealthEvent?
     public init(id: UInt64, kind: Kind, atMs: Int64, revision: UInt64, subject: String, text: String) {
         self.id = id
         self.kind = kind

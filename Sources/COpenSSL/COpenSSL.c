@@ -341,7 +341,10 @@ void tls_take_early_data(SSL_CTX *context, uint32_t bytes) {
 
 void tls_set_fragment(SSL_CTX *context, long bytes) { SSL_CTX_set_max_send_fragment(context, bytes); }
 
-void tls_prefer_own_ciphers(SSL_CTX *context) { SSL_CTX_set_options(context, SSL_OP_CIPHER_SERVER_PREFERENCE); }
+void tls_prefer_own_ciphers(SSL_CTX *context) {
+    // A client that puts ChaCha20 first has no instructions for AES.
+    SSL_CTX_set_options(context, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
+}
 
 // MARK: What was agreed on
 

@@ -108,6 +108,8 @@ TLSChain *tls_read_chain(const void *pem, size_t count) {
 
 void tls_free_chain(TLSChain *chain) { sk_X509_pop_free(chain, X509_free); }
 
+TLSChain *tls_share_chain(TLSChain *chain) { return X509_chain_up_ref(chain); }
+
 // What stands behind the first one; its elements are still the chain's.
 static STACK_OF(X509) *rest_of(TLSChain *chain) {
     STACK_OF(X509) *rest = sk_X509_dup(chain);

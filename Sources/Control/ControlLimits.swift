@@ -73,11 +73,59 @@ package struct ControlLimits: Sendable {
     /// How often is looked whether one is about to expire.
     static let certificateWatchMs: Int64 = 3_600_000
 
+    // MARK: Rollouts
+    /// How often a rollout that lives is looked at. A guard acts within this and the time of a change.
+    static let rolloutTickMs: Int64 = 250
+    static let rolloutHealthMs: Int64 = 1_000
+    /// Ticks without a request are one line of the record for so long.
+    static let rolloutQuietMs: Int64 = 10_000
+    /// Between decisions the state of a rollout is written so often.
+    static let rolloutStateMs: Int64 = 5_000
+    static let rolloutsLiveMax = 64
+    /// Those that have ended, with their records: on the disk, or without a folder in memory.
+    static let rolloutsKept = 100
+    static let rolloutsKeptInMemory = 16
+    static let rolloutFileBytesMax = 64 << 20
+    static let policiesMax = 256
+    /// Threads that look at addresses, files and programs, and looks that wait for one.
+    static let rolloutLookersMax = 8
+    static let rolloutLooksMax = 1024
+    /// Threads that tell receivers, and messages that wait; how long a receiver has, and the pauses before each time it is told.
+    static let rolloutMessengersMax = 2
+    static let rolloutMessagesMax = 256
+    static let rolloutMessageTimeoutNs: UInt64 = 10_000_000_000
+    static let rolloutMessagePausesMs: [Int32] = [0, 500, 2_000, 8_000]
+    static let rolloutMetricTimeoutNs: UInt64 = 5_000_000_000
+    /// Servers of a variant that a health check asks.
+    static let rolloutServersAsked = 16
+    /// Failed rounds of health checks that are told at once.
+    static let rolloutRoundsToldMax = 1000
+    /// Health requests to each variant when a step is probed.
+    static let rolloutProbeRequests = 20
+    /// Of a policy, as JSON.
+    static let policyBytesMax = 64 << 10
+
     // MARK: Receipts
     /// Revisions whose accounts are kept for receipts.
     static let receiptsKept = 1000
     /// How often an account that does not balance is read again, a millisecond apart: its workers may be in the middle of writing.
     static let receiptReadings = 50
+
+    // MARK: Health checks
+    /// Under way at once: each has a descriptor.
+    static let healthChecksAtOnce = 512
+    /// Of an answer, what is read of its head, and what is looked at of its body.
+    static let healthHeadBytesMax = 32 << 10
+    static let healthBodyBytesMax = 256 << 10
+    /// What is known is written this long after it changed, and in any case as often as this, so that its age tells something.
+    static let healthSaveMs: Int64 = 1000
+    static let healthRefreshMs: Int64 = 60_000
+    /// A file that is older is worth nothing.
+    static let healthFileStaleMs: Int64 = 600_000
+    static let healthFileBytesMax = 32 << 20
+    static let healthEntriesKept = 200_000
+    /// Servers that one answer of `upstream_health` names, the sick ones first.
+    static let healthServersShown = 100
 
     // MARK: Pools
     /// Host names whose addresses are remembered until the next reload.

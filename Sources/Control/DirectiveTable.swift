@@ -103,7 +103,8 @@ package enum DirectiveTable {
         let all = ProcessDirectives.all + CoreDirectives.all + ClientDirectives.all + AnswerDirectives.all + RewriteDirectives.all
             + LogDirectives.all + ProxyDirectives.all + RateDirectives.all + ProxyHeaderDirectives.all + UpstreamDirectives.all + SplitDirectives.all
             + MapDirectives.all + AdminDirectives.all + AddressDirectives.all + LimitDirectives.all + TLSDirectives.all + HTTP2Directives.all
-            + UpstreamTLSDirectives.all + GRPCDirectives.all + FilterDirectives.all + InnerDirectives.all
+            + UpstreamTLSDirectives.all + GRPCDirectives.all + FilterDirectives.all + HealthDirectives.all
+            + InnerDirectives.all
         return Dictionary(grouping: all, by: \.name)
     }()
 

@@ -4,66 +4,18 @@
 import CLinux
 import ConfigurationFile
 import Engine
-import Synchronization
 
-final class ResponderDesk: StatusDesk, @unchecked Sendable {
-    private struct Work {
-        var waiting: [StatusJob] = []
-        var threads = 0
-    }
-
-    private let work = Mutex(Work())
+final class ResponderDesk: StatusDesk, Sendable {
+    private let threads = ErrandThreads(threadsMax: ControlLimits.responderThreadsMax, jobsMax: ControlLimits.responderJobsMax)
     private let tell: @Sendable (LogLevel, String) -> Void
 
     /// tell: a line for the error log.
     init(tell: @escaping @Sendable (LogLevel, String) -> Void) { self.tell = tell }
 
     func ask(_ job: StatusJob) {
-        let (isTaken, needsThread) = work.withLock { work -> (Bool, Bool) in
-            if work.waiting.count >= ControlLimits.responderJobsMax { return (false, false) }
-            work.waiting.append(job)
-            let needsThread = work.threads < ControlLimits.responderThreadsMax
-            if needsThread { work.threads += 1 }
-            return (true, needsThread)
-        }
-        if !isTaken {
-            tell(.error, "too many requests for certificate status")
-            _ = job.answered(nil)
-        }
-        if needsThread { startThread() }
-    }
-
-    private func startThread() {
-        var thread = pthread_t()
-        let context = Unmanaged.passRetained(self).toOpaque()
-        let r = pthread_create(&thread, nil, { context in
-            if let context { Unmanaged<ResponderDesk>.fromOpaque(context).takeRetainedValue().run() }
-            return nil
-        }, context)
-        if r == 0 {
-            pthread_detach(thread)
-            return
-        }
-        // Those that run take what waits; without any there is nobody.
-        Unmanaged<ResponderDesk>.fromOpaque(context).release()
-        let lost = work.withLock { work -> [StatusJob] in
-            work.threads -= 1
-            if work.threads > 0 { return [] }
-            let all = work.waiting
-            work.waiting = []
-            return all
-        }
-        for job in lost { _ = job.answered(nil) }
-    }
-
-    private func run() {
-        while let job = work.withLock({ work -> StatusJob? in
-            if !work.waiting.isEmpty { return work.waiting.removeFirst() }
-            work.threads -= 1
-            return nil
-        }) {
-            serve(job)
-        }
+        if threads.run({ [self] in serve(job) }) { return }
+        tell(.error, "too many requests for certificate status")
+        _ = job.answered(nil)
     }
 
     private func serve(_ job: StatusJob) {
@@ -119,89 +71,27 @@ final class ResponderDesk: StatusDesk, @unchecked Sendable {
     /// RFC 6960 appendix A.1: the question in the URL of a GET.
     private static func fetch(_ responder: StatusResponder, from address: [UInt8], _ request: [UInt8]) -> Fetched {
         let slash = responder.path.hasSuffix("/") ? "" : "/"
-        let text = "GET \(responder.path)\(slash)\(base64ForURL(request)) HTTP/1.0\r\nHost: \(responder.host)\r\n\r\n"
-        let fd = clinux_socket(Int32(address[0]), Int32(SOCK_STREAM.rawValue))
-        if fd < 0 { return .failed("socket() failed (\(errnoWords(-fd)))") }
-        let epoll = clinux_epoll_create()
-        defer {
-            _ = clinux_close(fd)
-            if epoll >= 0 { _ = clinux_close(epoll) }
-        }
-        let deadline = ControlClock.system.monotonicNs() + ControlLimits.responderTimeoutNs
-        let interest = Readiness.readable | Readiness.writable | Readiness.edgeTriggered
-        if epoll < 0 || clinux_epoll_add(epoll, fd, interest, 0) < 0 { return .failed("cannot wait for the responder") }
-        var r = clinux_connect(fd, address, UInt32(address.count))
-        while r == -EINPROGRESS || r == -EALREADY {
-            if !wait(epoll, deadline) { return .failed("OCSP responder timed out") }
-            r = clinux_connect(fd, address, UInt32(address.count))
-        }
-        if r < 0, r != -EISCONN { return .failed("connect() failed (\(errnoWords(-r)))") }
-        if let problem = send(Array(text.utf8), fd, epoll, deadline) { return .failed(problem) }
-        return receive(fd, epoll, deadline)
-    }
-
-    /// False: the time is up.
-    private static func wait(_ epoll: Int32, _ deadline: UInt64) -> Bool {
-        let now = ControlClock.system.monotonicNs()
-        if now >= deadline { return false }
-        var event = epoll_event()
-        return clinux_epoll_wait(epoll, &event, 1, Int32(clamping: (deadline - now) / 1_000_000 + 1)) > 0
-    }
-
-    private static func send(_ bytes: [UInt8], _ fd: Int32, _ epoll: Int32, _ deadline: UInt64) -> String? {
-        var sent = 0
-        while sent < bytes.count {
-            let n = bytes.withUnsafeBytes { $0.baseAddress.map { clinux_send(fd, $0 + sent, bytes.count - sent, 0) } ?? 0 }
-            if n >= 0 {
-                sent += n
-            } else if n != -Int(EAGAIN), n != -Int(EINTR) {
-                return "send() failed (\(errnoWords(Int32(-n))))"
-            } else if !wait(epoll, deadline) {
-                return "OCSP responder timed out"
-            }
-        }
-        return nil
-    }
-
-    private static func receive(_ fd: Int32, _ epoll: Int32, _ deadline: UInt64) -> Fetched {
-        var all: [UInt8] = []
-        var chunk = [UInt8](repeating: 0, count: 16 << 10)
-        while true {
-            let n = clinux_recv(fd, &chunk, chunk.count, 0)
-            if n > 0 {
-                all += chunk[..<n]
-                if all.count > ControlLimits.responderBytesMax { return .failed("OCSP responder sent too much") }
-            } else if n == 0 {
-                return body(of: all)
-            } else if n != -Int(EAGAIN), n != -Int(EINTR) {
-                return .failed("recv() failed (\(errnoWords(Int32(-n))))")
-            } else if !wait(epoll, deadline) {
-                return .failed("OCSP responder timed out")
+        let url = ErrandURL(server: responder.host, path: "\(responder.path)\(slash)\(base64ForURL(request))")
+        var errand = HTTPErrand(url, timeoutNs: ControlLimits.responderTimeoutNs, bytesMax: ControlLimits.responderBytesMax)
+        errand.addresses = [address]
+        errand.isHTTP10 = true
+        do throws(HTTPErrand.Failure) { return body(of: try errand.run()) } catch {
+            switch error {
+            case .timedOut: return .failed("OCSP responder timed out")
+            case .tooMuch: return .failed("OCSP responder sent too much")
+            case .closedEarly: return .failed("OCSP responder prematurely closed connection")
+            case .invalid, .noAddress: return .failed("OCSP responder sent invalid response")
+            case .call(let words): return .failed(words)
             }
         }
     }
 
-    private static func body(of answer: [UInt8]) -> Fetched {
-        var lines: [String] = []
-        var from = 0
-        while let end = answer[from...].firstIndex(of: 0x0A) {
-            let line = answer[from..<(end > from && answer[end - 1] == 0x0D ? end - 1 : end)]
-            from = end + 1
-            if line.isEmpty {
-                guard let status = lines.first, status.hasPrefix("HTTP/1."), status.split(separator: " ").dropFirst().first == "200" else {
-                    return .failed("OCSP responder sent invalid response")
-                }
-                for field in lines.dropFirst() where field.lowercased().hasPrefix("content-type:") {
-                    let type = field.dropFirst("content-type:".count).drop { $0 == " " }.lowercased()
-                    if type != "application/ocsp-response" {
-                        return .failed("OCSP responder sent invalid \"Content-Type\" header: \"\(printable(type.utf8))\"")
-                    }
-                }
-                return .answer(Array(answer[from...]))
-            }
-            lines.append(String(decoding: line, as: UTF8.self))
+    private static func body(of answer: HTTPErrand.Answer) -> Fetched {
+        if answer.status != 200 { return .failed("OCSP responder sent invalid response") }
+        if let type = answer.field("content-type")?.lowercased(), type != "application/ocsp-response" {
+            return .failed("OCSP responder sent invalid \"Content-Type\" header: \"\(printable(type.utf8))\"")
         }
-        return .failed("OCSP responder prematurely closed connection")
+        return .answer(answer.body)
     }
 
     /// Base64 (RFC 4648 section 4), with `%XX` for what has another meaning in a URL.

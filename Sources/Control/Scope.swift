@@ -1,6 +1,7 @@
 // What the directives of a block set, while the configuration is read: a draft that children inherit by copying.
 // Made and walked by `SnapshotBuilder`; filled by the setters in Directives/.
 
+import AdminAPI
 import Bytes
 import ConfigurationFile
 import Engine
@@ -40,6 +41,7 @@ struct LocationDraft {
     /// Lists that a directive of this very block has begun: the first one replaces what was inherited.
     var begun: Set<String> = []
     var steps: [RewriteStep] = []
+    var healthChecks: [(check: HealthCheck, position: Position)] = []
 
     /// Empties an inherited list at the first directive of this block that adds to it.
     mutating func begin(_ name: String, _ list: WritableKeyPath<LocationDraft, [some Any]>) {

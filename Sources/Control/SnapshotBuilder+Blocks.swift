@@ -15,6 +15,7 @@ extension SnapshotBuilder {
         scope.location.settings.handler = .files
         scope.location.settings.proxy.target = .none
         scope.location.passesGRPC = false
+        scope.location.healthChecks = []
         scope.location.settings.tryFiles = .empty
         scope.location.settings.isInternal = false
         let (kind, name) = try locationName(d)
@@ -45,6 +46,7 @@ extension SnapshotBuilder {
         case .named: scope.location.settings.isNamed = true
         }
         try read(block, in: scope)
+        try HealthDirectives.note(scope.location, self)
         if let first = parent.children.first(where: { same($0.kind, kind) && $0.name == name }) {
             throw Diagnostic(
                 at: d.position, directive: "location", "duplicate location \"\(String(decoding: name, as: UTF8.self))\"",

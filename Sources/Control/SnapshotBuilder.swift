@@ -19,6 +19,8 @@ package struct ProcessSettings: Sendable {
     package var shutdownTimeoutMs: Int64?
     /// The folder of `state`: the journal lies there.
     package var stateFolder: String?
+    /// Programs that policies of rollouts may run for a metric.
+    package var rolloutCommands: String?
     /// Where admin.sock is to be; nil: the configuration has an `admin` location, or says `admin off`.
     package var hasAdminSocket = true
 }
@@ -66,6 +68,12 @@ package final class SnapshotBuilder {
     var limitZones: [LimitZoneDraft] = []
     var charsets: [String] = []
     var charsetTables: [Charsets.Table] = []
+    /// `match` blocks by their names.
+    var matches: [String: (match: CheckMatch, position: Position)] = [:]
+    /// Of locations, by what they pass to.
+    var locationChecks: [(upstream: String, check: HealthCheck, position: Position)] = []
+    /// What `upstream_health` names.
+    var shownUpstreams: [Word] = []
     var variables = VariableNames()
     var formats: [String: (template: Template, escaping: Escaping)] = [:]
     var combined: Template?
@@ -119,12 +127,13 @@ package final class SnapshotBuilder {
                 at: Position(file: directives.first?.position.file ?? "the configuration"), directive: "events",
                 "no \"events\" section in configuration", found: "none", expected: "events { }")
         }
+        try HealthDirectives.finish(self)
         let state = try finishState()
         let implicit = try implicitUpstreams()
         let listens = try freeze()
         let routes = Routes(
             root: root, slots: slots.map { isNamed($0.name) ? $0.name : $0.direct }, implicit: implicit, variables: variables,
-            tokens: tokenFiles.map(\.tokens), certificates: CertificateTable(self), arena: arena, owned: owned + logs.opened)
+            tokens: tokenFiles.map(\.tokens), certificates: CertificateTable(self), matches: matches.mapValues(\.match), arena: arena, owned: owned + logs.opened)
         return BuiltConfiguration(
             routes: routes, state: state, process: process, listens: listens, warnings: warnings, addresses: addresses,
             places: upstreams.mapValues(\.position).merging(splits.mapValues(\.position)) { first, _ in first })

@@ -35,6 +35,8 @@ package final class Supervisor: @unchecked Sendable {
     private lazy var responders = ResponderDesk { [weak self] in self?.say($0, $1) }
     private let listeners = Listeners()
     private let adminListeners = Listeners()
+    private let health = HealthBoard()
+    private var prober: Prober?
     /// An embedding program may reload and shut down from different threads: one of start, reload and stop at a time.
     private let changing = Mutex(())
     private var workers: [WorkerThread] = []
@@ -124,8 +126,9 @@ package final class Supervisor: @unchecked Sendable {
             // What was made as root and is written later.
             var files = admin.map { [String($0.address.dropFirst(5))] } ?? []
             if let folder = built.process.stateFolder.map({ logs.absolute($0) }) {
-                files += [folder] + ["journal", "lock", "audit.log", CertificateStore.folderName].map { folder + "/" + $0 }
-                files += system.glob("\(folder)/\(CertificateStore.folderName)/*")
+                let folders = [CertificateStore.folderName, RolloutStore.folderName]
+                files += [folder] + (["journal", "lock", "audit.log", SavedHealth.fileName] + folders).map { folder + "/" + $0 }
+                for name in folders { files += system.glob("\(folder)/\(name)/*") }
             }
             for file in files { _ = clinux_give(file, user, built.process.group) }
             let r = clinux_become(user, built.process.group)
@@ -134,10 +137,13 @@ package final class Supervisor: @unchecked Sendable {
         let controller: Controller
         let certificates = built.process.stateFolder.map { CertificateStore(folder: logs.absolute($0)) } ?? CertificateStore()
         do throws(Problem) {
+            if let folder = built.process.stateFolder.map(logs.absolute), let bytes = try? system.read("\(folder)/\(SavedHealth.fileName)") {
+                health.remember(bytes)
+            }
             controller = try Controller(
                 built, journal: prepared.journal, replay: prepared.replay,
                 pools: PoolBuilder(system: system, counters: registry, certificates: certificates), clock: .system,
-                workers: built.process.workerProcesses)
+                workers: built.process.workerProcesses, health: health)
         } catch {
             throw Self.failure(error, built)
         }
@@ -148,20 +154,33 @@ package final class Supervisor: @unchecked Sendable {
         guard let first = controller.first else { throw .process("there is nothing to serve") }
         self.controller = controller
         let publisher = SnapshotPublisher(first)
-        let control = try ControlThread(controller, socket: admin, owner: self, audit: audit, system: system, logs: logs)
+        let control = try ControlThread(
+            controller, socket: admin, owner: self, audit: audit, system: system, logs: logs,
+            rollouts: built.process.stateFolder.map { RolloutStore(folder: logs.absolute($0)) } ?? RolloutStore(),
+            commands: built.process.rolloutCommands.map { logs.absolute($0) })
         self.control = control
         for i in 0..<built.process.workerProcesses {
             var parameters = parameters(built.process)
             parameters.number = i
             parameters.admin = control.inbox
             parameters.statuses = responders
+            parameters.health = health
             let counters = WorkerCounters(workerCount: built.process.workerProcesses)
             workers.append(WorkerThread(parameters, publisher, counters, listeners.sockets))
         }
         controller.attach(publisher, workers.map { WorkerLink(mailbox: $0.mailbox, counters: $0.counters) })
         for worker in workers { try worker.start() }
         try control.start()
+        watchHealth(controller, built.process)
         tellWarnings()
+    }
+
+    private func watchHealth(_ controller: Controller, _ process: ProcessSettings) {
+        let tell: @Sendable (LogLevel, String) -> Void = { [weak self] in self?.note($0, $1) }
+        health.open(HealthBoard.Live(tell: tell, events: controller.events) { [weak controller] in controller?.running.revision ?? 0 })
+        let prober = Prober(health, folder: process.stateFolder.map(logs.absolute), tell: tell)
+        prober.start()
+        self.prober = prober
     }
 
     /// What the controller has to tell the operator: conflicts of a merge, a journal that could not be compacted.
@@ -290,6 +309,7 @@ package final class Supervisor: @unchecked Sendable {
         for worker in workers { worker.join() }
         // Up to here it can be asked how the last requests end.
         control?.stop()
+        prober?.stop()
         adminListeners.close()
     }
 
@@ -302,13 +322,20 @@ package final class Supervisor: @unchecked Sendable {
 
     private func say(_ warnings: [Diagnostic]) { for warning in warnings { say(.warn, warning.description) } }
 
+    /// A line of the process in the error log that the configuration names, whatever its level: operators wait for it.
+    private func note(_ level: LogLevel, _ text: String) {
+        guard let target = controller?.processLog, let file = target.file else { return say(level, text) }
+        file.append(Array(line(level, text).utf8))
+    }
+
     /// A line of the process in the default error log.
     package func say(_ level: LogLevel, _ text: String) {
         let position = Position(file: "the default error_log")
         guard let file = try? logs.file(options.errorLog, at: Word(options.errorLog, position: position), of: "error_log") else { return }
-        let line = "\(timestamp()) [\(level.word)] \(getpid())#0: \(text)\n"
-        file.append(Array(line.utf8))
+        file.append(Array(line(level, text).utf8))
     }
+
+    private func line(_ level: LogLevel, _ text: String) -> String { "\(timestamp()) [\(level.word)] \(getpid())#0: \(text)\n" }
 
     private func timestamp() -> String {
         var now = time(nil)

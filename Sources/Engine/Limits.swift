@@ -11,6 +11,8 @@ package enum Limits {
     static let bytesPerTurn = 1 << 20
     /// Steps of reading requests of one connection (a read or a request each) before the others get their turn.
     static let requestsPerTurn = 64
+    /// Timers that fire in one turn; those left over fire in the next, which does not sleep.
+    static let timersPerTurn = 4096
     /// How long a step of the wall clock may go unnoticed.
     static let realtimeAgeNsMax: UInt64 = 100_000_000
     /// How long accepting rests when the process has no file descriptors left.
@@ -60,6 +62,8 @@ package enum Limits {
     // MARK: TLS
     /// Early data that is read at a time: all that a client may send.
     static let earlyBytes = 16384
+    /// Bytes of TLS in which a peer says nothing; several times what the longest record needs before it can be read.
+    static let silentBytesMax = 64 << 10
     /// Sessions with upstreams that a worker keeps to take up again, one for each peer and settings.
     static let upstreamSessionsMax = 1024
     /// One file of a certificate or a key that is read while the proxy runs.
@@ -146,12 +150,16 @@ package enum Limits {
     /// Requests of one session that the client takes back before they are answered, or that are refused: likewise.
     static let http2Resets: Int32 = 500
     static let http2ResetsPerSecond: Int64 = 100
+    /// What a client may say about why it goes.
+    static let http2GoawayBytes = 16 << 10
     /// Frames that one request's fields may come in.
     static let http2FieldFramesMax = 64
     /// How long a client that has no streams may take to hear of the coming end of its session.
     static let http2NoticeMs: Int64 = 1000
     /// Fields of one answer that are passed on.
     static let answerFieldsMax = 1200
+    /// Memory of the library that nobody uses and that a worker keeps for the next request.
+    static let libraryKeptBytes = 1 << 20
 
     /// Names tried for a body's file.
     static let bodyFileNames = 8

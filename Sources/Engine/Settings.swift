@@ -38,7 +38,7 @@ package struct ErrorPage: BitwiseCopyable {
 }
 
 /// What answers a request that reached the end of the rewrite phase.
-package enum ContentHandler: UInt8, BitwiseCopyable { case files, proxy, admin }
+package enum ContentHandler: UInt8, BitwiseCopyable { case files, proxy, admin, upstreamHealth }
 
 package enum ServerTokens: UInt8, BitwiseCopyable { case on, off, build }
 package enum LingeringClose: UInt8, BitwiseCopyable { case off, on, always }
@@ -133,6 +133,7 @@ package struct LocationSettings: BitwiseCopyable {
 
     package var proxy = ProxySettings()
     package var admin = AdminSettings()
+    package var upstreamHealth = UpstreamHealthSettings()
 
     package init() {}
 }
@@ -255,6 +256,9 @@ package struct ProxySettings: BitwiseCopyable {
     /// The local address to connect from.
     package var bind = Template.empty
     package var socketKeepalive = false
+    /// The kernel's buffers of connections to peers; 0: what it thinks best.
+    package var receiveBufferBytes = 0
+    package var sendBufferBytes = 0
     /// The header of the PROXY protocol goes before the first request; such a connection is the client's alone.
     package var sendsProxyHeader = ProxyHeaderVersion.none
 

@@ -21,33 +21,11 @@ package struct WorkerParameters {
     package var admin: (any AdminGateway)?
     /// Asks responders about certificates; nil: nobody does.
     package var statuses: (any StatusDesk)?
+    /// Knows the health of upstreams; nil: nobody does.
+    package var health: (any HealthReporter)?
     /// What this thread does besides, at the end of each turn.
     package var duty: (any WorkerDuty)?
     package init() {}
-}
-
-/// Work that a loop does at the end of its turns beside serving: the control thread's.
-package protocol WorkerDuty: AnyObject {
-    /// `nowMs`: of the monotonic clock. Returns when to be called again at the latest; nil: when something wakes the loop.
-    func turn(nowMs: Int64) -> Int64?
-    /// Called when the answers of a turn have been sent.
-    func afterTurn()
-}
-
-/// A listening socket that all workers share. It closes when its last owner lets it go.
-package final class ListeningSocket: Sendable {
-    package let descriptor: Int32
-    /// The text of its address, by which a snapshot's `ListenSettings` is found.
-    package let address: String
-    private let close: @Sendable (Int32) -> Void
-
-    package init(descriptor: Int32, address: String, close: @escaping @Sendable (Int32) -> Void) {
-        self.descriptor = descriptor
-        self.address = address
-        self.close = close
-    }
-
-    deinit { close(descriptor) }
 }
 
 package final class Worker {
@@ -74,8 +52,11 @@ package final class Worker {
     /// Hundredths of a request that are due to be sent twice, and hundredths of those that are due to go to the same variant.
     var shadowShare: Int32 = 0
     var shadowNoise: Int32 = 0
-    /// What HTTP/2 sessions share; nil before the first.
-    var hub: SessionHub?
+    let libraryMemory = LibraryMemory()
+    /// What HTTP/2 sessions share.
+    let hub = SessionHub()
+    /// Sessions that have something to send, in the order in which they came.
+    var dirtySessions = PostedQueue()
     /// What headers of the PROXY protocol said about connections that are open.
     var proxied: Slab<ProxiedConnection>
     let upstreamSessions: UpstreamSessions
@@ -222,14 +203,19 @@ package final class Worker {
 
     /// One turn: wait, serve what is ready, fire timers, go on with what was put off, write the logs.
     package func turn() {
-        let isIdle = posted.isEmpty && !upstreamSessions.hasWork && hub?.hasDirty != true
+        let isIdle = posted.isEmpty && !upstreamSessions.hasWork && dirtySessions.isEmpty
         let sleep = isIdle ? timers.sleepMs(nowMs: nowMs) : 0
         let n = kernel.epollWait(epoll, into: events, timeoutMs: sleep)
         updateClock()
         if n > 0 {
             for i in 0..<Int(n) { dispatch(events[i]) }
         }
-        while let owner = timers.nextDue(nowMs: nowMs) { timerFired(owner) }
+        // One that sets itself again for a time that has passed must not keep everyone else from their turn.
+        var firings = Limits.timersPerTurn
+        while firings > 0, let owner = timers.nextDue(nowMs: nowMs) {
+            firings -= 1
+            timerFired(owner)
+        }
         if !posted.isEmpty { runPosted() }
         sendMultiplexed()
         endOfTurn()
@@ -302,7 +288,7 @@ package final class Worker {
     @inline(__always)
     private func sendMultiplexed() {
         if upstreamSessions.hasWork { sendUpstreamSessions() }
-        if hub?.hasDirty == true { sendSessions() }
+        if !dirtySessions.isEmpty { sendSessions() }
         if upstreamSessions.hasWork { sendUpstreamSessions() }
     }
 

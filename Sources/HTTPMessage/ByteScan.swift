@@ -45,6 +45,15 @@ func firstEqual(_ w: UInt64, _ byte: UInt64) -> UInt64 {
     return (z &- everyByte) & ~z & everyHighBit
 }
 
+/// Marks capital letters, each of them for certain.
+@inline(__always)
+func capitalMarks(_ w: UInt64) -> UInt64 {
+    let low = w & everyLowBits
+    let fromA = low &+ everyByte &* (0x80 - 0x41)
+    let pastZ = low &+ everyByte &* (0x80 - 0x5B)
+    return fromA & ~pastZ & ~w & everyHighBit
+}
+
 /// The place, 0 to 7, of the lowest mark.
 @inline(__always)
 func place(_ marks: UInt64) -> Int { marks.trailingZeroBitCount &>> 3 }

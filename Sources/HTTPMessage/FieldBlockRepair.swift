@@ -5,9 +5,25 @@
 /// Whether a block, all of it in the HEADERS frame at the front of `frame`, has a string that is padded so.
 public func needsFieldBlockRepair(_ frame: Span<UInt8>) -> Bool {
     guard let fragment = blockFragment(frame, at: 0) else { return false }
+    // Such a byte is all ones, and few blocks have one anywhere.
+    if !hasByteOfOnes(frame, fragment.first, fragment.end) { return false }
     var strings = BlockStrings(from: fragment.first, to: fragment.end)
     while let string = strings.next(frame) {
         if hasPaddingByte(frame, string.bytes) { return true }
+    }
+    return false
+}
+
+@inline(__always)
+private func hasByteOfOnes(_ bytes: Span<UInt8>, _ first: Int, _ end: Int) -> Bool {
+    var i = first
+    while i &+ 8 <= end {
+        if firstEqual(wordInside(bytes, i), 0xFF) != 0 { return true }
+        i &+= 8
+    }
+    while i < end {
+        if inside(bytes, i) == 0xFF { return true }
+        i &+= 1
     }
     return false
 }

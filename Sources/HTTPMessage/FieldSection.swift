@@ -99,9 +99,10 @@ private struct NameScan {
     var flags = FieldFlags.none
 }
 
-/// Marks the first byte that is neither letter nor "-", and possibly some behind it. `lower` is `w` with case bits.
+/// Marks the first byte that is neither letter nor "-", and possibly some behind it. `lower` is `w` with case bits; without them
+/// capitals are no letters.
 @inline(__always)
-private func notLetters(_ w: UInt64, _ lower: UInt64) -> UInt64 {
+func notLetters(_ w: UInt64, _ lower: UInt64) -> UInt64 {
     // Each addition sets the high bit of a byte from some value on. One that carries does so out of a byte above 127, which is
     // marked itself, and so spoils nothing below that mark.
     let letters = (lower &+ everyByte &* 0x1F) & ~(lower &+ everyByte &* 0x05)

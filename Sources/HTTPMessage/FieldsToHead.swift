@@ -184,8 +184,11 @@ public struct FieldsToHead: BitwiseCopyable {
 @inline(__always)
 private func isLowerToken(_ name: ByteView) -> Bool {
     if name.isEmpty { return false }
-    for i in 0..<name.count {
+    var i = 0
+    while i &+ 8 <= name.count, notLetters(name.word(i), name.word(i)) == 0 { i &+= 8 }
+    while i < name.count {
         let c = name[i]
+        i &+= 1
         if c &- 0x61 < 26 || c == 0x2D { continue }
         if !isToken(c) || c &- 0x41 < 26 { return false }
     }
@@ -215,9 +218,18 @@ private func lineFault(_ value: ByteView) -> BadHead? {
     return nil
 }
 
+/// Zero when there is neither blank nor control among the eight bytes.
+@inline(__always)
+private func notVisible(_ w: UInt64) -> UInt64 { ((w &- everyByte &* 0x21) | (w &+ everyByte)) & ~w & everyHighBit }
+
 /// Neither blank nor control in it.
 @inline(__always)
 private func isVisible(_ value: ByteView) -> Bool {
-    for i in 0..<value.count where value[i] <= 0x20 || value[i] == 0x7F { return false }
+    var i = 0
+    while i &+ 8 <= value.count, notVisible(value.word(i)) == 0 { i &+= 8 }
+    while i < value.count {
+        if value[i] <= 0x20 || value[i] == 0x7F { return false }
+        i &+= 1
+    }
     return true
 }

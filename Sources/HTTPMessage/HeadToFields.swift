@@ -19,23 +19,12 @@ public func fieldPlaces(_ bytes: inout MutableSpan<UInt8>, from start: Int, into
     var at = start
     var count = 0
     while at < bytes.count, count < places.count {
-        var end = at
-        var colon = -1
-        while end < bytes.count {
-            let c = bytes[end]
-            if c == 0x3A {
-                colon = end
-                break
-            }
-            if c == 0x0A { break }
-            if c &- 0x41 < 26 { bytes[end] = c | 0x20 }
-            end &+= 1
-        }
+        let colon = lowerName(&bytes, at)
         if colon < 0 {
-            at = end &+ 1
+            at = lineEnd(bytes, from: at) &+ 1
             continue
         }
-        end = lineEnd(bytes, from: colon &+ 1)
+        let end = lineEnd(bytes, from: colon &+ 1)
         var first = colon &+ 1
         var last = end
         while first < last, isBlank(bytes[first]) { first &+= 1 }
@@ -47,6 +36,34 @@ public func fieldPlaces(_ bytes: inout MutableSpan<UInt8>, from start: Int, into
         at = end &+ 1
     }
     return count
+}
+
+/// Lowers what stands before the next colon, eight bytes at a time, and answers with its place; -1: the line ends before one comes.
+@inline(__always)
+private func lowerName(_ bytes: inout MutableSpan<UInt8>, _ start: Int) -> Int {
+    var i = start
+    while i &+ 8 <= bytes.count {
+        let w = wordInside(bytes.span, i)
+        let marks = firstEqual(w, 0x3A) | firstEqual(w, 0x0A)
+        let capitals = capitalMarks(w) & (marks == 0 ? ~0 : below(marks))
+        if capitals != 0 {
+            var raw = unsafe bytes.mutableBytes
+            raw.storeBytes(of: (w | capitals &>> 2).littleEndian, toByteOffset: i, as: UInt64.self)
+        }
+        if marks != 0 {
+            i &+= place(marks)
+            return bytes[i] == 0x3A ? i : -1
+        }
+        i &+= 8
+    }
+    while i < bytes.count {
+        let c = bytes[i]
+        if c == 0x3A { return i }
+        if c == 0x0A { return -1 }
+        if c &- 0x41 < 26 { bytes[i] = c | 0x20 }
+        i &+= 1
+    }
+    return -1
 }
 
 @inline(__always)

@@ -9,7 +9,11 @@ extension RolloutPolicy {
         public static let stepsMax = 100
         public static let metricsMax = 32
         public static let percent = 1...100
-        public static let intervalMs: ClosedRange<Int64> = 1_000...(30 * 86_400_000)
+        public static let intervalMs: ClosedRange<Int64> = 100...(30 * 86_400_000)
+        public static let checkIntervalMs: ClosedRange<Int64> = 100...3_600_000
+        public static let checkTimeoutMs: ClosedRange<Int64> = 10...60_000
+        public static let dependenciesMax = 32
+        public static let receiversMax = 8
         public static let timeMs: ClosedRange<Int64> = 0...(30 * 86_400_000)
         public static let windowMs: ClosedRange<Int64> = 1_000...600_000
         public static let samples = 1...1_000_000_000
@@ -47,6 +51,7 @@ extension RolloutPolicy {
         }
         try guards.check()
         try Self.check(bakeMs, Bounds.timeMs, "bake")
+        try checkSources()
         if let shadow {
             try Self.check(shadow.comparedMin, Bounds.samples, "shadow", "compared_min")
             try Self.check(shadow.differsMax, Bounds.ratio, "shadow", "differs_max")
@@ -141,6 +146,7 @@ extension GuardPolicy {
                 throw RolloutPolicy.problem("\(metric.max)", "a finite number", "guards", "metrics", String(i), "max")
             }
             try RolloutPolicy.check(metric.breaches, Bounds.inARow, "guards", "metrics", String(i), "breaches")
+            try RolloutPolicy.check(metric.intervalMs, Bounds.checkIntervalMs, "guards", "metrics", String(i), "interval")
         }
     }
 }

@@ -21,7 +21,7 @@ extension RolloutPlan: JSONCodable {
 
 extension RolloutEvent: JSONCodable {
     private enum Word: String, CaseIterable {
-        case start, tick, check, dependency, metric, shadow, switched, refused, operate
+        case start, tick, check, dependency, metric, shadow, switched, refused, operate, overridden
         case wayBack = "way_back"
     }
 
@@ -41,6 +41,7 @@ extension RolloutEvent: JSONCodable {
         case .switched: self = .switched(id: try fields.int("id"), revision: try fields.count("revision"))
         case .refused: self = .refused(id: try fields.int("id"), why: try fields.string("why"))
         case .operate: self = .operate(try fields.word("verb"), who: try fields.string("who"))
+        case .overridden: self = .overridden(why: try fields.string("why"), who: try fields.string("who"))
         }
     }
 
@@ -62,6 +63,7 @@ extension RolloutEvent: JSONCodable {
         case .switched(let id, let revision): return members(.switched, ["id": .whole(id), "revision": .tally(revision)])
         case .refused(let id, let why): return members(.refused, ["id": .whole(id), "why": .string(why)])
         case .operate(let verb, let who): return members(.operate, ["verb": .string(verb.rawValue), "who": .string(who)])
+        case .overridden(let why, let who): return members(.overridden, ["who": .string(who), "why": .string(why)])
         }
     }
 }

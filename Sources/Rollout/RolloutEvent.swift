@@ -44,6 +44,8 @@ public enum RolloutEvent: Sendable, Equatable {
     /// The action with this id was refused; nothing has changed.
     case refused(id: Int, why: String)
     case operate(OperatorVerb, who: String)
+    /// Somebody set the weights by another way, and they stand: the rollout is over.
+    case overridden(why: String, who: String)
 }
 
 /// What an operator may say.

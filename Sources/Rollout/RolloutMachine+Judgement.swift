@@ -13,9 +13,12 @@ extension RolloutMachine {
     }
 
     private func guardFinding(_ nowMs: Int64) -> Finding? {
-        GuardView(
+        // Requests that wait long for their answers, as by long polling, have not ended when a step is young.
+        let slowUs = max(window.sum.old.latency.quantileUs(0.99) ?? 0, baseline.latency.quantileUs(0.99) ?? 0)
+        let settledMs = 2 * window.lengthMs + Int64(clamping: slowUs / 1000)
+        return GuardView(
             policy: policy, seen: window.sum, baseline: baseline, checks: checks, dependencies: dependencies, metrics: metrics,
-            metricValues: metricValues, isSettled: percent > 0 && nowMs - stepAtMs >= 2 * window.lengthMs
+            metricValues: metricValues, isSettled: percent > 0 && nowMs - stepAtMs >= settledMs
         ).finding()
     }
 

@@ -35,6 +35,14 @@ extension RolloutMachine {
         }
     }
 
+    /// Ends where it is: whoever set the weights knows better.
+    mutating func overridden(_ why: String, _ who: String, _ out: inout Actions) {
+        phase = .aborted
+        pending = nil
+        finding = Finding(.asked, why)
+        say(.aborted, "ended at \(percent) %: \(why)", finding: .asked, who: who, &out)
+    }
+
     /// Goes on with the present step from its beginning; what was seen before does not count against it in the guards.
     private mutating func resume(_ who: String, _ out: inout Actions) {
         phase = percent == 0 ? .pending : percent == 100 ? .baking : .running

@@ -35,6 +35,20 @@ public struct RolloutMachine: Sendable, Equatable {
     /// The old variant could not take everything now.
     public var isWayBackSick: Bool { isWayBackBad || checks.old >= policy.guards.checksFailedMax ?? .max }
 
+    /// What guards look at: both variants over the last seconds.
+    public var seen: Observations { window.sum }
+    /// When the present step is judged next, the bake time ends, or a refused switch is asked for again; nil: nothing is due.
+    public var dueMs: Int64? {
+        if let retryAtMs = pending?.retryAtMs { return retryAtMs }
+        switch phase {
+        case .running where pending == nil: return nextLookMs
+        case .baking: return stepAtMs + policy.bakeMs
+        default: return nil
+        }
+    }
+    /// The share that is asked for and not acknowledged.
+    public var wantedPercent: Int? { pending?.percent }
+
     var lastMs: Int64 = .min
     var lastTickMs: Int64 = .min
     var pending: PendingSwitch?
@@ -124,6 +138,7 @@ public struct RolloutMachine: Sendable, Equatable {
         case .switched(let id, let revision): switched(id, revision, &out)
         case .refused(let id, let why): refused(id, why, &out)
         case .operate(let verb, let who): operate(verb, who, &out)
+        case .overridden(let why, let who): overridden(why, who, &out)
         }
     }
 

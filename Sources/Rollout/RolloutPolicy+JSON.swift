@@ -4,8 +4,8 @@ import AdminAPI
 
 extension RolloutPolicy: JSONCodable {
     static let fields = [
-        "alpha", "approval_steps", "bake", "error_rise_min", "errors", "guards", "inconclusive", "interval", "latency_rise_min",
-        "latency_rise_min_ratio", "name", "rollback", "samples_min", "shadow", "sick_way_back", "steps", "strategy", "warm_up",
+        "alpha", "approval_steps", "bake", "checks", "dependencies", "error_rise_min", "errors", "guards", "inconclusive",
+        "interval", "latency_rise_min", "latency_rise_min_ratio", "name", "notify", "rollback", "samples_min", "shadow", "sick_way_back", "steps", "strategy", "warm_up",
     ]
 
     /// Absent fields have their defaults; those of `steps` follow the strategy.
@@ -30,6 +30,8 @@ extension RolloutPolicy: JSONCodable {
         try fields.set(&steps, "steps", percents)
         try fields.set(&approvalSteps, "approval_steps", percents)
         try fields.set(&intervalMs, "interval", fields.spanMs)
+        // Of a short step no more than a quarter.
+        warmUpMs = min(warmUpMs, max(intervalMs, 0) / 4)
         try fields.set(&warmUpMs, "warm_up", fields.spanMs)
         try fields.set(&bakeMs, "bake", fields.spanMs)
         try fields.set(&samplesMin, "samples_min") { (name) throws(Problem) in try fields.int(name) }
@@ -49,15 +51,26 @@ extension RolloutPolicy: JSONCodable {
         try fields.set(&rollsBackByItself, "rollback", fields.bool)
         try fields.set(&guards, "guards") { (name) throws(Problem) in try fields.value(name) }
         try fields.setOptional(&shadow, "shadow") { (name) throws(Problem) in try fields.value(name) }
+        try fields.setOptional(&checks, "checks") { (name) throws(Problem) in try fields.value(name) }
+        try fields.set(&dependencies, "dependencies") { (name) throws(Problem) in
+            try fields.list(name) { (json, pointer) throws(Problem) in try DependencyPolicy(json: json, at: pointer) }
+        }
+        try fields.set(&notify, "notify") { (name) throws(Problem) in
+            try fields.list(name) { (json, pointer) throws(Problem) in
+                guard let url = json.string else { throw Problem(.wrongType, "found no text, expected an address", pointer: pointer.text) }
+                return url
+            }
+        }
     }
 
     public var json: JSON {
         .members([
             "alpha": .figure(alpha), "approval_steps": .array(approvalSteps.map { .whole($0) }), "bake": .spanMs(bakeMs),
+            "checks": checks?.json ?? .null, "dependencies": .array(dependencies.map(\.json)),
             "error_rise_min": .figure(errorRiseMin), "errors": .array(errorClasses.map { .string($0.rawValue) }),
             "guards": guards.json, "inconclusive": .string(whenInconclusive.rawValue), "interval": .spanMs(intervalMs),
             "latency_rise_min": .spanMs(Int64(latencyRiseMinMs)), "latency_rise_min_ratio": .figure(latencyRiseMinRatio),
-            "name": .string(name), "rollback": .bool(rollsBackByItself), "samples_min": .whole(samplesMin),
+            "name": .string(name), "notify": .array(notify.map { .string($0) }), "rollback": .bool(rollsBackByItself), "samples_min": .whole(samplesMin),
             "shadow": shadow?.json ?? .null, "sick_way_back": .string(whenWayBackSick.rawValue),
             "steps": .array(steps.map { .whole($0) }), "strategy": .string(strategy.rawValue), "warm_up": .spanMs(warmUpMs),
         ])
@@ -115,12 +128,19 @@ extension GuardPolicy: JSONCodable {
 
 extension MetricLimit: JSONCodable {
     public init(decoding json: JSON) throws(Problem) {
-        let fields = try Fields(json, of: "a metric's limit", known: ["breaches", "max", "name"])
+        let fields = try Fields(json, of: "a metric's limit", known: ["breaches", "interval", "max", "name"] + MetricSource.keys)
         self.init(name: try fields.string("name"), max: try fields.number("max"))
         try fields.set(&breaches, "breaches") { (name) throws(Problem) in try fields.int(name) }
+        try fields.set(&intervalMs, "interval", fields.spanMs)
+        source = try MetricSource.decoded(fields)
     }
 
-    public var json: JSON { .members(["breaches": .whole(breaches), "max": .figure(max), "name": .string(name)]) }
+    public var json: JSON {
+        let limit = JSON.members([
+            "breaches": .whole(breaches), "interval": .spanMs(intervalMs), "max": .figure(max), "name": .string(name),
+        ])
+        return source.map { limit.merging($0.members) } ?? limit
+    }
 }
 
 extension ShadowGate: JSONCodable {

@@ -58,6 +58,12 @@ public struct RolloutPolicy: Sendable, Equatable {
     public var whenWayBackSick = SickWayBack.freeze
     /// Mirrored traffic is compared before anyone is served; nil: not.
     public var shadow: ShadowGate?
+    /// Health requests to every server of both variants, besides those of the upstreams themselves; nil: none. What is asked for
+    /// when a step is probed, too.
+    public var checks: CheckPolicy?
+    public var dependencies: [DependencyPolicy] = []
+    /// Who is told of what happens, by a POST of JSON with a member "text".
+    public var notify: [String] = []
 
     public init(name: String) { self.name = name }
 
@@ -111,6 +117,9 @@ public struct MetricLimit: Sendable, Equatable {
     public var max: Double
     /// Readings over the limit in a row.
     public var breaches = 3
+    /// nil: readings come from elsewhere.
+    public var source: MetricSource?
+    public var intervalMs: Int64 = 5_000
 
     public init(name: String, max: Double) {
         self.name = name

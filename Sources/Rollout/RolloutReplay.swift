@@ -35,7 +35,7 @@ extension RolloutRecord {
         var revision: UInt64 = 0
         for case .event(let event, let atMs) in lines {
             switch event {
-            case .switched, .refused, .operate(.promote, _), .operate(.abort, _): continue
+            case .switched, .refused, .operate(.promote, _), .operate(.abort, _), .overridden: continue
             default: break
             }
             lastMs = atMs

@@ -28,6 +28,14 @@ enum Completions {
         return (json["certificates"]?.array ?? []).compactMap { $0["name"]?.string }
     }
 
+    static let policies = CompletionKind.custom { words, _, _ in
+        guard let client = client(words) else { return [] }
+        var request = AdminRequest("GET", ["policies"])
+        request.timeoutMs = timeoutMs
+        guard let json = try? client.send(request).orProblem().json else { return [] }
+        return (json["policies"]?.array ?? []).compactMap { $0["name"]?.string }
+    }
+
     private static func names(_ words: [String]) -> RunningNames? {
         client(words).flatMap { try? RunningNames.read($0, timeoutMs: timeoutMs) }
     }

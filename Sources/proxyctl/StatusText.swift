@@ -7,8 +7,8 @@ enum StatusText {
     static func style(_ state: String) -> Style {
         switch state {
         case "up": .green
-        case "failed", "down": .red
-        case "drain", "busy": .yellow
+        case "failed", "down", "unhealthy", "ejected": .red
+        case "drain", "busy", "unchecked", "starting": .yellow
         default: .plain
         }
     }
@@ -20,6 +20,8 @@ enum StatusText {
         if !status.upstreams.isEmpty {
             lines += [""] + upstreams(status, Rates(from: previous, to: status)).lines(isColoured: isColoured)
         }
+        let sick = health(status)
+        if !sick.isEmpty { lines += [""] + sick }
         return lines
     }
 
@@ -40,6 +42,21 @@ enum StatusText {
         if requests.failedByUpstream > 0 { ends.append("\(requests.failedByUpstream) failed by upstreams") }
         if requests.failedByProxy > 0 { ends.append("\(requests.failedByProxy) failed by the proxy") }
         if !ends.isEmpty { lines[1] += ", " + ends.joined(separator: ", ") }
+        return lines
+    }
+
+    /// Servers that their health checks do not find well, and why: the first of each upstream.
+    private static func health(_ status: Status) -> [String] {
+        let shownMax = 10
+        var lines: [String] = []
+        for upstream in status.upstreams.sorted(by: { $0.name < $1.name }) {
+            let sick = upstream.servers.compactMap { server in server.health.flatMap { $0.why == nil ? nil : ($0, server.server) } }
+            for (health, server) in sick.prefix(shownMax) {
+                let since = health.changedAtMs.map { $0 <= status.nowMs ? " for \(Words.span(ms: status.nowMs - $0))" : "" } ?? ""
+                lines.append("\(Words.printable(upstream.name)) \(Words.printable(server)) is \(health.state.rawValue)\(since): \(Words.printable(health.why ?? ""))")
+            }
+            if sick.count > shownMax { lines.append("\(Words.printable(upstream.name)): and \(sick.count - shownMax) more") }
+        }
         return lines
     }
 

@@ -144,7 +144,10 @@ struct AnswerCodecTests {
 
     @Test func events() throws {
         for kind in Event.Kind.allCases {
-            try comesBack(Event(id: 7, kind: kind, atMs: 1, revision: 42, subject: "blue", text: "127.0.0.1:3001 failed"))
+            var event = Event(id: 7, kind: kind, atMs: 1, revision: 42, subject: "blue", text: "127.0.0.1:3001 failed")
+            // One about health says more.
+            if kind == .health { event.health = HealthEvent(upstream: "blue", server: "127.0.0.1:3001", state: "unhealthy", why: "found 503") }
+            try comesBack(event)
         }
     }
 

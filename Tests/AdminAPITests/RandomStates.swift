@@ -98,6 +98,13 @@ extension SeededNumbers {
         }
         if once(in: 3) { upstream.sticky = "cookie srv expires=1h \"path=/a b\"" }
         if once(in: 3) { upstream.keepalive = 16 }
+        if once(in: 3) {
+            var check = HealthCheck()
+            check.uri = one(of: ["/health", "/\"a;b{}"])
+            check.intervalMs = one(of: [5000, 1500, 60_000])
+            check.mandatory = one(of: [nil, true, false])
+            upstream.healthChecks = [check]
+        }
         if once(in: 5) { upstream.queue = "10 timeout=1s" }
         if once(in: 5) { upstream.retryBudget = "20% min=3" }
         if once(in: 5) { upstream.circuitBreaker = "max_requests=\(Int.random(in: 1...3, using: &self))" }

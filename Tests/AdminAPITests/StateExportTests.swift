@@ -13,6 +13,9 @@ import Testing
         state[upstream: "blue"].keepaliveTimeMs = 1500
         state[upstream: "blue"].keepaliveTimeoutMs = 90_000
         state[upstream: "blue"].sticky = "cookie srv 'path=/a b'"
+        var check = HealthCheck()
+        (check.uri, check.intervalMs, check.fails, check.mandatory, check.match) = ("/health", 1500, 3, true, "fine")
+        state[upstream: "blue"].healthChecks = [check, HealthCheck()]
         state[upstream: "blue"].servers[0].drain = true
         state[upstream: "blue"].servers[1] = server("127.0.0.1:3002", id: 1) {
             $0.weight = 0
@@ -43,6 +46,8 @@ import Testing
                     keepalive_requests 100;
                     keepalive_time 1s500ms;
                     keepalive_timeout 1m30s;
+                    health_check uri=/health interval=1s500ms fails=3 match=fine mandatory;
+                    health_check;
                 }
 
                 upstream green {
@@ -127,6 +132,7 @@ import Testing
             case "circuit_breaker": upstream.circuitBreaker = joined(words)
             case "retry_budget": upstream.retryBudget = joined(words)
             case "queue": upstream.queue = joined(words)
+            case "health_check": upstream.healthChecks.append(try HealthCheck(words: words))
             case "panic_threshold": upstream.panicThreshold = Int(words[0].dropLast())
             case "keepalive":
                 upstream.keepalive = Int(words[0])

@@ -37,7 +37,8 @@ final class AdminDesk {
     /// - Parameter epochMs: what the wall clock shows at the beginning, a thousand seconds before the first turn.
     init(
         _ pools: String = AdminDesk.pools, journal: Journal = .none(), replay: Replay? = nil, auditFolder: String? = nil,
-        files: [String: String] = [:], certificates: CertificateStore = CertificateStore(), epochMs: Int64 = 1_700_000_000_000
+        files: [String: String] = [:], certificates: CertificateStore = CertificateStore(), epochMs: Int64 = 1_700_000_000_000,
+        rollouts: RolloutStore = RolloutStore(), commands: String? = nil
     ) throws {
         clock = PlayedClock(epochMs: epochMs)
         system.files = files.merging(["/prefix/tokens": Self.tokens]) { _, own in own }
@@ -54,7 +55,7 @@ final class AdminDesk {
         inbox = AdminInbox(waking: control)
         let said = said
         let audit = AuditLog(folder: auditFolder) { said.append("\($0.word) \($1)") }
-        server = AdminServer(controller, inbox: inbox, owner: owner, audit: audit, clock: clock)
+        server = AdminServer(controller, inbox: inbox, owner: owner, audit: audit, clock: clock, rollouts: rollouts, commands: commands)
         owner.controller = controller
         turn()
     }

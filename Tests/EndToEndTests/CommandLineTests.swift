@@ -122,7 +122,7 @@ struct CommandLineTests {
         "every example of conf/ is a good configuration",
         arguments: [
             "demo.conf", "blue-green-host.conf", "three-replicas.conf", "fallback.conf", "health-addresses.conf",
-            "stand-ins.conf", "canary.conf", "api-versions.conf",
+            "stand-ins.conf", "canary.conf", "api-versions.conf", "health-checks.conf",
         ])
     func examples(name: String) throws {
         let text = try String(contentsOfFile: Harness.packageDirectory + "/conf/" + name, encoding: .utf8)

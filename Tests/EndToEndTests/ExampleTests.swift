@@ -1,6 +1,7 @@
 // Owns the examples of `conf/`: each runs as written (with ports and names of this test) and keeps what it promises.
 // Four of them are acceptance scenarios: the blue-green host, three replicas, the fallback, the health addresses.
 
+import Foundation
 import TestSupport
 import Testing
 
@@ -160,6 +161,36 @@ struct ExampleTests {
         #expect(try proxy.get("/health").status == 200)
     }
 
+    @Test func healthChecksSayWhoIsServedAndWhoIsAsked() throws {
+        func environment(_ name: String, _ database: Locked<String>) throws -> Upstream {
+            try Upstream { r, c in try c.answer(body: r.target == "/api/health/db" ? database.current : "\(name) \(r.target)") }
+        }
+        let works = Locked("{\"database\": \"up\"}")
+        let database = Locked("{\"database\": \"up\"}")
+        let (blue, second, green) = (try environment("blue", works), try environment("second", database), try environment("green", works))
+        let proxy = try Proxy(
+            example: "health-checks.conf",
+            replacing: [
+                Self.listen, ("127.0.0.1:4001", "\(blue.endpoint)"), ("127.0.0.1:4003", "\(second.endpoint)"),
+                ("127.0.0.1:4002", "\(green.endpoint)"), ("interval=5s timeout=2s fails=3", "interval=20ms timeout=10s fails=3"),
+            ])
+        func health(_ environment: String) throws -> (status: Int, json: JSONValue) {
+            let response = try proxy.get("/health/\(environment)/")
+            return (response.status, JSONValue(parsing: response.text))
+        }
+        try Harness.wait(for: "all to pass") {
+            try ["blue", "green"].allSatisfy { try health($0).json["gates"].list.allSatisfy { $0["checking"].int == 0 && $0["failing"].int == 0 } }
+        }
+        database.with { $0 = "{\"database\": \"down\"}" }
+        try Harness.wait(for: "the second of blue to fail") { try health("blue").json["healthy"].int == 1 }
+        #expect(try health("blue").status == 200)
+        for _ in 0..<4 { #expect(try proxy.get("/users").text == "blue /users") }
+        blue.refuse()
+        try Harness.wait(for: "blue to fail") { try health("blue").status == 503 }
+        #expect(try health("green").status == 200)
+        #expect(try proxy.get("/health").text == "healthy\n")
+    }
+
     @Test func limitsGiveEachClientItsShare() throws {
         let upstream = try Upstream { r, c in try c.answer(body: r["X-Real-IP"] ?? "") }
         let proxy = try Proxy(example: "limits.conf", replacing: [Self.listen, ("127.0.0.1:3001", "\(upstream.endpoint)")])
@@ -178,5 +209,105 @@ struct ExampleTests {
         #expect(lines[0].hasPrefix("192.0.2.1 \"GET / HTTP/1.1\" 200 ") && lines[0].hasSuffix(" PASSED PASSED"), "\(lines[0])")
         #expect(lines[5].hasSuffix(" DELAYED PASSED") || lines[5].hasSuffix(" PASSED PASSED"), "\(lines[5])")
         #expect(lines[10].hasSuffix(" - -"), "\(lines[10])")
+    }
+
+    /// What curl says, who trusts the certificate of the test.
+    private func curl(_ proxy: Proxy, _ words: [String]) throws -> String {
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+        process.arguments = ["curl", "-sS", "--max-time", "10", "--cacert", proxy.path("localhost.crt")] + words
+        let output = Pipe()
+        process.standardOutput = output
+        process.standardError = output
+        try process.run()
+        let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+        process.waitUntilExit()
+        return text
+    }
+
+    @Test func tlsEdgeSpeaksHTTP2AndSendsEverybodyToHTTPS() throws {
+        let peers = try (1...3).map { n in try Upstream { r, c in try c.answer(body: "\(n) \(r["X-Forwarded-Proto"] ?? "") \(r["Host"] ?? "")") } }
+        let ports = peers.enumerated().map { ("127.0.0.1:300\($0 + 1)", "\($1.endpoint)") }
+        let proxy = try Proxy(
+            example: "tls-edge.conf", files: OpenSSL.files([("localhost", Self.forLocalhost.get())]),
+            replacing: [("listen 8443", "listen 127.0.0.1:%PORT%"), ("listen 8080", "listen 127.0.0.1:%PORT2%"), (":8443", ":%PORT%")] + ports)
+        let base = "https://localhost:\(proxy.port)"
+        let told = try curl(proxy, ["--http2", "-D", "-", base + "/x"])
+        #expect(told.hasPrefix("HTTP/2 200"), "\(told)")
+        #expect(told.contains("strict-transport-security: max-age=63072000; includeSubDomains"))
+        #expect(told.contains(" https localhost"))
+        #expect(try curl(proxy, ["--http1.1", "-D", "-", base + "/x"]).hasPrefix("HTTP/1.1 200"))
+        let moved = try RawClient(proxy.endpoint2).request("GET", "/a?b", ["Host: localhost"])
+        #expect(moved.status == 301)
+        #expect(moved["Location"] == base + "/a?b")
+        // The second connection takes up the session of the first.
+        let session = proxy.path("session")
+        for words in [["-sess_out", session], ["-sess_in", session]] {
+            let client = try TLSClient(proxy, ["-servername", "localhost"] + words)
+            try client.raw.send(RawClient.text("GET", "/", ["Connection: close"]))
+            #expect(try client.raw.response().status == 200)
+            if words[0] == "-sess_out" { #expect(client.hasSession(session)) }
+        }
+        let resumed = try proxy.waitForLines(5).map { $0.hasSuffix("resumed=r") }
+        #expect(resumed.last == true && resumed.filter { $0 }.count == 1)
+    }
+
+    @Test func grpcGoesToTheEnvironmentThatTheSplitNames() throws {
+        let peers = try ["blue", "green"].map { name in
+            try Upstream(http2: nil) { peer in
+                while true {
+                    let request = try peer.request()
+                    try peer.answer(
+                        request.stream, 200, [("content-type", "application/grpc")], body: name, trailers: [("grpc-status", "0")])
+                }
+            }
+        }
+        let proxy = try Proxy(
+            example: "grpc.conf", files: OpenSSL.files([("localhost", Self.forLocalhost.get())]),
+            replacing: [
+                ("listen 8443", "listen 127.0.0.1:%PORT%"), ("127.0.0.1:4001", "\(peers[0].endpoint)"),
+                ("127.0.0.1:4002", "\(peers[1].endpoint)"),
+            ])
+        let connection = try TLSClient(proxy, ["-alpn", "h2"])
+        let client = try HTTP2Client(connection.raw.stream)
+        func call() throws -> HTTP2Client.Answer {
+            let id = try client.begin("POST", "/pkg.Echo/Call", [("content-type", "application/grpc"), ("te", "trailers")], end: false)
+            try client.data(id, [0, 0, 0, 0, 1, 65], end: true)
+            return try client.answer(id)
+        }
+        let first = try call()
+        #expect(first.text == "blue" && first.trailer("grpc-status") == "0")
+        try Admin(proxy).weigh(["blue": 0, "green": 1], in: "service")
+        #expect(try call().text == "green")
+        peers[1].refuse()
+        let failed = try call()
+        #expect(failed["grpc-status"] == "14" && failed["content-type"] == "application/grpc", "\(failed)")
+        let lines = try proxy.waitForLines(3)
+        #expect(lines[0].contains("/pkg.Echo/Call 200 grpc=0 \(peers[0].endpoint) "), "\(lines)")
+    }
+
+    @Test func theProxyProtocolTellsTheClientAndIsPassedOn() throws {
+        let upstream = try Upstream(raw: nil) { c in
+            guard let header = try? c.stream.read(exactly: 28), let request = try? c.stream.readHead() else { return }
+            let address = header[16..<20].map { String($0) }.joined(separator: ".")
+            try? c.answer(body: "\(address) \(request["X-Forwarded-For"] ?? "")")
+        }
+        let proxy = try Proxy(
+            example: "proxy-protocol.conf",
+            replacing: [
+                ("listen 8080", "listen 127.0.0.1:%PORT%"), ("listen 8081", "listen 127.0.0.1:%PORT2%"),
+                ("127.0.0.1:3001", "\(upstream.endpoint)"),
+            ])
+        let told = try curl(proxy, ["--haproxy-protocol", "http://127.0.0.1:\(proxy.port)/"])
+        #expect(told == "127.0.0.1 127.0.0.1")
+        let client = try proxy.client()
+        try client.send("PROXY TCP4 192.0.2.9 198.51.100.1 40000 443\r\n" + RawClient.text())
+        #expect(try client.response().text == "192.0.2.9 192.0.2.9")
+        #expect(try RawClient(proxy.endpoint2).request().text == "127.0.0.1 127.0.0.1")
+        #expect(try proxy.waitForLines(3)[1].hasPrefix("192.0.2.9 via 127.0.0.1 "))
+    }
+
+    static let forLocalhost = Result {
+        try OpenSSL.pair("localhost", key: ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-addext", "subjectAltName=DNS:localhost"])
     }
 }

@@ -74,6 +74,23 @@ struct HTTP2EndingTests {
         #expect(proxy.accessLines.count == 22)
     }
 
+    /// What it says meanwhile is no sign that it takes anything.
+    @Test(.enabled(if: !Harness.isNginx)) func aClientThatTakesNothingIsLetGoThoughItTalks() throws {
+        let proxy = try Proxy(
+            server: "http2 on; http2_max_concurrent_streams 1000; send_timeout 1s; root site;", files: ["site/x": String(repeating: "x", count: 12_000)])
+        let client = try HTTP2Client(try proxy.client(receiveBufferBytes: 4096).stream)
+        try client.openWindow(0, 100_000_000)
+        for _ in 0..<800 { _ = try client.begin("GET", "/x") }
+        var said = 0
+        let end = Date(timeIntervalSinceNow: 6)
+        while Date() < end, (try? client.send(HTTP2Peer.Frame(type: HTTP2Peer.Frame.ping, flags: 0, stream: 0, payload: [0, 0, 0, 0, 0, 0, 0, 0]))) != nil {
+            said += 1
+            Thread.sleep(forTimeInterval: 0.1)
+        }
+        #expect(said < 50)
+        #expect(proxy.errorLog.contains("client timed out"))
+    }
+
     @Test func aFastStopTellsWhatItCan() throws {
         let upstream = try Upstream { _, c in c.hold() }
         let proxy = try Proxy(server: "http2 on; location / { proxy_pass http://\(upstream.endpoint); }")

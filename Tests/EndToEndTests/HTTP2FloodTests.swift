@@ -88,6 +88,18 @@ struct HTTP2FloodTests {
         try upstream.waitForOpenConnections(0)
     }
 
+    /// Once settings are agreed on frames may be of any size, and of this one the library keeps all.
+    @Test func aLongGoodbyeIsNotListenedTo() throws {
+        let proxy = try Proxy(server: "http2 on; return 200 quick;")
+        let clients = try (0..<8).map { _ in try HTTP2Client(try proxy.client(timeoutMs: 3000).stream) }
+        for client in clients { #expect(try client.request().text == "quick") }
+        let before = proxy.residentBytes
+        let goodbye = HTTP2Peer.bytes(Frame(type: Frame.goaway, flags: 0, stream: 0, payload: [UInt8](repeating: 0, count: 8 << 20)))
+        for client in clients { try? client.stream.send(Array(goodbye.dropLast(1000))) }
+        for client in clients { #expect(client.readToEnd() != .timedOut) }
+        #expect(proxy.residentBytes - before < 32 << 20)
+    }
+
     /// One who sends and never reads.
     @Test func whoNeverReadsIsLetGo() throws {
         let proxy = try Proxy(server: "http2 on; send_timeout 500ms; location / { return 200 \"\(String(repeating: "x", count: 2000))\"; }")

@@ -72,6 +72,40 @@ struct HTTP2ServerTests {
         #expect(lines[1] == "HEAD /own HTTP/2.0 200 0")
     }
 
+    /// What is served first is read where the rest of the first read still lies.
+    @Test(.enabled(if: !Harness.isNginx)) func muchMayComeAtOnceWithThePreface() throws {
+        let file = String(repeating: "f", count: 200_000)
+        let proxy = try Proxy(
+            server: "listen unix:%DIR%/proxy.sock; http2 on; root site; large_client_header_buffers 4 16k;", files: ["site/x": file])
+        // By TCP the first read has no more than the first window.
+        let connection = try RawClient(.unix(proxy.path("proxy.sock"))).stream
+        let ids = (0..<12).map { 2 * $0 + 1 }
+        let long = String(repeating: "v", count: 8000)
+        let requests = ids.map { id in
+            HTTP2Peer.headers(id, [(":method", "GET"), (":scheme", "http"), (":path", "/x"), (":authority", "localhost"), ("x-long", long)], end: true)
+        }
+        // So that all of it is there when the first is read.
+        proxy.signal(SIGSTOP)
+        let client = try HTTP2Client(connection, [(.window, 300_000)], requests)
+        proxy.signal(SIGCONT)
+        for id in ids { #expect(try client.answer(id).text == file, "\(id)") }
+        #expect(client.goawayCode == nil)
+    }
+
+    /// Nothing more comes of a client whose trailers are wrong: its request is over at once, not when its time is.
+    @Test(.enabled(if: !Harness.isNginx), arguments: ["", "proxy_request_buffering off;"])
+    func aStreamThatWeResetIsOver(words: String) throws {
+        let upstream = try Upstream(readsBodies: false) { _, c in c.hold() }
+        let proxy = try proxy("location / { proxy_pass http://\(upstream.endpoint); \(words) }")
+        let client = try client(proxy)
+        let id = try client.begin("POST", "/", end: false)
+        try client.data(id, Array("some".utf8))
+        if !words.isEmpty { try Harness.wait(for: "the upstream") { upstream.connectionCount == 1 } }
+        try client.send(HTTP2Peer.headers(id, [("x-sum", "1")]))
+        #expect(try client.answer(id).resetCode == 1)
+        _ = try proxy.waitForLines(1)
+    }
+
     @Test func whatIsMalformedIsToldSo() throws {
         let upstream = try echo()
         let proxy = try proxy("location / { proxy_pass http://\(upstream.endpoint); }")

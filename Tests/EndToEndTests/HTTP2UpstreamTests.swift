@@ -1,5 +1,6 @@
 // Owns HTTP/2 towards upstream servers: what they are sent, how their connections are shared, and what their faults come to.
 
+import Glibc
 import TestSupport
 import Testing
 
@@ -8,7 +9,7 @@ struct HTTP2UpstreamTests {
     private func proxy(_ servers: [Upstream], keepalive: String = "keepalive 8;", _ location: String = "") throws -> Proxy {
         let list = servers.map { "server \($0.endpoint);" }.joined(separator: " ")
         return try Proxy(
-            server: "location / { proxy_pass http://u; proxy_http_version 2; \(location) }", http: "upstream u { \(list) \(keepalive) }")
+            server: "location / { proxy_pass http://u; proxy_http_version 2; \(location) } location /own { return 200 x; }", http: "upstream u { \(list) \(keepalive) }")
     }
 
     /// Answers each request with what `answer` says of it.
@@ -153,6 +154,41 @@ struct HTTP2UpstreamTests {
         #expect(try client.request("GET", "/").text == "late")
         #expect(try client.request("GET", "/").text == "first")
         #expect(upstream.connectionCount == 3)
+    }
+
+    /// The request and the GOAWAY are on their way at the same time: it has not been sent, and goes by another connection.
+    @Test(arguments: [1, 2]) func aRequestThatWasNotSentYetIsNotLost(requests: Int) throws {
+        let (isStopped, hasGone) = (Signal(), Signal())
+        let upstream = try Upstream(http2: nil) { peer in
+            let first = try peer.request()
+            try peer.answer(first.stream, body: "first")
+            if peer.connection.number == 0 {
+                isStopped.wait()
+                if requests == 2 { try peer.settings([(.maxStreams, 1)]) } else { try peer.goaway(last: first.stream) }
+                hasGone.fire()
+                if requests == 2 {
+                    let second = try peer.request()
+                    try peer.goaway(last: second.stream)
+                    try peer.answer(second.stream, body: "second")
+                }
+                peer.connection.hold()
+            }
+            while true { try peer.answer(try peer.request().stream, body: "more") }
+        }
+        let proxy = try proxy([upstream])
+        #expect(try proxy.get().text == "first")
+        let clients = try (0..<requests).map { _ in try proxy.client() }
+        for client in clients {
+            try client.send("GET /own HTTP/1.1\r\nHost: x\r\n\r\n")
+            _ = try client.response()
+        }
+        proxy.signal(SIGSTOP)
+        for client in clients { try client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n") }
+        isStopped.fire()
+        hasGone.wait()
+        proxy.signal(SIGCONT)
+        for client in clients { #expect(try client.response().status == 200) }
+        #expect(upstream.connectionCount == 2)
     }
 
     @Test func aLostConnectionCutsWhatHasBegunAndRepeatsTheRest() throws {

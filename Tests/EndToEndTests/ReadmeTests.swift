@@ -75,7 +75,7 @@ struct ReadmeTests {
 
         func replacingPorts(_ text: String) throws -> String {
             var result = text
-            for match in text.matches(of: /\b(8080|300\d|400\d)\b/) where ports[String(match.1)] == nil {
+            for match in text.matches(of: /\b(8080|8443|300\d|400\d)\b/) where ports[String(match.1)] == nil {
                 ports[String(match.1)] = String(try Ports.reserve())
             }
             // Reserved ports are above 9999: none is taken for one that is still to be replaced.

@@ -36,6 +36,29 @@ struct SmugglingTests {
         #expect(!proxy.errorLog.contains("[alert]"))
     }
 
+    /// What comes decoded, or from somewhere else than a head, ends no line of ours.
+    @Test(.enabled(if: !Harness.isNginx)) func valuesBeginNoLines() throws {
+        let upstream = try Upstream { request, c in try c.answer(body: request.head.text) }
+        let proxy = try Proxy(
+            http: """
+                server { listen 127.0.0.1:%PORT%; add_header X-Path "$uri";
+                    location /field/ { proxy_pass http://\(upstream.endpoint); proxy_set_header X-Path $uri; }
+                    location /target/ { proxy_pass http://\(upstream.endpoint)$uri; }
+                    location /arguments/ { set $args "of=$uri"; proxy_pass http://\(upstream.endpoint)/; }
+                    location /away/ { return 302 $uri; } }
+                server { listen 127.0.0.1:%PORT2% ssl; \(TLSTests.certificate)
+                    location / { proxy_pass http://\(upstream.endpoint); proxy_set_header X-Name $ssl_server_name; } }
+                """, files: TLSTests.files())
+        for place in ["field", "target", "arguments", "away"] {
+            let response = try proxy.client().request("GET", "/\(place)/a%0d%0aX-Evil:%201", ["Host: a"])
+            #expect(!response.text.contains("\nX-Evil") && response["X-Evil"] == nil, "\(place): \(response.text) \(response.head.text)")
+        }
+        #expect(try proxy.get("/target/a%0d%0ab").text.hasPrefix("GET /target/a%0D%0Ab HTTP/1.1\r\n"))
+        #expect(try proxy.get("/away/a%0d%0ab")["Location"]?.hasSuffix("/away/a%0D%0Ab") == true)
+        let text = try TLSClient(proxy, ["-connect", "\(proxy.endpoint2)", "-servername", "a\r\nX-Evil: 1"]).request("GET", "/", ["Host: a"]).text
+        #expect(text.contains("X-Name: a  X-Evil: 1\r\n"))
+    }
+
     @Test(
         "what is accepted leaves in one plain form",
         arguments: [

@@ -39,6 +39,23 @@ struct TLSEarlyDataTests {
         #expect(try other.request("GET", "/proxy", ["Host: localhost"]).text == "late ")
     }
 
+    /// It is there for that: the client has not heard a word from us yet.
+    @Test func aRequestDoesNotWaitForTheHandshake() throws {
+        let upstream = try Upstream(saying: "x")
+        let proxy = try TLSTests.proxy("ssl_early_data on; location / { return 200 x; } location /up { proxy_pass http://\(upstream.endpoint); }")
+        let session = try session(proxy)
+        // Carries nothing back.
+        let relay = try Upstream(raw: nil) { connection in
+            guard let far = try? proxy.client().stream else { return }
+            while let bytes = try? connection.stream.read(), !bytes.isEmpty { try? far.send(bytes) }
+        }
+        try RawClient.text("GET", "/up", ["Host: localhost"]).write(toFile: proxy.path("early"), atomically: true, encoding: .utf8)
+        let client = try TLSClient(
+            proxy, ["-servername", "localhost", "-sess_in", session, "-early_data", proxy.path("early"), "-connect", "127.0.0.1:\(relay.port)"])
+        _ = try upstream.waitForRequests(1)
+        client.close()
+    }
+
     @Test func earlyDataMayBeLongAndItsAnswerTheLast() throws {
         let upstream = try Upstream { request, c in try c.answer(body: request.text) }
         let proxy = try TLSTests.proxy("ssl_early_data on; location / { proxy_pass http://\(upstream.endpoint); }")

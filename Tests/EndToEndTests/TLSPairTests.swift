@@ -66,6 +66,13 @@ struct TLSPairTests {
         try Harness.wait(for: "the new certificate") { try shown(proxy, "b.test") == "c.test" }
     }
 
+    /// The key takes its certificate's place in the cache while both are in use.
+    @Test(arguments: [1, 2]) func aCacheMayBeSmallerThanAPair(entries: Int) throws {
+        let proxy = try Self.proxy("ssl_certificate_cache max=\(entries) valid=1m inactive=1m;")
+        for _ in 0..<3 { for name in ["a.test", "b.test", "c.test"] { #expect(try shown(proxy, name) == name) } }
+        #expect(proxy.isRunning)
+    }
+
     @Test func aMapMayNameThemAndDataMayBeThem() throws {
         let (_, pair) = try Self.made.get()[1]
         let proxy = try Proxy(

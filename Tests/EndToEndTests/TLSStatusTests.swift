@@ -115,6 +115,24 @@ struct TLSStatusTests {
         #expect(try answer(["-sess_in", proxy.path("session")]) == "403 FAILED:certificate revoked r")
     }
 
+    /// The default server, whose handshake it was, has asked nobody about the certificate.
+    @Test func aServerThatDoesNotAskCannotSpeakForOneThatDoes() throws {
+        let authority = try Authority()
+        let words = "ssl_certificate server.crt; ssl_certificate_key server.key; ssl_verify_client on; ssl_client_certificate root.crt;"
+        let proxy = try Proxy(
+            http: """
+                server { listen 127.0.0.1:%PORT% ssl; server_name a; \(words) return 200 a; }
+                server { listen 127.0.0.1:%PORT% ssl; server_name b; \(words) ssl_ocsp on; return 200 b; }
+                """, files: authority.files())
+        try authority.knows(revoked: ["client"])
+        let pair = ["-cert", proxy.path("client.crt"), "-key", proxy.path("client.key")]
+        #expect(try TLSClient(proxy, ["-noservername"] + pair).request("GET", "/", ["Host: a"]).text == "a")
+        #expect(try TLSClient(proxy, ["-noservername"] + pair).request("GET", "/", ["Host: b"]).status == 421)
+        #expect(try TLSClient(proxy, ["-servername", "b"] + pair).request("GET", "/", ["Host: b"]).status == 400)
+        try authority.knows(revoked: [])
+        #expect(try TLSClient(proxy, ["-servername", "b"] + pair).request("GET", "/", ["Host: b"]).text == "b")
+    }
+
     @Test func noAnswerIsNoGoodOne() throws {
         let authority = try Authority()
         let nobody = try Ports.reserve()

@@ -23,6 +23,23 @@ struct TLSTests {
                 """, files: files(more))
     }
 
+    /// Reading it all would keep the others waiting for as long as it pleases.
+    @Test(.enabled(if: !Harness.isNginx)) func whoSaysNothingAtLengthIsLetGo() throws {
+        let proxy = try Self.proxy("return 200 x;")
+        let (few, fewRecords) = try SilentClient.changesOfKeys(proxy, count: 100)
+        let (many, manyRecords) = try SilentClient.changesOfKeys(proxy, count: 5000)
+        for (stream, records) in [(few, fewRecords), (many, manyRecords)] { try? stream.send(records) }
+        few.timeoutMs = 1000
+        func end(_ stream: TestSupport.Stream) -> StreamEnd {
+            while true {
+                do { if try stream.read().isEmpty { return .closed } } catch { return error as? StreamEnd ?? .reset }
+            }
+        }
+        #expect(end(few) == .timedOut)
+        #expect(end(many) != .timedOut)
+        #expect(try TLSClient(proxy).request().text == "x")
+    }
+
     @Test(
         "what was agreed on is told",
         arguments: [
@@ -31,6 +48,7 @@ struct TLSTests {
     func variables(version: String, told: String, cipher: String) throws {
         let proxy = try Self.proxy(
             """
+            ssl_prefer_server_ciphers off;
             location / { return 200 "$scheme|$https|$ssl_protocol|$ssl_cipher|$ssl_server_name|$ssl_session_reused|$ssl_alpn_protocol|$ssl_curve"; }
             location /lists { return 200 "$ssl_ciphers|$ssl_curves|$ssl_session_id"; }
             """)

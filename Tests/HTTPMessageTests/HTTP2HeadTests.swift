@@ -134,4 +134,30 @@ struct HTTP2HeadTests {
         #expect(places("A: 1\r\nB: 2\r\nC: 3\r\n", max: 2) == ["a=1", "b=2"])
         #expect(places("") == [])
     }
+
+    /// Names are looked at eight bytes at a time: every length, at every place, with what lies just beside the letters.
+    @Test func namesAreLoweredWhereverTheyLie() {
+        let edges = "@AZ[`az{-_09\u{7F}"
+        for length in 1...20 {
+            let name = String((0..<length).map { Array(edges)[($0 * 5 + length) % edges.count] })
+            for lead in 0...8 {
+                let before = String(repeating: "l", count: lead) + ": V\r\n"
+                let found = places((lead > 0 ? before : "") + name + ":Value: OF\r\nNo Colon\r\nLast: X")
+                #expect(found == (lead > 0 ? [String(repeating: "l", count: lead) + "=V"] : []) + [name.lowercased() + "=Value: OF", "last=X"])
+            }
+        }
+    }
+
+    @Test func whatIsNoNameIsToldWhereverItLies() {
+        for length in 1...20 {
+            for place in 0..<length {
+                func text(_ wrong: String) -> String { String(repeating: "x", count: place) + wrong + String(repeating: "-", count: length - place - 1) }
+                for wrong in ["A", "Z", "[", "@", "{", " ", "\u{7F}", "é"] { #expect(head(get + [(text(wrong), "v")]) == "badFieldName") }
+                #expect(head(get + [(text("z"), "v")]).hasSuffix("\(text("z")): v\r\n\r\n"))
+                let path = [(":method", "GET"), (":scheme", "https"), (":authority", "h")]
+                for wrong in [" ", "\t", "\u{7F}", "\0"] { #expect(head(path + [(":path", "/" + text(wrong))]) == "badTarget") }
+                for good in ["!", "~", "é"] { #expect(head(path + [(":path", "/" + text(good))]).hasPrefix("GET /\(text(good)) ")) }
+            }
+        }
+    }
 }

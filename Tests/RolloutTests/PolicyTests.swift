@@ -23,7 +23,7 @@ struct PolicyTests {
         ("/steps/1", "found 50 at the end, expected 100", { $0.steps = [5, 50] }),
         ("/steps", "expected [100]", { $0.strategy = .blueGreen }),
         ("/steps", "expected one percentage below 100", { $0.strategy = .ab }),
-        ("/interval", "found 0s, expected a time from 1s to 30d", { $0.intervalMs = 0 }),
+        ("/interval", "found 0s, expected a time from 100ms to 30d", { $0.intervalMs = 0 }),
         ("/warm_up", "found a warm-up of 1m, expected less than the interval of 1m", { $0.warmUpMs = 60_000 }),
         ("/samples_min", "found 0", { $0.samplesMin = 0 }),
         ("/alpha", "found 0.5, expected a number from 1e-09 to 0.2", { $0.alpha = 0.5 }),

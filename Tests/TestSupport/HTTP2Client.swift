@@ -82,10 +82,11 @@ public final class HTTP2Client {
         self.proxy = proxy
     }
 
-    public init(_ stream: Stream, _ settings: [(HTTP2Peer.Setting, UInt32)] = []) throws {
+    /// `frames`: sent at once with what every connection begins with.
+    public init(_ stream: Stream, _ settings: [(HTTP2Peer.Setting, UInt32)] = [], _ frames: [Frame] = []) throws {
         self.stream = stream
         let settings = HTTP2Peer.bytes(HTTP2Peer.settingsFrame(settings))
-        try stream.send(Array("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".utf8) + settings)
+        try stream.send(Array("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".utf8) + settings + frames.flatMap(HTTP2Peer.bytes))
     }
 
     /// Begins a request; the fields that every request has come first. Returns its stream.

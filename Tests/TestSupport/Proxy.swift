@@ -32,10 +32,10 @@ public final class Proxy: @unchecked Sendable {
     }
 
     /// A file of `conf/`. Each pair replaces a text that must be in it.
-    public convenience init(example name: String, replacing: [(String, String)]) throws {
+    public convenience init(example name: String, files: [String: String] = [:], replacing: [(String, String)]) throws {
         let text = try String(contentsOfFile: Harness.packageDirectory + "/conf/" + name, encoding: .utf8)
         for (old, _) in replacing where !text.contains(old) { throw TestFailure("conf/\(name) has no “\(old)”") }
-        try self.init(text, replacing: replacing + [("/dev/stdout", "access.log"), ("stderr", "error.log")])
+        try self.init(text, files: files, replacing: replacing + [("/dev/stdout", "access.log"), ("stderr", "error.log")])
     }
 
     deinit {

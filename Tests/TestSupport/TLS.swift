@@ -2,6 +2,7 @@
 // Called by the suites. It judges nothing; the client's certificate checks are up to the words given.
 
 import CLinux
+import COpenSSL
 import Foundation
 
 public enum OpenSSL {
@@ -91,6 +92,51 @@ public enum OpenSSL {
             files[pair.name + ".crt"] = pair.pair.certificate
             files[pair.name + ".key"] = pair.pair.key
         }
+    }
+}
+
+/// A client of TLS 1.3 that says nothing, and says it well.
+public enum SilentClient {
+    /// Connects to the proxy and makes so many records that change its keys, to be sent on the connection.
+    public static func changesOfKeys(_ proxy: Proxy, count: Int) throws -> (stream: Stream, records: [UInt8]) {
+        let stream = try proxy.client().stream
+        let room = 64 << 10
+        let pipe = UnsafeMutablePointer<TLSPipe>.allocate(capacity: 1)
+        let out = UnsafeMutablePointer<UInt8>.allocate(capacity: room)
+        pipe.initialize(to: TLSPipe())
+        pipe.pointee.out = out
+        pipe.pointee.out_capacity = room
+        let (context, bio) = (tls_context_make(0), tls_pipe_bio(pipe))
+        guard let context, let ssl = tls_make(context, bio, 0) else { throw TestFailure("no TLS") }
+        defer {
+            SSL_free(ssl)
+            BIO_free(bio)
+            SSL_CTX_free(context)
+            pipe.deallocate()
+            out.deallocate()
+        }
+        func call(_ input: [UInt8], _ body: () -> Int32) -> (result: Int32, output: [UInt8]) {
+            pipe.pointee.out_count = 0
+            return input.withUnsafeBufferPointer {
+                pipe.pointee.in = $0.baseAddress
+                pipe.pointee.in_count = $0.count
+                let result = body()
+                return (result, Array(UnsafeBufferPointer(start: out, count: pipe.pointee.out_count)))
+            }
+        }
+        var step = call([]) { tls_handshake(ssl) }
+        while step.result != 1 {
+            try stream.send(step.output)
+            if step.result != Int32(TLS_WANT_READ) { throw TestFailure("the handshake failed") }
+            step = call(try stream.read()) { tls_handshake(ssl) }
+        }
+        var records = step.output
+        for _ in 0..<count {
+            let next = call([]) { SSL_key_update(ssl, SSL_KEY_UPDATE_NOT_REQUESTED) == 1 ? SSL_do_handshake(ssl) : 0 }
+            if next.result != 1 { throw TestFailure("no change of keys") }
+            records += next.output
+        }
+        return (stream, records)
     }
 }
 

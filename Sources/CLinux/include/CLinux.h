@@ -266,6 +266,14 @@ static inline void clinux_count_add(uint64_t *cell, uint64_t n) {
 static inline void clinux_count_set(uint64_t *cell, uint64_t n) { __atomic_store_n(cell, n, __ATOMIC_RELEASE); }
 static inline uint64_t clinux_count_read(const uint64_t *cell) { return __atomic_load_n(cell, __ATOMIC_ACQUIRE); }
 
+// Runs a program, standard input and error /dev/null, signals as a shell has them. `texts`: `count` words, the path first, each with a 0
+// behind it. Its pid, and the end of a pipe that its output comes through; or -errno.
+int clinux_run(const uint8_t *texts, int count, int *output);
+// Waits so long for its end, then kills it. The exit status; 128 and more: the signal that ended it.
+int clinux_reap(int pid, int ms);
+// 0: the time is up.
+int clinux_wait_readable(int fd, int ms);
+
 // Fills the buffer with the kernel's random bytes, or returns -errno.
 int clinux_random(void *buffer, size_t count);
 

@@ -5,6 +5,7 @@
 #include "COpenSSLCertificates.h"
 #include "TLSClients.h"
 #include "TLSSessions.h"
+#include "TLSErrand.h"
 #include "TLSStatus.h"
 #include <openssl/bio.h>
 #include <openssl/err.h>

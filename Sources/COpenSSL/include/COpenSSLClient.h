@@ -25,6 +25,8 @@ typedef struct stack_st_X509 TLSChain;
 // A certificate and what stands behind it. NULL: OpenSSL's errors say why.
 TLSChain *tls_read_chain(const void *pem, size_t count);
 void tls_free_chain(TLSChain *chain);
+// The same certificates once more, to be freed apart. NULL: out of memory.
+TLSChain *tls_share_chain(TLSChain *chain);
 // `is_sealed` becomes 1 when it took a password. NULL: OpenSSL's errors say why.
 EVP_PKEY *tls_read_key(const void *pem, size_t count, const char *const *passwords, int *is_sealed);
 // 1, or 0 with errors; -1: the key is another certificate's.

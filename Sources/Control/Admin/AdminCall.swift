@@ -22,6 +22,8 @@ final class AdminCall {
     let ifMatch: UInt64?
     /// Nothing is to change: what would is to be told.
     let isDryRun: Bool
+    /// Rollouts that stand in the way end.
+    let isForced: Bool
     private let query: [String: String]
     /// What the audit log tells of the write, besides.
     private(set) var reason = ""
@@ -41,6 +43,7 @@ final class AdminCall {
         }
         ifMatch = route.operation.isWrite ? try AdminText.revision(ofCondition: request.field("if-match")) : nil
         isDryRun = try AdminText.flag(query["dry_run"], "dry_run")
+        isForced = try AdminText.flag(query["force"], "force")
         if route.operation.body != nil, !request.body.isEmpty { try AdminText.checkMediaType(request.field("content-type")) }
     }
 
@@ -97,7 +100,7 @@ final class AdminCall {
         if let reason = try ReasonOnly(body: request.body).reason { self.reason = reason }
     }
 
-    var author: Author { Author(who: who, reason: reason) }
+    var author: Author { Author(who: who, reason: reason, overrides: isForced) }
 
     // MARK: Answers
 
@@ -114,6 +117,7 @@ final class AdminCall {
 
     /// The answer comes later, and the audit log is to know the revision already.
     func note(_ accepted: Accepted) { revision = accepted.revision }
+    func note(revision: UInt64) { self.revision = revision }
 }
 
 /// The body of a write.

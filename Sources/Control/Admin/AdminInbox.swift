@@ -43,6 +43,9 @@ final class AdminInbox: AdminGateway {
     /// From the control thread itself it is found at the end of this very turn.
     private func wake(_ reply: AdminReply) { if !isOwn(reply) { mailbox.post(.wake) } }
 
+    /// Something else waits for a turn.
+    func wakeUp() { mailbox.post(.wake) }
+
     /// Whether the request came through the control thread's own socket.
     func isOwn(_ reply: AdminReply) -> Bool { reply.isIn(mailbox) }
 

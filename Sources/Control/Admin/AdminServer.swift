@@ -22,6 +22,7 @@ final class AdminServer: WorkerDuty {
     unowned let owner: any AdminOwner
     let audit: AuditLog
     let clock: ControlClock
+    let rollouts: Rollouts
     let startedAtMs: Int64
     let processID = getpid()
     private var gate: AdminGuard
@@ -33,7 +34,10 @@ final class AdminServer: WorkerDuty {
     private var certificatesDueMs: Int64?
     private var hasWarned = false
 
-    init(_ controller: Controller, inbox: AdminInbox, owner: any AdminOwner, audit: AuditLog, clock: ControlClock = .system) {
+    init(
+        _ controller: Controller, inbox: AdminInbox, owner: any AdminOwner, audit: AuditLog, clock: ControlClock = .system,
+        rollouts: RolloutStore = RolloutStore(), commands: String? = nil
+    ) {
         self.controller = controller
         self.inbox = inbox
         self.owner = owner
@@ -42,10 +46,13 @@ final class AdminServer: WorkerDuty {
         startedAtMs = clock.realtimeMs()
         gate = AdminGuard(tokens: controller.tokens(at:))
         live = AdminLive(controller.events)
+        self.rollouts = Rollouts(
+            controller, store: rollouts, clock: clock, outside: RolloutOutside(commands: commands) { inbox.wakeUp() })
     }
 
     func turn(nowMs: Int64) -> Int64? {
         live.nowMs = nowMs
+        rollouts.begin()
         for reply in inbox.takeGone() { live.forget(reply) }
         let requests = inbox.takeAll()
         if !requests.isEmpty {
@@ -55,8 +62,10 @@ final class AdminServer: WorkerDuty {
                 if let answer = answer(request) { request.reply.answer(answer) }
             }
         }
-        let due = live.turn(controller, inbox)
-        return watchCertificates(nowMs).map { min($0, due ?? $0) } ?? due
+        var due = rollouts.turn(nowMs: nowMs)
+        if rollouts.takeHasWarned() { hasWarned = true }
+        for next in [live.turn(controller, inbox), watchCertificates(nowMs)] { due = next.map { min($0, due ?? $0) } ?? due }
+        return due
     }
 
     /// The start has looked already. Nil: there are none.

@@ -25,7 +25,7 @@ extension AdminServer {
 
     func getUpstream(_ call: AdminCall) throws(Problem) -> AdminOutcome {
         let (state, revision) = controller.running
-        return call.json(try state.upstream(named: call[0]).json, revision: revision)
+        return call.json(withHealth(try state.upstream(named: call[0]).json, of: call[0]), revision: revision)
     }
 
     func putUpstream(_ call: AdminCall) throws(Problem) -> AdminOutcome {
@@ -58,7 +58,7 @@ extension AdminServer {
         let (state, revision) = controller.running
         let servers = try state.upstream(named: call[0]).servers
         return call.json(
-            .members(["revision": .integer(Int64(clamping: revision)), "servers": .array(servers.map(\.json))]), revision: revision)
+            withHealth(.members(["revision": .integer(Int64(clamping: revision)), "servers": .array(servers.map(\.json))]), of: call[0]), revision: revision)
     }
 
     func addServer(_ call: AdminCall) throws(Problem) -> AdminOutcome {
@@ -67,7 +67,18 @@ extension AdminServer {
 
     func getServer(_ call: AdminCall) throws(Problem) -> AdminOutcome {
         let (state, revision) = controller.running
-        return call.json(try state.server(ServerKey(segment: call[1]), of: call[0]).json, revision: revision)
+        let server = try state.server(ServerKey(segment: call[1]), of: call[0])
+        let health = controller.health.health(of: call[0])?.byServer[server.server]
+        return call.json(server.json.merging(.members(["health": health?.json])), revision: revision)
+    }
+
+    /// Servers that are asked after their health tell how they are: the writes pass it over.
+    private func withHealth(_ json: JSON, of upstream: String) -> JSON {
+        guard let known = controller.health.health(of: upstream)?.byServer else { return json }
+        let servers = (json["servers"]?.array ?? []).map { server in
+            server.merging(.members(["health": known[server["server"]?.string ?? ""]?.json]))
+        }
+        return json.merging(.members(["servers": .array(servers)]))
     }
 
     func patchServer(_ call: AdminCall) throws(Problem) -> AdminOutcome {

@@ -12,7 +12,8 @@ final class ControlThread {
 
     /// - Parameter socket: admin.sock, when there is one.
     init(
-        _ controller: Controller, socket: ListeningSocket?, owner: any AdminOwner, audit: AuditLog, system: any SystemFiles, logs: LogFiles
+        _ controller: Controller, socket: ListeningSocket?, owner: any AdminOwner, audit: AuditLog, system: any SystemFiles, logs: LogFiles,
+        rollouts: RolloutStore, commands: String?
     ) throws(StartFailure) {
         let mailbox = WorkerThread.makeMailbox()
         inbox = AdminInbox(waking: mailbox)
@@ -22,7 +23,7 @@ final class ControlThread {
         parameters.processID = getpid()
         parameters.hostname = system.hostname
         parameters.admin = inbox
-        parameters.duty = AdminServer(controller, inbox: inbox, owner: owner, audit: audit)
+        parameters.duty = AdminServer(controller, inbox: inbox, owner: owner, audit: audit, rollouts: rollouts, commands: commands)
         let snapshot = try Self.snapshot(system, logs, address: socket?.address ?? "unix:admin.sock")
         thread = WorkerThread(parameters, SnapshotPublisher(snapshot), WorkerCounters(), socket.map { [$0] } ?? [], mailbox: mailbox)
     }
@@ -46,7 +47,11 @@ final class ControlThread {
         }
     }
 
-    func start() throws(StartFailure) { try thread.start() }
+    func start() throws(StartFailure) {
+        try thread.start()
+        // Rollouts go on before anybody asks.
+        inbox.wakeUp()
+    }
 
     func stop() {
         thread.mailbox.post(.stopNow)

@@ -6,7 +6,6 @@ import Engine
 
 package final class CertificateStore {
     static let folderName = "certificates"
-    private static let temporaryName = "new"
     /// Nil: nothing outlives the process.
     private let opening: (() throws(JournalFailure) -> any JournalDisk)?
     private var disk: (any JournalDisk)?
@@ -43,35 +42,8 @@ package final class CertificateStore {
     /// Returns when the pair that was offered is durable.
     func keep(_ digest: String) throws(JournalFailure) {
         guard let pair = pairs[digest], !kept.contains(digest) else { return }
-        if let disk = try opened() { try write(pair, to: disk) }
+        if let disk = try opened() { try KeptFiles(disk).replace(Self.fileName(digest), with: pair.chain.pem + pair.key) }
         kept.insert(digest)
-    }
-
-    private func write(_ pair: CertificatePair, to disk: any JournalDisk) throws(JournalFailure) {
-        let name = Self.temporaryName
-        func fail(_ call: String, _ result: Int) -> JournalFailure {
-            JournalFailure(.writing, "\(call) \"\(disk.folder)/\(name)\" failed (\(errnoWords(Int32(-result))))")
-        }
-        let file = disk.open(name, .empty)
-        if file < 0 { throw fail("open()", Int(file)) }
-        let bytes = pair.chain.pem + pair.key
-        var result = bytes.withUnsafeBytes { all in
-            var done = 0
-            while done < all.count {
-                let n = disk.write(file, at: done, UnsafeRawBufferPointer(rebasing: all[done...]))
-                if n <= 0 { return n < 0 ? n : -Int(EIO) }
-                done += n
-            }
-            return 0
-        }
-        var call = "write()"
-        if result == 0 { (call, result) = ("fdatasync()", Int(disk.sync(file))) }
-        disk.close(file)
-        if result == 0 { (call, result) = ("rename()", Int(disk.rename(name, to: Self.fileName(pair.chain.digest)))) }
-        if result == 0 { (call, result) = ("fsync()", Int(disk.syncFolder())) }
-        if result == 0 { return }
-        _ = disk.remove(name)
-        throw fail(call, result)
     }
 
     // MARK: Finding
@@ -79,28 +51,12 @@ package final class CertificateStore {
     /// Nil: it is not kept, or what is kept is damaged.
     func pair(_ digest: String) -> CertificatePair? {
         if let pair = pairs[digest] { return pair }
-        guard let disk = try? opened(), let bytes = Self.read(Self.fileName(digest), disk),
+        guard let disk = try? opened(), let bytes = KeptFiles(disk).read(Self.fileName(digest)),
             let pair = try? CertificatePair(certificate: bytes, key: bytes), pair.chain.digest == digest
         else { return nil }
         pairs[digest] = pair
         kept.insert(digest)
         return pair
-    }
-
-    private static func read(_ name: String, _ disk: any JournalDisk) -> [UInt8]? {
-        let file = disk.open(name, .existing)
-        if file < 0 { return nil }
-        defer { disk.close(file) }
-        let size = disk.size(file)
-        if size <= 0 || size > 16 << 20 { return nil }
-        let bytes = [UInt8](unsafeUninitializedCapacity: size) { buffer, count in
-            while count < size {
-                let n = disk.read(file, at: count, into: UnsafeMutableRawBufferPointer(rebasing: UnsafeMutableRawBufferPointer(buffer)[count..<size]))
-                if n <= 0 { return }
-                count += n
-            }
-        }
-        return bytes.count == size ? bytes : nil
     }
 
     /// Lets go of what no revision that is kept has.

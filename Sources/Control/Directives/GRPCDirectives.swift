@@ -39,6 +39,8 @@ enum GRPCDirectives {
             scope.location.grpc.proxy.bind = try scope.builder.template(d.arguments[0], of: "grpc_bind")
         },
         flag("grpc_socket_keepalive", \.socketKeepalive),
+        size("grpc_socket_rcvbuf", \.receiveBufferBytes, in: ProxyDirectives.socketBuffers),
+        size("grpc_socket_sndbuf", \.sendBufferBytes, in: ProxyDirectives.socketBuffers),
         flag("grpc_intercept_errors", \.interceptErrors),
         milliseconds("grpc_connect_timeout", \.connectTimeoutMs),
         milliseconds("grpc_send_timeout", \.sendTimeoutMs),
@@ -50,9 +52,7 @@ enum GRPCDirectives {
         DirectiveRule("grpc_next_upstream_tries", .httpLevels, 1...1) { (scope, d) throws(Diagnostic) in
             scope.location.grpc.proxy.nextUpstreamTries = try d.arguments[0].integer(in: 0...1000, of: "grpc_next_upstream_tries")
         },
-        DirectiveRule("grpc_buffer_size", .httpLevels, 1...1) { (scope, d) throws(Diagnostic) in
-            scope.location.grpc.proxy.bufferBytes = try d.arguments[0].size(in: 256...(1 << 20), of: "grpc_buffer_size")
-        },
+        size("grpc_buffer_size", \.bufferBytes, in: 256...(1 << 20)),
     ]
 
     private static let fields: [DirectiveRule] = [
@@ -79,6 +79,12 @@ enum GRPCDirectives {
     private static func flag(_ name: String, _ path: Path<Bool>) -> DirectiveRule {
         DirectiveRule(name, .httpLevels, 1...1) { (scope, d) throws(Diagnostic) in
             scope.location.grpc.proxy[keyPath: path] = try d.arguments[0].flag(of: name)
+        }
+    }
+
+    private static func size(_ name: String, _ path: Path<Int>, in range: ClosedRange<Int>) -> DirectiveRule {
+        DirectiveRule(name, .httpLevels, 1...1) { (scope, d) throws(Diagnostic) in
+            scope.location.grpc.proxy[keyPath: path] = try d.arguments[0].size(in: range, of: name)
         }
     }
 

@@ -27,6 +27,9 @@ enum ProcessDirectives {
         DirectiveRule("state", [.main], 1...1, isOwn: true) { (scope, d) throws(Diagnostic) in
             scope.builder.process.stateFolder = d.arguments[0].text
         },
+        DirectiveRule("rollout_commands", [.main], 1...1, isOwn: true) { (scope, d) throws(Diagnostic) in
+            scope.builder.process.rolloutCommands = d.arguments[0].text
+        },
         DirectiveRule("daemon", [.main], 1...1) { (scope, d) throws(Diagnostic) in
             scope.builder.process.daemon = try d.arguments[0].flag(of: "daemon")
         },

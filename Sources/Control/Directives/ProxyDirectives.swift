@@ -50,6 +50,9 @@ enum ProxyDirectives {
         .flag("proxy_pass_request_body", .httpLevels, \.proxy.passRequestBody),
         .flag("proxy_pass_trailers", .httpLevels, \.proxy.passTrailers),
         .flag("proxy_socket_keepalive", .httpLevels, \.proxy.socketKeepalive),
+        .size("proxy_socket_rcvbuf", .httpLevels, \.proxy.receiveBufferBytes, in: socketBuffers),
+        .size("proxy_socket_sndbuf", .httpLevels, \.proxy.sendBufferBytes, in: socketBuffers),
+        .accepted("proxy_send_lowat", .httpLevels, 1...1, why: "Linux has no such threshold"),
         DirectiveRule("proxy_ignore_client_abort", .httpLevels, 1...1) { (scope, d) throws(Diagnostic) in
             scope.location.settings.proxy.ignoreClientAbort = try d.arguments[0].flag(of: "proxy_ignore_client_abort") ? .never : .whenClosed
         },
@@ -75,6 +78,8 @@ enum ProxyDirectives {
         .accepted("proxy_headers_hash_max_size", .httpLevels, 1...1, why: "tables are sized to fit"),
         .accepted("proxy_headers_hash_bucket_size", .httpLevels, 1...1, why: "tables are sized to fit"),
     ]
+
+    static let socketBuffers = 0...(1 << 30)
 
     static func conditions(_ d: Directive) throws(Diagnostic) -> NextUpstream {
         let names: [String: NextUpstream] = [

@@ -13,7 +13,7 @@ struct TLSDraft {
     var pairCache: Int32 = -1
     var versions: TLSVersions = [.tls12, .tls13]
     var ciphers = Word("HIGH:!aNULL:!MD5", position: Position(file: "the default ssl_ciphers"))
-    var prefersOwnCiphers = false
+    var prefersOwnCiphers = true
     var curves: Word?
     var dhParameters: Word?
     var commands: [(name: Word, value: Word)] = []

@@ -10,6 +10,8 @@ struct UpstreamDraft {
     var state = UpstreamState()
     /// Of each server line.
     var positions: [Position] = []
+    /// Of each health_check line.
+    var checkPositions: [Position] = []
     var position: Position
     /// Where the way of balancing was named.
     var method: Directive?

@@ -101,6 +101,8 @@ package final class PoolBuilder {
         package var accounts: [RevisionAccount]
         /// Splits whose new requests wait.
         package var holds: [String: HoldSettings]
+        /// Splits of whose variants somebody counts the requests.
+        package var watches: [String: SplitWatch] = [:]
         /// Of the engine's clock, when this is a change while the proxy runs: servers that are new start slowly.
         package var nowMs: Int64?
         package init(
@@ -168,6 +170,10 @@ package final class PoolBuilder {
             }
             var entry = SplitEntry(settings: definition.settings, upstreams: arena.freeze(members))
             if let hold = publication.holds[name] { entry.hold = hold }
+            if let watch = publication.watches[name] {
+                entry.watch = watch.view(of: definition.variants, in: arena)
+                owned.append(watch)
+            }
             entries.append(entry)
             owned.append(definition)
         }
@@ -205,6 +211,7 @@ package final class PoolBuilder {
     private func definition(
         _ name: String, _ state: UpstreamState, _ routes: Routes, nowMs: Int64?
     ) throws(Problem) -> UpstreamDefinition {
+        if !state.healthChecks.isEmpty { try checkMatches(name, state, routes) }
         if let known = upstreams[name], known.state == state, known.routes == ObjectIdentifier(routes) || Self.isSelfContained(state) {
             if known.routes != ObjectIdentifier(routes) { made.upstreams.append((name, (state, ObjectIdentifier(routes), known.definition))) }
             return known.definition
@@ -222,6 +229,20 @@ package final class PoolBuilder {
     /// Whether a reload leaves it as it is: no template that means something else under other routes, no name to be resolved anew.
     private static func isSelfContained(_ state: UpstreamState) -> Bool {
         !state.balance.hasPrefix("hash") && state.sticky == nil && state.servers.allSatisfy { ServerAddress.isNumeric($0.server) }
+    }
+
+    /// Whether the `match` blocks of its health checks are there.
+    private func checkMatches(_ name: String, _ state: UpstreamState, _ routes: Routes) throws(Problem) {
+        for (i, check) in state.healthChecks.enumerated() {
+            guard let wanted = check.match else { continue }
+            let pointer = "/upstreams/\(JSONPointer.escape(name))/health_checks/\(i)/match"
+            guard let match = routes.matches[wanted] else {
+                let names = routes.matches.keys.sorted()
+                let known = names.isEmpty ? "the configuration has none" : "the configuration has \(names.joined(separator: ", "))"
+                throw Problem(.badCheck, "found \"\(wanted)\", expected the name of a match block", hint: known, pointer: pointer)
+            }
+            if let misfit = match.misfit(check.kind) { throw Problem(.badCheck, "the match block \"\(wanted)\" \(misfit)", pointer: pointer) }
+        }
     }
 
     static func make(

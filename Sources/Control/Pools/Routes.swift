@@ -16,13 +16,15 @@ package final class Routes: @unchecked Sendable {
     /// Of each `admin_token_file`.
     let tokens: [[(name: String, token: String)]]
     let certificates: CertificateTable
+    /// `match` blocks by their names.
+    let matches: [String: CheckMatch]
     /// Keep alive what `root` points to.
     private let arena: Arena
     private let owned: [any Sendable]
 
     init(
         root: SnapshotRoot, slots: [String], implicit: [(name: String, definition: UpstreamDefinition)], variables: VariableNames,
-        tokens: [[(name: String, token: String)]] = [], certificates: CertificateTable, arena: Arena, owned: [any Sendable]
+        tokens: [[(name: String, token: String)]] = [], certificates: CertificateTable, matches: [String: CheckMatch] = [:], arena: Arena, owned: [any Sendable]
     ) {
         self.root = root
         self.slots = slots
@@ -30,6 +32,7 @@ package final class Routes: @unchecked Sendable {
         self.variables = variables
         self.tokens = tokens
         self.certificates = certificates
+        self.matches = matches
         self.arena = arena
         self.owned = owned
     }

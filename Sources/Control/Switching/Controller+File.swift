@@ -47,7 +47,7 @@ extension Controller {
         if file.merged == remembered {
             let snapshot = try pools.build(state, over: routes, publication(current))
             if replay.fileState != fileState { keepIfPossible(Unkept(revision: nil, fileState: fileState)) }
-            show(snapshot)
+            present(state, snapshot)
             enter(snapshot, acceptedNs: clock.monotonicNs(), last.revision)
         } else {
             try begin(file.merged, .reload, summary: AdminAPI.summary(from: remembered, to: file.merged))
@@ -71,7 +71,7 @@ extension Controller {
             previous: current == 0 ? nil : current)
         state = first
         keepIfPossible(Unkept(revision: revision, fileState: fileState))
-        show(snapshot)
+        present(first, snapshot)
         enter(snapshot, acceptedNs: acceptedNs, revision)
         events.emit(.revision, revision: number, subject: "", text: summary)
     }

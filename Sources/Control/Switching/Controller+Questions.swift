@@ -41,6 +41,8 @@ extension Controller {
 
     /// What shadows of a split came to since the process began.
     package func shadowTally(of split: String) -> ShadowTally { changing.withLock { _ in pools.shadow(split) } }
+    /// Where what concerns the process is logged.
+    var processLog: ErrorLogTarget { changing.withLock { _ in routes.root.processLog } }
 
     package var isStopped: Bool { changing.withLock { _ in isStopping } }
     package var workerTotal: Int { workerCount }
@@ -53,7 +55,7 @@ extension Controller {
             status.workers = workerCount
             status.journal = journal.condition + (unkept == nil ? "" : "; changes are refused while this lasts")
             ledger.fill(&status)
-            status.upstreams = StatusReport.upstreams(state, publisher?.current.upstreams ?? [], nowMs: nowMs)
+            status.upstreams = StatusReport.upstreams(state, publisher?.current.upstreams ?? [], health, nowMs: nowMs)
             status.certificates = certificateStatus
             status.splits = state.splits.sorted { $0.key < $1.key }.map { name, split in
                 var one = SplitStatus(name: name, weights: split.weights)

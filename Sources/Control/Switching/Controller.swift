@@ -19,9 +19,15 @@ package struct WorkerLink: Sendable {
 package struct Author: Sendable, Equatable {
     package var who: String
     package var reason: String
-    package init(who: String, reason: String = "") {
+    /// Also where a rollout moves the weights, which ends the rollout.
+    package var overrides = false
+    /// The rollout that asks itself.
+    package var rollout: UInt64?
+    package init(who: String, reason: String = "", overrides: Bool = false, rollout: UInt64? = nil) {
         self.who = who
         self.reason = reason
+        self.overrides = overrides
+        self.rollout = rollout
     }
 }
 
@@ -30,6 +36,8 @@ package final class Controller: @unchecked Sendable {
     let pools: PoolBuilder
     let clock: ControlClock
     package let events: EventLog
+    /// Who is asked after its health, and what is known of it.
+    package let health: HealthBoard
     let journal: Journal
     var routes: Routes
     /// What runs, and what the pools and splits of the next file are compared with beside it.
@@ -40,6 +48,8 @@ package final class Controller: @unchecked Sendable {
     /// What a start could not write to the journal, and runs all the same. Nothing else is accepted before it is kept.
     var unkept: Unkept?
     var holds: [String: HoldSettings] = [:]
+    /// Of the rollouts that live.
+    var claims = SplitClaims()
     private(set) var ledger = Ledger()
     var certificateWatch = CertificateWatch()
     private(set) var publisher: SnapshotPublisher?
@@ -53,7 +63,8 @@ package final class Controller: @unchecked Sendable {
     /// Builds the first snapshot: what the journal remembers, merged with what the file says. Nothing runs yet.
     /// - Parameter replay: what the journal gave back when it was opened.
     package init(
-        _ built: BuiltConfiguration, journal: Journal, replay: Replay?, pools: PoolBuilder, clock: ControlClock, workers: Int
+        _ built: BuiltConfiguration, journal: Journal, replay: Replay?, pools: PoolBuilder, clock: ControlClock, workers: Int,
+        health: HealthBoard? = nil
     ) throws(Problem) {
         self.pools = pools
         self.clock = clock
@@ -61,6 +72,7 @@ package final class Controller: @unchecked Sendable {
         routes = built.routes
         workerCount = workers
         events = EventLog(clock: clock)
+        self.health = health ?? HealthBoard(clock: clock)
         pools.learn(built.addresses)
         try restore(built, replay)
     }
@@ -101,7 +113,9 @@ package final class Controller: @unchecked Sendable {
     /// What going to `next` would do. It is built as if it were to run, and forgotten.
     func planned(_ next: ProxyState, over routes: Routes) throws(Problem) -> Plan {
         try pools.tryBuild(next, over: routes)
-        return Planner(from: state, to: next, revision: current, pools: publisher?.current.upstreams ?? [], nowMs: nowMs).plan()
+        var plan = Planner(from: state, to: next, revision: current, pools: publisher?.current.upstreams ?? [], nowMs: nowMs).plan()
+        plan.warnings += claims.warnings(from: state, to: next)
+        return plan
     }
 
     var nowMs: Int64 { Int64(clock.monotonicNs() / 1_000_000) }
@@ -180,7 +194,10 @@ package final class Controller: @unchecked Sendable {
         if next == state {
             return Accepted(revision: current, previous: current, changed: false, summary: noChange, reason: author.reason)
         }
-        return try commit(next, kind, author, previous: previous ?? current, restores: restores)
+        let overridden = try claims.overridden(from: state, to: next, author, current)
+        let accepted = try commit(next, kind, author, previous: previous ?? current, restores: restores)
+        claims.note(overridden, accepted)
+        return accepted
     }
 
     @discardableResult
@@ -194,13 +211,13 @@ package final class Controller: @unchecked Sendable {
         let number = journal.nextNumber
         let snapshot = try pools.build(next, over: routes, publication(number, isNew: true))
         // Where nothing is to be kept, nothing stands between the change and the workers.
-        if journal.isOff { show(snapshot) }
+        if journal.isOff { present(next, snapshot) }
         let said = summary ?? AdminAPI.summary(from: state, to: next)
         let revision = Revision(
             number: number, kind: kind, atMs: clock.realtimeMs(), who: author.who, reason: author.reason, summary: said, restores: restores,
             previous: previous ?? (before == 0 ? nil : before))
         try journaled { () throws(JournalFailure) in try journal.append(revision, state: next, fileState: fileState) }
-        if !journal.isOff { show(snapshot) }
+        if !journal.isOff { present(next, snapshot) }
         enter(snapshot, acceptedNs: acceptedNs, revision)
         let hasOtherCertificates = state.certificates != next.certificates
         state = next
@@ -217,6 +234,14 @@ package final class Controller: @unchecked Sendable {
     func enter(_ snapshot: Snapshot, acceptedNs: UInt64, _ revision: Revision) {
         current = revision.number
         ledger.open(revision, snapshot.accounts, acceptedNs: acceptedNs)
+    }
+
+    /// Shows another state. A server that must pass a check first is told to the workers before it is shown to them.
+    func present(_ next: ProxyState, _ snapshot: Snapshot) {
+        let freed = health.adopt(
+            PoolChange(state: next, matches: routes.matches, definitions: snapshot.upstreams, before: publisher?.current.upstreams, nowMs: nowMs))
+        show(snapshot)
+        for counters in freed { counters.setHealth(.unwatched, nowMs: nowMs) }
     }
 
     /// From here on no exchange begins under an older snapshot. A worker that sleeps is woken, or it would hold the old one for ever.
@@ -249,9 +274,11 @@ package final class Controller: @unchecked Sendable {
     func publication(_ revision: UInt64, isNew: Bool = false) -> PoolBuilder.Publication {
         serial += 1
         let accounts = isNew ? nil : ledger.accounts(of: revision)
-        return PoolBuilder.Publication(
+        var publication = PoolBuilder.Publication(
             revision: revision, serial: serial, accounts: accounts ?? (0..<workerCount).map { _ in RevisionAccount() }, holds: holds,
             nowMs: publisher == nil ? nil : nowMs)
+        publication.watches = claims.watches
+        return publication
     }
 
     func journaled(_ body: () throws(JournalFailure) -> Void) throws(Problem) {

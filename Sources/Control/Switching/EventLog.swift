@@ -22,11 +22,12 @@ package final class EventLog: Sendable {
     /// `wake` is called after each event, from whatever thread.
     package func onEvent(_ wake: @escaping @Sendable () -> Void) { ring.withLock { $0.wake = wake } }
 
-    package func emit(_ kind: Event.Kind, revision: UInt64, subject: String, text: String) {
+    package func emit(_ kind: Event.Kind, revision: UInt64, subject: String, text: String, health: HealthEvent? = nil) {
         let wake = ring.withLock { ring in
             ring.lastID += 1
-            ring.events.append(
-                Event(id: ring.lastID, kind: kind, atMs: clock.realtimeMs(), revision: revision, subject: subject, text: text))
+            var event = Event(id: ring.lastID, kind: kind, atMs: clock.realtimeMs(), revision: revision, subject: subject, text: text)
+            event.health = health
+            ring.events.append(event)
             if ring.events.count > Self.keptMax * 2 { ring.events.removeFirst(ring.events.count - Self.keptMax) }
             return ring.wake
         }

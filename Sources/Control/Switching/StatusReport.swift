@@ -7,14 +7,22 @@ import Engine
 
 enum StatusReport {
     /// `nowMs`: of the monotonic clock, which the counters' times are of.
-    static func upstreams(_ state: ProxyState, _ definitions: [UpstreamDefinition], nowMs: Int64) -> [UpstreamStatus] {
+    static func upstreams(_ state: ProxyState, _ definitions: [UpstreamDefinition], _ board: HealthBoard, nowMs: Int64) -> [UpstreamStatus] {
         let byName = Dictionary(definitions.map { ($0.settings.name.string, $0) }) { first, _ in first }
         return state.upstreams.sorted { $0.key < $1.key }.map { name, upstream in
             var status = UpstreamStatus(name: name)
             status.servers = servers(upstream, byName[name], nowMs: nowMs)
             if let definition = byName[name] { fill(&status, definition) }
+            if !upstream.healthChecks.isEmpty, let health = board.health(of: name) { fill(&status, health) }
             return status
         }
+    }
+
+    private static func fill(_ status: inout UpstreamStatus, _ health: UpstreamHealth) {
+        status.health = health
+        status.health?.servers = []
+        let byServer = health.byServer
+        for i in status.servers.indices { status.servers[i].health = byServer[status.servers[i].server] }
     }
 
     private static func fill(_ status: inout UpstreamStatus, _ definition: UpstreamDefinition) {

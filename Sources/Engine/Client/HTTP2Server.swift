@@ -14,8 +14,7 @@ extension Worker {
     func beginHTTP2(_ c: Ref<ClientConnection>) {
         c.phase = .http2
         timers.cancel(c.timer)
-        if hub == nil { hub = SessionHub() }
-        guard let hub, let server = c.defaultServer(in: self),
+        guard let server = c.defaultServer(in: self),
             let (s, handle) = sessions.insert(ClientSession(connection: c, worker: self, fields: hub.fields))
         else { return closeClient(c) }
         s.handle = handle
@@ -23,7 +22,7 @@ extension Worker {
         s.streamsMax = server.http2StreamsMax
         s.prereadBytes = min(server.http2PrereadBytes, Limits.http2WindowBytes)
         var library: OpaquePointer?
-        if nghttp2_session_server_new2(&library, hub.callbacks, s.rawPointer, hub.options) != 0 { return closeClient(c) }
+        if nghttp2_session_server_new3(&library, hub.callbacks, s.rawPointer, hub.options, libraryMemory.functions) != 0 { return closeClient(c) }
         s.library = library
         var settings = [
             nghttp2_settings_entry(settings_id: Int32(NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS.rawValue), value: UInt32(s.streamsMax)),
@@ -37,16 +36,12 @@ extension Worker {
         greet(s)
         timers.set(c.timer, at: nowMs + server.clientHeaderTimeoutMs)
         if !c.input.isEmpty {
+            // The first read may have taken more than the preface; it lies in the scratch, or in a buffer of the connection.
             let early = c.input
             let owner = c.inputBuffer
-            // The first read may have taken more than the preface; it lies in the scratch, or in a buffer of the connection.
-            let count = min(early.count, Limits.http2ReadBytes)
-            hub.input.update(from: early.start, count: count)
             c.input = .empty
             c.inputBuffer = .none
-            feed(s, count)
-            let rest = early.slice(count)
-            if s.isLive(handle, self), !rest.isEmpty { feedAll(s, handle, rest) }
+            feedAll(s, handle, early)
             buffers.give(owner)
         }
         if s.isLive(handle, self), c.stream.isReadable { postRead(c) }
@@ -55,7 +50,6 @@ extension Worker {
     /// Sends our settings. The library insists on the client's before anything else; nginx does not, and who relies on that is heard
     /// here too: it is given empty ones, and what it answers to them goes nowhere.
     private func greet(_ s: Ref<ClientSession>) {
-        guard let hub else { return }
         let empty: [UInt8] = [0, 0, 0, UInt8(NGHTTP2_SETTINGS.rawValue), 0, 0, 0, 0, 0]
         _ = nghttp2_session_mem_recv(s.library, empty, empty.count)
         hub.out.value.reset()
@@ -80,7 +74,6 @@ extension Worker {
     }
 
     private func feedAll(_ s: Ref<ClientSession>, _ handle: Handle, _ bytes: ByteView) {
-        guard let hub else { return }
         // Exchanges that begin meanwhile may use the scratch.
         let copy = buffers.take(bytes.count)
         copy.start.update(from: bytes.start, count: bytes.count)
@@ -99,7 +92,7 @@ extension Worker {
         let handle = s.handle
         if c.stream.isWritable, s.writtenCount > 0 || nghttp2_session_want_write(s.library) != 0 { markDirty(s) }
         var budget = Limits.bytesPerTurn
-        while c.stream.isReadable, s.isLive(handle, self), let hub {
+        while c.stream.isReadable, s.isLive(handle, self) {
             if budget <= 0 { return postRead(c) }
             switch read(&c.value.stream, into: hub.input, Limits.http2ReadBytes) {
             case .bytes(let n):
@@ -116,7 +109,7 @@ extension Worker {
 
     /// Gives the library what lies in the hub's input, then looks at what it found there.
     private func feed(_ s: Ref<ClientSession>, _ count: Int) {
-        guard let hub, !s.isBroken else { return }
+        if s.isBroken { return }
         var bytes = ByteView(hub.input, count)
         if s.prefaceCount < Self.clientPreface.count, !takesPreface(s, &bytes) {
             logClient(.info, "invalid connection preface", s.connection)
@@ -130,15 +123,21 @@ extension Worker {
             nghttp2_session_terminate_session(s.library, s.faultCode)
             s.faultCode = 0
         }
-        markDirty(s)
         let handle = s.handle
+        serveTouched(s, handle)
+        guard s.isLive(handle, self) else { return }
+        if hasToSend(s) { markDirty(s) } else { setSessionTimer(s) }
+    }
+
+    /// What the library has noted about streams, while it read or while it framed.
+    @inline(__always)
+    func serveTouched(_ s: Ref<ClientSession>, _ handle: Handle) {
         while s.isLive(handle, self), let stream = s.touchedFirst {
             s.touchedFirst = stream.nextTouched
             if s.touchedFirst == nil { s.touchedLast = nil }
             stream.isTouched = false
             serveStream(s, stream)
         }
-        if s.isLive(handle, self) { setSessionTimer(s) }
     }
 
     // MARK: Time
@@ -147,7 +146,14 @@ extension Worker {
     func setSessionTimer(_ s: Ref<ClientSession>) {
         let c = s.connection
         guard let server = c.defaultServer(in: self) else { return }
-        if c.stream.hasPending { return timers.set(c.timer, at: nowMs + server.settings.sendTimeoutMs) }
+        let unsent = c.stream.pendingCount
+        // Counted from when the client took something last, whatever it says meanwhile.
+        let isStuck = s.unsentCount > 0 && unsent >= s.unsentCount
+        s.unsentCount = unsent
+        if unsent > 0 {
+            if !isStuck { timers.set(c.timer, at: nowMs + server.settings.sendTimeoutMs) }
+            return
+        }
         if s.building != nil || s.blocks.gate.isInBlock {
             if !s.waitsForFields { timers.set(c.timer, at: nowMs + server.clientHeaderTimeoutMs) }
             s.waitsForFields = true

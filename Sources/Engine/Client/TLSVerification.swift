@@ -32,7 +32,9 @@ extension Worker {
             return verification != .on || refuse(x, 496, "client sent no required SSL certificate", forgetting: t)
         }
         // Where the default server has judged the certificate, by those that it trusts, that is no word for another server's.
-        if isNamed == nil || x.server.tls.context == nil, let first = x.client.defaultServer(in: self), first.tls.trust != x.server.tls.trust {
+        if isNamed == nil || x.server.tls.context == nil, let first = x.client.defaultServer(in: self),
+            first.tls.trust != x.server.tls.trust || first.tls.status.depth < x.server.tls.status.depth
+        {
             return refuse(x, 421, "client certificate was verified for another server")
         }
         return true

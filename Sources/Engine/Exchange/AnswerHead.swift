@@ -157,7 +157,7 @@ extension Worker {
                 w.value.append(port)
             }
         }
-        w.value.append(location)
+        appendInLine(location, to: w)
         w.value.append("\r\n")
     }
 
@@ -201,8 +201,29 @@ extension Worker {
         w.value.append(line.beginning)
         let empty = w.count
         append(line.value.value, for: x, to: w)
+        if !line.value.value.isLiteral { keepInLine(w, from: empty) }
         if w.count == empty { w.value.truncate(to: mark) } else { w.value.append("\r\n") }
     }
+
+    /// What was appended since `mark` begins no line of its own, whatever a client has put into a path or into the name of a server
+    /// (RFC 9110 section 5.5).
+    private func keepInLine(_ w: Ref<ByteWriter>, from mark: Int) {
+        for i in mark..<w.count where endsLine(w.start[i]) { w.start[i] = 0x20 }
+    }
+
+    /// Appends a part of a URL, with what would end the line as URLs say it.
+    func appendInLine(_ url: ByteView, to w: Ref<ByteWriter>) {
+        var start = 0
+        for i in 0..<url.count where endsLine(url[i]) {
+            w.value.append(url.slice(start, i - start))
+            w.value.append(url[i] == 0x0A ? "%0A" : url[i] == 0x0D ? "%0D" : "%00")
+            start = i + 1
+        }
+        w.value.append(url.slice(start))
+    }
+
+    @inline(__always)
+    private func endsLine(_ byte: UInt8) -> Bool { byte == 0x0A || byte == 0x0D || byte == 0 }
 
     func isAddable(_ status: UInt16) -> Bool {
         switch status {

@@ -19,35 +19,24 @@ extension Worker {
     func openBodyFile(_ x: Ref<Exchange>) -> Bool {
         if x.bodySpool.isOpen || x.location.bodyInFile == .off && !x.root.namesBodyFiles { return true }
         let folder = x.location.clientBodyTempPath.isEmpty ? ByteView("/tmp") : x.location.clientBodyTempPath
-        for _ in 0..<Limits.bodyFileNames {
-            let w = scratchText
-            w.value.reset()
-            w.value.append(folder)
-            w.value.append("/")
-            w.value.append(hex: kernel.random(), minimumDigits: 16)
-            w.value.append(0)
-            guard !w.overflowed, let name = x.value.region.copy(w.view, from: &buffers, limit: Limits.regionBytesMax) else { return false }
-            let fd = openFile(name, flags: O_RDWR | O_CREAT | O_EXCL)
-            if fd == -EEXIST { continue }
-            if fd < 0 {
-                logProcess(.crit, "cannot make a file for a body in", folder, errno: -fd)
-                return false
-            }
-            x.bodySpool.file = fd
-            x.bodyFileName = name.slice(0, name.count - 1)
-            return true
+        let fd = openRandomName(in: folder)
+        guard fd >= 0 else {
+            logProcess(.crit, "cannot make a file for a body in", folder, errno: -fd)
+            return false
         }
-        return false
+        x.bodySpool.file = fd
+        guard let name = x.value.region.copy(scratchText.view, from: &buffers, limit: Limits.regionBytesMax) else {
+            scratchText.view.withCString { _ = kernel.unlink($0) }
+            return false
+        }
+        x.bodyFileName = name.slice(0, name.count - 1)
+        return true
     }
 
     /// The exchange is over: its file goes, unless it is to stay.
     func dropBodyFile(_ x: Ref<Exchange>) {
         if x.location.bodyInFile == .on { return }
         // A zero byte stands behind the name.
-        UnsafeRawPointer(x.bodyFileName.start).withMemoryRebound(to: CChar.self, capacity: x.bodyFileName.count + 1) { _ = kernel.unlink($0) }
-    }
-
-    private func openFile(_ name: ByteView, flags: Int32) -> Int32 {
-        UnsafeRawPointer(name.start).withMemoryRebound(to: CChar.self, capacity: name.count) { kernel.open($0, flags: flags, mode: 0o600) }
+        ByteView(x.bodyFileName.start, x.bodyFileName.count + 1).withCString { _ = kernel.unlink($0) }
     }
 }

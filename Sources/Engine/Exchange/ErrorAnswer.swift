@@ -25,6 +25,7 @@ extension Worker {
     /// As above, for a fault: whose it is goes to the account.
     func answerFault(_ x: Ref<Exchange>, _ fault: Fault) {
         x.blame = fault.blame
+        if let row = x.proxyTarget.row { observeFault(x, row, fault) }
         answerError(x, fault.status)
     }
 

@@ -306,6 +306,10 @@ struct ProxyTargetState: BitwiseCopyable {
     var tlsName = ByteView.empty
     var certificate = ByteView.empty
     var certificateKey = ByteView.empty
+    /// Where the variant is counted until there is an answer of it; nil: nobody watches.
+    var row: VariantRow?
+    /// When it was first asked; 0: not yet.
+    var watchedSinceNs: UInt64 = 0
 }
 
 /// One value of `set` or of a map.

@@ -53,17 +53,46 @@ extension Worker {
     }
 
     private func openTemporary(in folder: ByteView) -> Int32? {
+        let folder = folder.isEmpty ? ByteView("/tmp") : folder
         scratchText.value.reset()
-        scratchText.value.append(folder.isEmpty ? ByteView("/tmp") : folder)
+        scratchText.value.append(folder)
         scratchText.value.append(0)
         if scratchText.overflowed { return nil }
-        let fd = UnsafeRawPointer(scratchText.start).withMemoryRebound(to: CChar.self, capacity: scratchText.count) {
-            kernel.open($0, flags: O_RDWR | clinux_unnamed_temporary(), mode: 0o600)
+        var fd = openFile(scratchText.view, flags: O_RDWR | clinux_unnamed_temporary())
+        // File systems that know no files without a name (NFS, overlays of old kernels) give one its name for a moment.
+        if fd == -EOPNOTSUPP || fd == -EISDIR {
+            fd = openRandomName(in: folder)
+            if fd >= 0 { scratchText.view.withCString { _ = kernel.unlink($0) } }
         }
         if fd < 0 {
             logProcess(.crit, "cannot make a temporary file in", folder, errno: -fd)
             return nil
         }
         return fd
+    }
+
+    /// A new file with a random name, which is left in `scratchText` with a zero byte behind it; or `-errno`.
+    func openRandomName(in folder: ByteView) -> Int32 {
+        for _ in 0..<Limits.bodyFileNames {
+            let w = scratchText
+            w.value.reset()
+            w.value.append(folder)
+            w.value.append("/")
+            w.value.append(hex: kernel.random(), minimumDigits: 16)
+            w.value.append(0)
+            if w.overflowed { return -ENAMETOOLONG }
+            let fd = openFile(w.view, flags: O_RDWR | O_CREAT | O_EXCL)
+            if fd != -EEXIST { return fd }
+        }
+        return -EEXIST
+    }
+
+    private func openFile(_ name: ByteView, flags: Int32) -> Int32 { name.withCString { kernel.open($0, flags: flags, mode: 0o600) } }
+}
+
+extension ByteView {
+    /// Bytes that end with a zero byte.
+    func withCString<R>(_ body: (UnsafePointer<CChar>) -> R) -> R {
+        UnsafeRawPointer(start).withMemoryRebound(to: CChar.self, capacity: count, body)
     }
 }

@@ -21,6 +21,7 @@ extension Worker {
         counts.tunnels += 1
         x.pinned.account.add(.tunnels)
         if let pool = x.proxyTarget.pool { pool.balancer.pointee.countTunnel(x.proxyTarget.peer, 1) }
+        if let row = x.proxyTarget.row { observeAnswer(x, row) }
         x.isWebSocket = requestField(.upgrade, x)?.equalsIgnoringCase(ByteView("websocket")) ?? false
         guard emit(x, out.view) else { return }
         if !rest.isEmpty {

@@ -136,7 +136,7 @@ extension Worker {
         w.value.append(prefix)
         if let new = redirected(x, url) {
             if kind == .location, prefix.isEmpty, new.hasPrefix(ByteView("/")), x.location.absoluteRedirect { appendOwnAuthority(w, x) }
-            w.value.append(new)
+            appendInLine(new, to: w)
         } else {
             w.value.append(url)
         }

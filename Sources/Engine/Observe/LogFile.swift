@@ -34,6 +34,8 @@ package struct LogFile: BitwiseCopyable, Equatable {
     package init(_ file: OpenLogFile) { self.file = .passUnretained(file) }
     @inline(__always) var descriptor: Int32 { file._withUnsafeGuaranteedRef { $0.current } }
     package static func == (a: LogFile, b: LogFile) -> Bool { a.file.toOpaque() == b.file.toOpaque() }
+    /// Appends from outside a worker.
+    package func append(_ bytes: [UInt8]) { file._withUnsafeGuaranteedRef { $0.append(bytes) } }
     func countLost() { file._withUnsafeGuaranteedRef { _ = $0.lostLines.add(1, ordering: .relaxed) } }
 }
 

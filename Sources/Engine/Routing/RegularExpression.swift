@@ -67,12 +67,12 @@ package final class CompiledExpression: @unchecked Sendable {
     }
 }
 
-/// A worker's memory for matching. One match at a time; its groups are copied out by who wants to keep them.
-struct Matcher: ~Copyable {
+/// A thread's memory for matching. One match at a time; its groups are copied out by who wants to keep them.
+package struct Matcher: ~Copyable {
     private let data: OpaquePointer?
     private let context: OpaquePointer?
 
-    init() {
+    package init() {
         data = pcre2_match_data_create_8(UInt32(Limits.capturesMax), nil)
         context = pcre2_match_context_create_8(nil)
         if let context {
@@ -86,7 +86,7 @@ struct Matcher: ~Copyable {
         pcre2_match_context_free_8(context)
     }
 
-    enum Result {
+    package enum Result {
         /// How many groups are set, with the whole match.
         case match(Int)
         case noMatch
@@ -94,7 +94,7 @@ struct Matcher: ~Copyable {
         case failed(Int32)
     }
 
-    func match(_ expression: RegularExpression, _ subject: ByteView) -> Result {
+    package func match(_ expression: RegularExpression, _ subject: ByteView) -> Result {
         guard let data else { return .failed(PCRE2_ERROR_NOMEMORY) }
         let n = pcre2_match_8(expression.code, subject.start, subject.count, 0, 0, data, context)
         if n > 0 { return .match(Int(n)) }

@@ -94,6 +94,7 @@ extension Worker {
         case .proxy: beginProxying(x)
         case .files: answerFile(x)
         case .admin: beginHandover(x)
+        case .upstreamHealth: answerUpstreamHealth(x)
         }
     }
 

@@ -51,6 +51,8 @@ package struct SplitEntry: BitwiseCopyable {
     package var upstreams: Frozen<Int32>
     /// Its new requests wait.
     package var hold: HoldSettings?
+    /// Somebody watches two of its variants.
+    package var watch: SplitWatchView?
     package init(settings: Ref<SplitSettings>, upstreams: Frozen<Int32>) {
         self.settings = settings
         self.upstreams = upstreams
@@ -118,6 +120,7 @@ extension Worker {
         if let shadow = settings.shadow { beginShadow(x, index, settings, shadow, chosen: variant) }
         x.proxyTarget.variant = Int32(variant)
         x.proxyTarget.pool = x.pinned.pools[Int(entry.upstreams[variant].value)].value
+        if let watch = entry.watch, x.inner?.receiver != .nobody { x.proxyTarget.row = watch.row(variant, worker: parameters.number) }
         return true
     }
 

@@ -78,13 +78,15 @@ extension Worker {
         while true {
             switch load(.chain, certificate, files, cache, anew: isSecond) {
             case .failure(let why): return why
-            case .success(let chain):
-                defer { release(.chain, chain) }
+            case .success(let loaded):
+                // The key may take its place in the cache.
+                guard let chain = loaded.isOwn ? loaded.value : tls_share_chain(loaded.value) else { return .unread(.chain, ENOMEM) }
+                defer { tls_free_chain(chain) }
                 switch load(.key, key, files, cache, anew: isSecond) {
                 case .failure(let why): return why
                 case .success(let pair):
-                    defer { release(.key, pair) }
-                    switch tls_use_pair(ssl, chain.value, pair.value) {
+                    defer { if pair.isOwn { EVP_PKEY_free(pair.value) } }
+                    switch tls_use_pair(ssl, chain, pair.value) {
                     case 1: return nil
                     // One of the files was replaced, and only the other one read since.
                     case -1 where !isSecond: isSecond = true
@@ -120,11 +122,6 @@ extension Worker {
     private struct Loaded {
         var value: OpaquePointer
         var isOwn: Bool
-    }
-
-    private func release(_ part: CertificatePart, _ loaded: Loaded) {
-        if !loaded.isOwn { return }
-        if part == .chain { tls_free_chain(loaded.value) } else { EVP_PKEY_free(loaded.value) }
     }
 
     private func load(

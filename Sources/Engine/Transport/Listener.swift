@@ -4,6 +4,22 @@
 import Bytes
 import CLinux
 
+/// A listening socket that all workers share. It closes when its last owner lets it go.
+package final class ListeningSocket: Sendable {
+    package let descriptor: Int32
+    /// The text of its address, by which a snapshot's `ListenSettings` is found.
+    package let address: String
+    private let close: @Sendable (Int32) -> Void
+
+    package init(descriptor: Int32, address: String, close: @escaping @Sendable (Int32) -> Void) {
+        self.descriptor = descriptor
+        self.address = address
+        self.close = close
+    }
+
+    deinit { close(descriptor) }
+}
+
 struct WorkerListener {
     var socket: ListeningSocket?
     var address: String

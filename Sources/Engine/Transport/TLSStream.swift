@@ -25,12 +25,14 @@ struct TLSConnection: BitwiseCopyable {
     var pairVerdict: Int8 = -1
     /// What a responder says of the client's certificates, and which of them is asked about next.
     var status = ResponderVerdict.notAsked
-    var statusPlace: UInt8 = 0
+    var statusPlace: UInt16 = 0
     /// `h2` may be chosen.
     var offersHTTP2 = false
     /// The handshake writes to the socket itself; and the kernel has taken over what it writes.
     var writesToSocket = false
     var kernelEncrypts = false
+    /// Ciphertext since the last of which anything could be read.
+    var silentBytes = 0
     /// Early data may come before the handshake is done; and some came, so that it may still be under way.
     var readsEarly = false
     var isEarly = false
@@ -137,8 +139,8 @@ extension Worker {
             case 1:
                 t.isEstablished = true
                 if t.writesToSocket { t.kernelEncrypts = tls_kernel_encrypts(t.ssl, tls.bio) != 0 }
-                // What came behind the handshake is there, and no edge will say so.
-                if !t.held.isNone { s.isReadable = true }
+                // What came behind the handshake, or before its end, is there, and no edge will say so.
+                if !t.held.isNone || t.earlyTo > 0 { s.isReadable = true }
                 return .done
             case TLS_WANT_NAME: return .wantsServer
             case TLS_WANT_PAIR: return .wantsPairs
@@ -226,8 +228,11 @@ extension Worker {
                 _ = beginCall(t, ByteView(tls.input, n))
                 let got = decrypt(&s, t, into: buffer, count)
                 keepRest(t)
+                t.silentBytes = got > 0 ? 0 : t.silentBytes + n
                 if got > 0 { return .bytes(got) }
-                if !s.isReadable { return .wouldBlock }
+                // Changes of keys without end, for one: they cost us more than whoever has them ready, and nobody else had his turn.
+                if t.silentBytes > Limits.silentBytesMax { t.hasFailed = true }
+                if !s.isReadable, !t.hasFailed { return .wouldBlock }
             case .wouldBlock: return .wouldBlock
             case .end: return .end
             case .failed(let errno): return .failed(errno)

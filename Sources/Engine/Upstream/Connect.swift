@@ -129,6 +129,7 @@ extension Worker {
         x.bodySent = 0
         x.tryStartedMs = nowMs
         x.reusedConnection = false
+        if let row = x.proxyTarget.row { observeStart(x, row) }
         if x.proxyTarget.usesTLS, x.proxyTarget.tlsIdentity.isEmpty, !prepareTLS(x) { return }
         let pool = x.proxyTarget.pool
         if let pool {
@@ -255,8 +256,17 @@ extension Worker {
         if x.proxyTarget.usesTLS { setIdentity(x, u) }
         bindLocal(x, u)
         if !address.isUnix { _ = kernel.setOption(fd, level: Int32(IPPROTO_TCP), name: TCP_NODELAY, value: 1) }
-        if x.location.proxy.socketKeepalive { _ = kernel.setOption(fd, level: SOL_SOCKET, name: SO_KEEPALIVE, value: 1) }
+        setBuffers(x, fd)
         return u
+    }
+
+    private func setBuffers(_ x: Ref<Exchange>, _ fd: Int32) {
+        let proxy = x.location.proxy
+        if proxy.socketKeepalive { _ = kernel.setOption(fd, level: SOL_SOCKET, name: SO_KEEPALIVE, value: 1) }
+        let received = Int32(clamping: proxy.receiveBufferBytes)
+        if received > 0 { _ = kernel.setOption(fd, level: SOL_SOCKET, name: SO_RCVBUF, value: received) }
+        let sent = Int32(clamping: proxy.sendBufferBytes)
+        if sent > 0 { _ = kernel.setOption(fd, level: SOL_SOCKET, name: SO_SNDBUF, value: sent) }
     }
 
     /// False: the kernel has no memory for the registration.

@@ -208,7 +208,7 @@ extension Worker {
     @inline(__always)
     private func appendTarget(_ x: Ref<Exchange>, _ w: Ref<ByteWriter>) {
         let target = x.proxyTarget
-        if case .computed = x.location.proxy.target, target.hasURI { return w.value.append(target.uri) }
+        if case .computed = x.location.proxy.target, target.hasURI { return appendInLine(target.uri, to: w) }
         if !target.hasURI, x.isTargetCurrent {
             // As it came; an absolute-form target goes on without its authority.
             if x.head.authority.isEmpty { return w.value.append(x.target) }
@@ -229,7 +229,7 @@ extension Worker {
         appendEscaped(path, .uri, to: w)
         if !x.arguments.isEmpty {
             w.value.append("?")
-            w.value.append(x.arguments)
+            appendInLine(x.arguments, to: w)
         }
     }
 

@@ -137,7 +137,11 @@ extension Worker {
             answer.contentLength = 0
         }
         if let pool = x.proxyTarget.pool, pool.settings.hasDrained || !pool.isCurrent { endKeepAliveIfDrained(x, pool) }
-        if isOpenEnded || stream != nil { x.isEventStream = isEventStream(answer.contentType) }
+        if isOpenEnded || stream != nil {
+            x.isEventStream = isEventStream(answer.contentType)
+            // Nobody knows when it ends.
+            if x.isEventStream, let row = x.proxyTarget.row { observeAnswer(x, row) }
+        }
         composeHead(x, answer, upstream: bytes)
         if x.upstreamRate != 0 || !x.location.proxy.limitRate.isZero {
             x.upstreamRate = byteCount(x.location.proxy.limitRate, x)
@@ -349,6 +353,7 @@ extension Worker {
     /// The response is whole: the connection serves on, or closes.
     func releaseUpstream(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>) {
         x.upstream = nil
+        if let row = x.proxyTarget.row { observeAnswer(x, row) }
         endTry(x, x.failsPeerAtEnd ? .failed : .succeeded)
         endRetry(x)
         // The stream alone.

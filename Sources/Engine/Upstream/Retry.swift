@@ -18,6 +18,7 @@ extension Worker {
         }
         counts.upstreamFailures += 1
         if x.answerBegun {
+            if let row = x.proxyTarget.row { observeFault(x, row, fault) }
             endTry(x, .failed)
             return finish(x, .failed(fault))
         }

@@ -67,6 +67,9 @@ package final class FileSystem {
         nodes[new] = nodes[old]
         nodes[old] = nil
     }
+    /// False: as a file system that makes no files without a name.
+    package var knowsUnnamed = true
+
     /// The paths that begin with `prefix`, sorted.
     package func paths(under prefix: String) -> [String] { nodes.keys.filter { $0.hasPrefix(prefix) }.sorted() }
 
@@ -92,6 +95,7 @@ package final class FileSystem {
     func open(_ path: String, flags: Int32, permissions: UInt32, nowSeconds: Int64) -> (file: OpenFile?, error: Int32) {
         let path = Self.normal(path)
         if flags & Self.temporary == Self.temporary {
+            if !knowsUnnamed { return (nil, -EOPNOTSUPP) }
             guard let parent = nodes[path] else { return (nil, -ENOENT) }
             if parent.kind != .directory { return (nil, -ENOTDIR) }
             let node = Node(.file, permissions: permissions)

@@ -125,6 +125,25 @@ import Testing
         }
     }
 
+    @Test func aDiskWithoutNamelessFiles() throws {
+        try simulate { dice in
+            var scenario = EngineScenario()
+            scenario.paths = ["/spooled/"]
+            scenario.requestBytesMax = 30_000
+            scenario.answerBytesMax = 40_000
+            scenario.isPerfect = true
+            // The name is there only until the file is open.
+            scenario.plan = { run in
+                run.world.files.knowsUnnamed = false
+                for ms in 1...20 { run.world.after(UInt64(ms) * 50_000_000) { #expect(run.world.files.paths(under: "/tmp/") == []) } }
+            }
+            scenario.tuneClient = { client, dice in
+                if dice.chance(0.5) { client.pace = { _ in EngineScenario.slowPace } }
+            }
+            return scenario
+        }
+    }
+
     @Test func everythingAtOnce() throws {
         try simulate(also: [232842307671202]) { dice in
             var scenario = EngineScenario()

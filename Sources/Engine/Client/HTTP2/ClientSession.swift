@@ -49,6 +49,8 @@ struct ClientSession: BitwiseCopyable {
     var frames: FrameBudget
     var resets: FrameBudget
     var hasFlooded = false
+    /// What the socket had not taken when that was looked at last.
+    var unsentCount = 0
     /// A field section is not complete, and since when is timed.
     var waitsForFields = false
     /// What the library may not be told while it is reading: why the session has to end.
@@ -154,7 +156,7 @@ struct ClientStream: BitwiseCopyable {
     var inboundCount: Int { inboundTo - inboundFrom }
 }
 
-/// What the sessions of a worker share: scratch memory and the tables of the library. Made for the first of them.
+/// What the sessions of a worker share: scratch memory and the tables of the library.
 final class SessionHub {
     /// What one read takes. Apart from the worker's scratch, which exchanges use while it is being looked at.
     let input = UnsafeMutablePointer<UInt8>.allocate(capacity: Limits.http2ReadBytes)
@@ -166,8 +168,6 @@ final class SessionHub {
     let callbacks: OpaquePointer?
     let options: OpaquePointer?
     private let memory: [UnsafeMutableRawPointer]
-    /// Sessions that have something to send, in the order in which they came.
-    var dirty = PostedQueue()
     /// What is to be sent fills its memory: the next frame goes with the next send.
     var isFull = false
     /// Where in it a frame with fields begins of which more is to come; -1: nowhere.
@@ -217,6 +217,4 @@ final class SessionHub {
         places.deallocate()
         pairs.deallocate()
     }
-
-    var hasDirty: Bool { !dirty.isEmpty }
 }

@@ -56,6 +56,9 @@ extension Worker {
         case NGHTTP2_PUSH_PROMISE.rawValue:
             // A server's (section 8.4); the library would wait for the rest of it.
             s.faultCode = NGHTTP2_PROTOCOL_ERROR.rawValue
+        case NGHTTP2_GOAWAY.rawValue:
+            // The library keeps all of it until it is whole.
+            if header.length > Limits.http2GoawayBytes { return flood(s, "bytes in GOAWAY") }
         default: break
         }
         if !s.value.frames.spend(nowMs: nowMs) { flood(s, "frames") }

@@ -20,20 +20,20 @@ extension Worker {
 
     private func submitAnswer(_ x: Ref<Exchange>, _ stream: Ref<ClientStream>, _ head: ByteView) {
         let s = stream.session
-        guard let hub, !stream.isForgotten, !s.isClosing else { return }
-        let count = pairs(hub, head, hasStatus: true)
-        stream.hasAnswerHead = true
-        stream.chunkBytes = x.location.http2ChunkBytes
-        stream.isPaced = x.paceRate > 0
-        if nghttp2_session_get_stream_remote_window_size(s.library, stream.id) < Limits.readBytes { x.clientIsSlow = true }
+        if stream.isForgotten || s.isClosing { return }
+        let count = pairs(head, hasStatus: true)
+        stream.value.hasAnswerHead = true
+        stream.value.chunkBytes = x.location.http2ChunkBytes
+        stream.value.isPaced = x.paceRate > 0
+        if nghttp2_session_get_stream_remote_window_size(s.library, stream.id) < Limits.readBytes { x.value.clientIsSlow = true }
         if x.headOnly || x.contentLength == 0 {
-            stream.hasSentEnd = !x.addTrailers
+            stream.value.hasSentEnd = !x.addTrailers
             let flags = stream.hasSentEnd ? UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) : 0
             _ = nghttp2_submit_headers(s.library, flags, stream.id, nil, hub.pairs, count, nil)
         } else {
-            stream.hasSource = true
+            stream.value.hasSource = true
             let mayHaveTrailers = x.addTrailers || x.location.proxy.passTrailers && x.upstream?.stream.carrier == .http2
-            stream.bodyLeft = mayHaveTrailers ? -1 : x.contentLength
+            stream.value.bodyLeft = mayHaveTrailers ? -1 : x.contentLength
             var source = nghttp2_data_provider()
             source.read_callback = Worker.readAnswer
             _ = nghttp2_submit_response(s.library, stream.id, hub.pairs, count, &source)
@@ -43,14 +43,14 @@ extension Worker {
 
     /// An interim head (1xx).
     func submitInterim(_ x: Ref<Exchange>, _ head: ByteView) {
-        guard let hub, let stream = x.client.stream.clientStream, !stream.isForgotten, !stream.session.isClosing else { return }
-        let count = pairs(hub, head, hasStatus: true)
+        guard let stream = x.client.stream.clientStream, !stream.isForgotten, !stream.session.isClosing else { return }
+        let count = pairs(head, hasStatus: true)
         _ = nghttp2_submit_headers(stream.session.library, 0, stream.id, nil, hub.pairs, count, nil)
         markDirty(stream.session)
     }
 
     /// The lines of `text`, which is ours to change, as name and value pairs for the library. Returns how many.
-    private func pairs(_ hub: SessionHub, _ text: ByteView, hasStatus: Bool) -> Int {
+    private func pairs(_ text: ByteView, hasStatus: Bool) -> Int {
         let base = UnsafeMutablePointer(mutating: text.start)
         var bytes = UnsafeMutableBufferPointer(start: base, count: text.count).mutableSpan
         var places = hub.places.mutableSpan
@@ -125,8 +125,7 @@ extension Worker {
     }
 
     func submitTrailers(_ stream: Ref<ClientStream>) {
-        guard let hub else { return }
-        let count = pairs(hub, ByteView(stream.trailers.start, stream.trailersCount), hasStatus: false)
+        let count = pairs(ByteView(stream.trailers.start, stream.trailersCount), hasStatus: false)
         stream.hasSentEnd = true
         _ = nghttp2_submit_trailer(stream.session.library, stream.id, hub.pairs, count)
     }
@@ -158,18 +157,22 @@ extension Worker {
 
     // MARK: Sending
 
+    /// The library has frames to send, or the session is at its end.
+    func hasToSend(_ s: Ref<ClientSession>) -> Bool {
+        s.isBroken || s.ending == .final || nghttp2_session_want_write(s.library) != 0 || nghttp2_session_want_read(s.library) == 0
+    }
+
     func markDirty(_ s: Ref<ClientSession>) {
-        guard let hub, !s.isDirty else { return }
+        if s.isDirty { return }
         s.isDirty = true
-        hub.dirty.push(UInt64(s.handle.generation) << 32 | UInt64(s.handle.index))
+        dirtySessions.push(UInt64(s.handle.generation) << 32 | UInt64(s.handle.index))
     }
 
     /// At the end of the turn: everything that streams have to say leaves, and exchanges whose answers are through end.
     func sendSessions() {
-        guard let hub else { return }
         // What begins anew meanwhile has its turn too; a client that takes all it is given waits for the next.
-        var left = Limits.http2RoundsPerTurn * hub.dirty.count
-        while left > 0, let word = hub.dirty.pop() {
+        var left = Limits.http2RoundsPerTurn * dirtySessions.count
+        while left > 0, let word = dirtySessions.pop() {
             left -= 1
             let handle = Handle(index: UInt32(truncatingIfNeeded: word), generation: UInt32(word >> 32))
             guard let s = sessions.find(handle) else { continue }
@@ -181,6 +184,9 @@ extension Worker {
     private func sendSession(_ s: Ref<ClientSession>) {
         let handle = s.handle
         flushSession(s)
+        // Streams that we reset are closed when that is framed.
+        if s.touchedFirst != nil, !s.isBroken { serveTouched(s, handle) }
+        guard s.isLive(handle, self) else { return }
         if !s.isBroken { settleStreams(s) }
         guard s.isLive(handle, self) else { return }
         let c = s.connection
@@ -197,7 +203,7 @@ extension Worker {
 
     /// Frames what waits and gives it to the socket, until nothing waits or the socket is full. Exchanges hear of it in `settleStreams`.
     func flushSession(_ s: Ref<ClientSession>) {
-        guard let hub, !s.isBroken, !s.isClosing else { return }
+        if s.isBroken || s.isClosing { return }
         let c = s.connection
         if c.stream.hasPending {
             switch flush(&c.value.stream) {
@@ -223,7 +229,7 @@ extension Worker {
                     break
                 }
                 // The library's own frames have 16 KiB at most.
-                if !joinFields(s, hub, ByteView(piece, n)) { w.value.append(ByteView(piece, n)) }
+                if !joinFields(s, ByteView(piece, n)) { w.value.append(ByteView(piece, n)) }
                 if w.value.room < Limits.http2FrameBytes { break }
             }
             if !send(s, w.view) { return }
@@ -231,7 +237,7 @@ extension Worker {
     }
 
     /// The library cuts long fields into frames of 16 KiB. Where the client takes larger ones it gets them in one, as from nginx.
-    private func joinFields(_ s: Ref<ClientSession>, _ hub: SessionHub, _ frame: ByteView) -> Bool {
+    private func joinFields(_ s: Ref<ClientSession>, _ frame: ByteView) -> Bool {
         let endsFields = UInt8(NGHTTP2_FLAG_END_HEADERS.rawValue)
         switch UInt32(frame[3]) {
         case NGHTTP2_HEADERS.rawValue: hub.openFields = frame[4] & endsFields == 0 ? hub.out.count : -1

@@ -234,7 +234,7 @@ extension Worker {
             return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue
         }
         return stream.session.worker._withUnsafeGuaranteedRef { worker in
-            guard let hub = worker.hub else { return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue }
+            let hub = worker.hub
             let w = hub.out
             // What the library frames itself comes behind it and must fit too.
             if w.value.room < count + 9 + Limits.http2FrameBytes {

@@ -201,7 +201,8 @@ extension Worker {
         s.streamCount -= 1
         if stream.isReset { s.leavingCount -= 1 }
         streams.remove(stream.handle)
-        if !s.isClosing { markDirty(s) }
+        if s.isClosing { return }
+        if hasToSend(s) { markDirty(s) } else { setSessionTimer(s) }
     }
 
     private func unlinkTouched(_ s: Ref<ClientSession>, _ stream: Ref<ClientStream>) {

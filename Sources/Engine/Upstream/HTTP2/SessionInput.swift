@@ -292,6 +292,14 @@ func installSessionCallbacks(_ callbacks: OpaquePointer?) {
             return 0
         }
     }
+    // A request that may not be sent any more, as after a GOAWAY.
+    nghttp2_session_callbacks_set_on_frame_not_send_callback(callbacks) { native, frame, _, user in
+        inSession(user) { worker, _ in
+            guard let frame, UInt32(frame.pointee.hd.type) == NGHTTP2_HEADERS.rawValue else { return 0 }
+            if let s = worker.stream(nghttp2_session_get_stream_user_data(native, frame.pointee.hd.stream_id)) { worker.setFault(s, .refused) }
+            return 0
+        }
+    }
     nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks) { _, frame, error, user in
         inSession(user) { worker, session in
             if let frame { worker.invalidFrame(session, frame, error) }

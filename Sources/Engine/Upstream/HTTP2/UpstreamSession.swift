@@ -80,7 +80,9 @@ extension Worker {
     func makeSession(_ connection: Ref<UpstreamConnection>, isShared: Bool) -> Ref<UpstreamSession>? {
         var made: OpaquePointer?
         let me = Unmanaged.passUnretained(self).toOpaque()
-        guard nghttp2_session_client_new2(&made, upstreamSessions.callbacks, me, upstreamSessions.options) == 0, let native = made else { return nil }
+        guard nghttp2_session_client_new3(&made, upstreamSessions.callbacks, me, upstreamSessions.options, libraryMemory.functions) == 0,
+            let native = made
+        else { return nil }
         guard let (session, handle) = upstreamSessions.sessions.insert(UpstreamSession(native: native, connection: connection, isShared: isShared))
         else {
             nghttp2_session_del(native)
@@ -134,9 +136,11 @@ extension Worker {
         var next = session.firstStream
         while let stream = upstreamSessions.streams.find(next) {
             next = stream.next
+            // A request that was handed over and of which the library has framed nothing yet has not been seen by the upstream.
+            let isUnsent = stream.id > 0 && !stream.isClosed && nghttp2_session_find_stream(session.native, stream.id) == nil
             stream.session = nil
             stream.isClosed = true
-            if !stream.sawEnd { setFault(stream, fault, code: code) }
+            if !stream.sawEnd { setFault(stream, isUnsent ? .refused : fault, code: code) }
         }
         session.connection.session = nil
         session.value.blocks.held.release(to: &buffers)

@@ -1,0 +1,147 @@
+// What the health board keeps of an upstream: its gates, its servers, and what each check of each server last found.
+// Changed by the board alone, under its lock. The numbers of checks are the roster's.
+
+import AdminAPI
+import Balancing
+import Engine
+import Health
+
+/// One `health_check` of an upstream, ready to be made. Shared by its servers; not changed.
+final class Gate: Sendable {
+    let check: HealthCheck
+    let name: String
+    /// Nil: what is usual.
+    let match: CheckMatch?
+    let rules: MatchRules
+    let timing: CheckTiming
+
+    init(_ check: HealthCheck, _ match: CheckMatch?) {
+        self.check = check
+        name = check.gate
+        self.match = match
+        rules = match?.rules ?? (check.kind.isHTTP ? .usual : MatchRules())
+        timing = CheckTiming(intervalMs: check.intervalMs, jitterMs: check.jitterMs, fails: check.fails, passes: check.passes)
+    }
+
+    func isLike(_ other: Gate) -> Bool { check == other.check && rules == other.rules }
+}
+
+/// One gate at one server.
+struct WatchedGate {
+    var gate: Gate
+    /// Nil: nobody asks, since the server is down.
+    var handle: CheckHandle?
+    /// Of the last failure; nil after a pass.
+    var why: String?
+    var lastAtMs: Int64?
+}
+
+/// One address of an upstream.
+final class WatchedServer: @unchecked Sendable {
+    let upstream: String
+    /// As the configuration names it.
+    let name: String
+    /// Of the address, by which it is found again; a second one of it has a number behind it.
+    let text: String
+    /// `sockaddr`.
+    let address: [UInt8]
+    let counters: PeerCounters
+    var isDown = false
+    var isDrained = false
+    var gates: [WatchedGate] = []
+    var verdict = CheckSum.Verdict.unknown
+    var changedAtMs: Int64?
+
+    init(upstream: String, name: String, text: String, address: [UInt8], counters: PeerCounters) {
+        self.upstream = upstream
+        self.name = name
+        self.text = text
+        self.address = address
+        self.counters = counters
+    }
+
+    /// What is wrong with it, in words; nil: nothing.
+    func why(_ roster: CheckRoster) -> String? {
+        for state in [CheckStanding.State.failing, .waiting] {
+            for gate in gates {
+                guard let handle = gate.handle, let standing = roster.standing(handle), standing.state == state else { continue }
+                return "health check \"\(gate.gate.name)\": " + (gate.why ?? (standing.checks == 0 ? "not passed yet" : "not passed often enough yet"))
+            }
+        }
+        return nil
+    }
+}
+
+struct WatchedUpstream {
+    var definition: UpstreamDefinition
+    var gates: [Gate]
+    var servers: [WatchedServer] = []
+    /// Places by `text`.
+    var places: [String: Int] = [:]
+
+    /// Whether the definition has the same servers in the same order, and as many of them are down and drained.
+    func follows(_ definition: UpstreamDefinition) -> Bool {
+        if definition.peers.count != servers.count { return false }
+        for i in servers.indices {
+            let peer = definition.peers[i]
+            if peer.counters !== servers[i].counters || peer.isDown != servers[i].isDown || peer.isDrained != servers[i].isDrained { return false }
+        }
+        return true
+    }
+
+    /// `roster` has the figures.
+    func health(_ name: String, _ roster: CheckRoster) -> UpstreamHealth {
+        var health = UpstreamHealth(name: name)
+        health.gates = gates.map { GateHealth(name: $0.name) }
+        for g in health.gates.indices { health.gates[g].failedRounds = .max }
+        for server in servers {
+            let one = Self.health(server, roster)
+            health.servers.append(one)
+            if server.isDown { continue }
+            health.total += 1
+            if one.state == .up { health.healthy += 1 }
+            for (g, gate) in one.gates.enumerated() where health.gates.indices.contains(g) {
+                switch gate.state {
+                case .checking: health.gates[g].checking += 1
+                case .passing: health.gates[g].passing += 1
+                case .failing: health.gates[g].failing += 1
+                }
+                health.gates[g].failedRounds = min(health.gates[g].failedRounds, gate.failedInRow)
+                if gate.failedInRow > health.gates[g].failedInRow {
+                    health.gates[g].failedInRow = gate.failedInRow
+                    health.gates[g].why = gate.why
+                }
+            }
+        }
+        for g in health.gates.indices where health.gates[g].failedRounds == .max { health.gates[g].failedRounds = 0 }
+        return health
+    }
+
+    static func health(_ server: WatchedServer, _ roster: CheckRoster) -> ServerHealth {
+        var one = ServerHealth(server: server.name)
+        one.changedAtMs = server.changedAtMs
+        for watched in server.gates {
+            var gate = ServerGate(name: watched.gate.name)
+            gate.why = watched.why
+            gate.lastAtMs = watched.lastAtMs
+            if let handle = watched.handle, let standing = roster.standing(handle) {
+                gate.state = standing.state == .failing ? .failing : standing.state == .passing ? .passing : .checking
+                gate.failedInRow = standing.failsInRow
+                gate.lastPassed = standing.lastPassed
+                one.checks += standing.checks
+                one.fails += standing.failures
+                one.unhealthy += standing.falls
+                if let passed = standing.lastPassed { one.lastPassed = (one.lastPassed ?? true) && passed }
+            }
+            one.gates.append(gate)
+        }
+        switch server.verdict {
+        case .unhealthy: one.state = .unhealthy
+        case .checking: one.state = .checking
+        case .up, .unknown: one.state = server.isDrained ? .draining : .up
+        }
+        if server.isDown { one.state = .down }
+        if one.state == .unhealthy || one.state == .checking { one.why = server.why(roster) }
+        return one
+    }
+}

@@ -1,0 +1,157 @@
+import AdminAPI
+import Foundation
+import Rollout
+import Testing
+
+@testable import Control
+@testable import Engine
+
+/// What of rollouts outlives a process.
+@Suite("Rollouts that are kept")
+struct RolloutKeepingTests {
+    /// A folder of a state, and a process after another in it.
+    private final class Processes {
+        let folder = NSTemporaryDirectory() + "rollouts-" + UUID().uuidString
+        private(set) var it: RolloutDesk?
+        private var epochMs: Int64 = 1_700_000_000_000
+
+        deinit { try? FileManager.default.removeItem(atPath: folder) }
+
+        /// As by kill -9. Whoever has the desk must let it go, too.
+        func end() {
+            // Wall clocks go on.
+            if let it { epochMs += it.desk.nowMs - 1_000_000 + 2_000 }
+            it = nil
+        }
+
+        func next() throws -> RolloutDesk {
+            end()
+            let (journal, replay) = try Journal.open(folder: folder)
+            let desk = try RolloutDesk(journal: journal, replay: replay, rollouts: RolloutStore(folder: folder), epochMs: epochMs)
+            it = desk
+            return desk
+        }
+    }
+
+    @Test func aRolloutGoesOnWhereItWas() throws {
+        let processes = Processes()
+        var it: RolloutDesk? = try processes.next()
+        it?.start()
+        it?.pass(seconds: 14)
+        #expect(it?.phase() == "running")
+        #expect(it?.weights == ["blue": 50, "green": 50])
+        let entries = it?.show()["entries"]?.array ?? []
+        let machine = it?.live?.machine
+        it = nil
+        it = try processes.next()
+        #expect(it?.phase() == "running")
+        #expect(it?.weights == ["blue": 50, "green": 50])
+        #expect(it?.show()["entries"]?.array == entries)
+        #expect(it?.live?.machine.stepAtMs == machine?.stepAtMs)
+        #expect(it?.desk.ask("PATCH", "/splits/app", #"{"weights": {"green": 1}}"#).problem == "rollout-live")
+        it?.pass(seconds: 10)
+        #expect(it?.weights == ["blue": 0, "green": 100])
+        it?.pass(seconds: 7)
+        #expect(it?.phase() == "succeeded")
+        it = nil
+        // What has ended is there, and its record can be replayed.
+        let last = try processes.next()
+        #expect(last.phase() == "succeeded")
+        #expect(last.show()["entries"]?.array?.count == 8)
+        #expect(last.desk.ask("POST", "/rollouts/1/replay", #"{"policy": \#(RolloutDesk.policy)}"#).json["phase"] == "succeeded")
+        #expect(last.start(to: "blue").json["number"] == 2)
+    }
+
+    @Test func policiesAreThere() throws {
+        let processes = Processes()
+        #expect(try processes.next().desk.ask("PUT", "/policies/slow", #"{"interval": "2m"}"#).status == 201)
+        #expect(try processes.next().desk.ask("GET", "/policies/slow").json["interval"] == "2m")
+    }
+
+    @Test func whatWasAskedForBeforeACrashIsDoneAfterIt() throws {
+        let processes = Processes()
+        var it: RolloutDesk? = try processes.next()
+        it?.start()
+        it?.pass(seconds: 2)
+        // Between the decision and the switch.
+        let plan = try #require(it?.live?.plan)
+        var machine = try #require(it?.live?.machine)
+        let facts = try #require(it?.live?.facts)
+        _ = machine.handle(.operate(.abort, who: "me"), atMs: 1_700_001_010_000)
+        #expect(machine.phase == .rollingBack)
+        it = nil
+        processes.end()
+        let left = LiveRollout(machine, RolloutRecord(plan: plan), facts, workers: 1)
+        try RolloutStore(folder: processes.folder).keep(state: left.stateJSON, of: 1)
+        let again = try processes.next()
+        #expect(again.phase() == "aborted")
+        #expect(again.weights == ["blue": 100, "green": 0])
+    }
+
+    @Test func whatSomebodyElseWroteMeanwhileStands() throws {
+        let processes = Processes()
+        var it: RolloutDesk? = try processes.next()
+        it?.start()
+        it?.pass(seconds: 1)
+        it = nil
+        processes.end()
+        // Another version of proxyd, which knows no rollouts, had a turn.
+        do {
+            let (journal, replay) = try Journal.open(folder: processes.folder)
+            let plain = try AdminDesk(RolloutDesk.pools, journal: journal, replay: replay)
+            #expect(plain.ask("PATCH", "/splits/app", #"{"weights": {"blue": 7, "green": 3}}"#).status == 200)
+        }
+        let again = try processes.next()
+        #expect(again.phase() == "aborted")
+        #expect(again.weights == ["blue": 7, "green": 3])
+    }
+
+    @Test func aDamagedStateEndsThatRolloutAlone() throws {
+        let processes = Processes()
+        var it: RolloutDesk? = try processes.next()
+        it?.start()
+        it?.pass(seconds: 1)
+        it = nil
+        processes.end()
+        try "{".write(toFile: processes.folder + "/rollouts/1.state", atomically: false, encoding: .utf8)
+        let again = try processes.next()
+        #expect(again.desk.ask("GET", "/rollouts/1").status == 404)
+        #expect(again.start(#"{"steps": [50, 100], "interval": "10s"}"#).json["number"] == 2)
+    }
+
+    @Test func aTornLineOfARecordIsLeftOut() throws {
+        let processes = Processes()
+        var it: RolloutDesk? = try processes.next()
+        it?.start()
+        it?.pass(seconds: 3)
+        it = nil
+        processes.end()
+        let path = processes.folder + "/rollouts/1.record"
+        let text = try String(contentsOfFile: path, encoding: .utf8)
+        try String(text.dropLast(5)).write(toFile: path, atomically: false, encoding: .utf8)
+        let again = try processes.next()
+        again.pass(seconds: 2)
+        let lines = try String(contentsOfFile: path, encoding: .utf8).split(separator: "\n")
+        for line in lines { _ = try JSON.parse(String(line)) }
+        #expect(again.phase() == "running")
+    }
+
+    /// A long rollout's record is bounded, on the disk too.
+    @Test func recordsAreBounded() throws {
+        let plan = RolloutPlan(number: 1, split: "app", old: "blue", new: "green", policy: RolloutPolicy(name: "p"))
+        let rollout = LiveRollout(RolloutMachine(plan: plan), RolloutRecord(plan: plan), RolloutFacts(), workers: 1)
+        let folder = NSTemporaryDirectory() + "rollouts-" + UUID().uuidString
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        let store = RolloutStore(folder: folder)
+        var seen = Observations()
+        seen.old.started = 1
+        for i in 0..<Int64(RolloutRecord.linesMax) * 2 {
+            _ = rollout.take(.tick(seen), atMs: i * 1000)
+            if i % 500 == 0 { try rollout.write(to: store, nowMs: i * 1000, isDecision: false) }
+        }
+        #expect(rollout.record.lines.count <= RolloutRecord.linesMax)
+        try rollout.write(to: store, nowMs: .max / 2, isDecision: true)
+        #expect(store.record(1) == rollout.record)
+    }
+}
