@@ -33,6 +33,7 @@ extension SeededNumbers {
             if state.splits[name]?.weights.values.contains(where: { $0 > 0 }) != true || state.upstreams[name] != nil {
                 state.splits[name] = nil
             }
+            if let to = state.splits[name]?.shadow?.to, state.splits[name]?.weights[to] == nil { state.splits[name]?.shadow = nil }
         }
         return state.numbered(after: old)
     }
