@@ -30,6 +30,7 @@ let package = Package(
         .target(name: "ConfigurationFile", swiftSettings: pure),
         .target(name: "Balancing", dependencies: ["Bytes"], swiftSettings: pure),
         .target(name: "AdminAPI", swiftSettings: pure),
+        .target(name: "Deploy", dependencies: ["AdminAPI"], swiftSettings: pure),
         .target(name: "Health", swiftSettings: pure),
         .target(name: "Rollout", dependencies: ["AdminAPI"], swiftSettings: pure),
 
@@ -46,14 +47,14 @@ let package = Package(
         .executableTarget(
             name: "proxyctl",
             dependencies: [
-                "AdminAPI", "CLinux", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                "AdminAPI", "CLinux", "Deploy", .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Yams", package: "Yams"),
             ]),
         .executableTarget(name: "proxyd", dependencies: ["CLinux", "Control", "Engine", "Switchback"]),
 
         // Support of tests: simulated traffic for rollouts; the simulated kernel and its world.
         .target(name: "RolloutSimulation", dependencies: ["Rollout"], path: "Tests/RolloutSimulation"),
-        .target(name: "Simulation", dependencies: ["CLinux", "Engine", "Bytes"], path: "Tests/Simulation"),
+        .target(name: "Simulation", dependencies: ["Bytes", "CLinux", "CZlib", "Engine"], path: "Tests/Simulation"),
 
         .testTarget(name: "AdminAPITests", dependencies: ["AdminAPI", "ConfigurationFile"]),
         .testTarget(name: "BalancingTests", dependencies: ["Balancing"]),
@@ -62,10 +63,11 @@ let package = Package(
         .testTarget(
             name: "ControlTests",
             dependencies: ["AdminAPI", "Balancing", "Bytes", "CLinux", "ConfigurationFile", "Control", "Engine", "HTTPMessage", "Health", "Rollout"]),
+        .testTarget(name: "DeployTests", dependencies: ["AdminAPI", "Deploy"]),
         .testTarget(name: "EndToEndTests", dependencies: ["CZlib", "TestSupport"]),
         .testTarget(name: "HealthTests", dependencies: ["Health", "Rollout"]),
         .testTarget(name: "HTTPMessageTests", dependencies: ["Bytes", "HTTPMessage"]),
-        .testTarget(name: "ProxyctlTests", dependencies: ["AdminAPI", "CLinux", "TestSupport", "proxyctl"]),
+        .testTarget(name: "ProxyctlTests", dependencies: ["AdminAPI", "CLinux", "Deploy", "TestSupport", "proxyctl"]),
         .testTarget(name: "RolloutTests", dependencies: ["AdminAPI", "Rollout", "RolloutSimulation"]),
         .testTarget(
             name: "SimulationTests",

@@ -21,9 +21,13 @@ public enum RangeVerdict: Equatable {
     case ranges(Int)
 }
 
-/// Reads the value of Range for a body of `length` bytes. `partBytes`: what a part costs beside its bytes, and how much more than the
-/// whole all parts may come to. Ranges go to `spans`; more than it has room for are not answered in parts. The rules are nginx's.
-public func parseRanges(_ value: ByteView, length: Int64, partBytes: Int64, slackBytes: Int64, into spans: inout [ByteSpan], most: Int) -> RangeVerdict {
+/// Reads the value of Range for a body of `length` bytes. The rules are nginx's.
+///
+/// partBytes: what a part costs beside its bytes. slackBytes: how much more than the whole all parts may come to. most: who asks for
+/// more parts gets the whole.
+public func parseRanges(
+    _ value: ByteView, length: Int64, partBytes: Int64, slackBytes: Int64, into spans: inout [ByteSpan], most: Int
+) -> RangeVerdict {
     guard value.count >= 7, value.slice(0, 6).equalsIgnoringCase(ByteView("bytes=")) else { return .whole }
     spans.removeAll(keepingCapacity: true)
     var total: Int64 = 0

@@ -7,13 +7,13 @@ import Bytes
 public struct CharsetTable: BitwiseCopyable, Sendable {
     public enum Kind: UInt8, BitwiseCopyable, Sendable { case bytes, toUTF8, fromUTF8 }
     public let kind: Kind
-    /// bytes: what stands for each of 256. toUTF8: four for each of 256, the first of them a count. fromUTF8: pages of 256 bytes, 0 for
+    /// bytes: what stands for each of 256. toUTF8: four for each of 256, the first of them a count. fromUTF8: pages of 256, 0 for
     /// what has no place in the other set.
     private let cells: Frozen<UInt8>
     /// fromUTF8: which page the code points of each 256 have; -1: none.
     private let pages: Frozen<Int32>
 
-    /// Both sets have one byte for each character. `pairs`: what becomes what; below 128 all stays, what is not named becomes "?".
+    /// Both sets have one byte for each character. `pairs`: what becomes what; below 128 all stays, else "?".
     public init(bytes pairs: [(from: UInt8, to: UInt8)], arena: Arena) {
         var cells = (0..<256).map { $0 < 128 ? UInt8($0) : 0x3F }
         for pair in pairs { cells[Int(pair.from)] = pair.to }
@@ -75,7 +75,7 @@ public struct CharsetTable: BitwiseCopyable, Sendable {
 /// A text on its way through a table. What a piece leaves unfinished at its end waits for the next.
 public struct CharsetRecoder: BitwiseCopyable {
     private let table: CharsetTable
-    /// A character of UTF-8 that has begun: its bits, the least it may come to, how many bytes are missing and how many were there.
+    /// A character of UTF-8 that has begun: its bits, the least it may come to, how many bytes are missing.
     private var bits: UInt32 = 0
     private var least: UInt32 = 0
     private var missing = 0
@@ -85,7 +85,7 @@ public struct CharsetRecoder: BitwiseCopyable {
 
     public init(_ table: CharsetTable) { self.table = table }
 
-    /// Recodes from `offset` on, which is moved past what was used, until the input ends or `output` has no room for one more character.
+    /// Recodes from `offset` on, moved past what was used, until the input ends or `output` has no room for one more.
     public mutating func recode(_ input: ByteView, at offset: inout Int, into output: Ref<ByteWriter>) {
         while offset < input.count, output.room >= Self.growthMax {
             let byte = input[offset]

@@ -3,8 +3,8 @@
 
 import Bytes
 
-/// Whether a value of Accept-Encoding allows gzip, by nginx's rules: the first "gzip" that begins a word counts; without a weight it is
-/// welcome, with one unless that is 0 or is not a weight (RFC 9110 section 12.4.2). "*" is not looked at.
+/// Whether a value of Accept-Encoding allows gzip, by nginx's rules: the first "gzip" that begins a word counts; without a weight it
+/// is welcome, with one unless that is 0 or is not a weight (RFC 9110 section 12.4.2). "*" is not looked at.
 public func acceptsGzip(_ value: Span<UInt8>) -> Bool {
     guard var i = gzipWord(value) else { return false }
     while i < value.count {
@@ -22,7 +22,8 @@ public func acceptsGzip(_ value: Span<UInt8>) -> Bool {
 private func gzipWord(_ value: Span<UInt8>) -> Int? {
     var i = 0
     while i + 4 <= value.count {
-        let isGzip = value[i] | 0x20 == 0x67 && value[i + 1] | 0x20 == 0x7A && value[i + 2] | 0x20 == 0x69 && value[i + 3] | 0x20 == 0x70
+        let isGzip =
+            value[i] | 0x20 == 0x67 && value[i + 1] | 0x20 == 0x7A && value[i + 2] | 0x20 == 0x69 && value[i + 3] | 0x20 == 0x70
         if isGzip, i == 0 || value[i - 1] == 0x2C || value[i - 1] == 0x20 { return i + 4 }
         i += isGzip ? 4 : 1
     }

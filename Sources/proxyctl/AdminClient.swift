@@ -11,6 +11,8 @@ struct AdminRequest {
     var query: [(name: String, value: String)] = []
     var fields: [(name: String, value: String)] = []
     var body: [UInt8]?
+    /// Instead of the address.
+    var host: String?
     /// The longest silence that is borne. Waiting requests set more.
     var timeoutMs = 10_000
 
@@ -41,7 +43,7 @@ struct AdminRequest {
 
     func head(for address: AdminAddress, token: String?) -> String {
         var lines = [
-            "\(method) \(address.prefix)\(target) HTTP/1.1", "Host: \(address.host)", "User-Agent: proxyctl", "Connection: close",
+            "\(method) \(address.prefix)\(target) HTTP/1.1", "Host: \(host ?? address.host)", "User-Agent: proxyctl", "Connection: close",
         ]
         if let token { lines.append("Authorization: Bearer \(token)") }
         lines += fields.map { "\($0.name): \($0.value)" }
@@ -60,10 +62,12 @@ struct AdminAnswer {
     let isProblem: Bool
     /// The revision that the ETag tells.
     let revision: UInt64?
+    let fields: [(name: String, value: String)]
 
     fileprivate init(_ reader: AnswerReader, isProblem: Bool) {
         status = reader.status
         body = reader.body
+        fields = reader.fields
         self.isProblem = isProblem
         revision = reader["ETag"].flatMap { UInt64($0.filter { $0 != "\"" }) }
     }

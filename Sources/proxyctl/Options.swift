@@ -162,7 +162,7 @@ enum TextFile {
     static let bytesMax = 16 << 20
 
     /// The content of a file; `-` is standard input.
-    static func read(_ path: String) throws(Failure) -> [UInt8] {
+    static func read(_ path: String, bytesMax: Int = bytesMax) throws(Failure) -> [UInt8] {
         let fd = path == "-" ? 0 : clinux_open(path, O_RDONLY, 0)
         if fd < 0 { throw Failure(.usage, "cannot read \(path): \(AdminClient.words(Int(fd)))") }
         defer { if fd > 0 { _ = clinux_close(fd) } }

@@ -10,6 +10,8 @@ enum Output {
 
     static func lines(_ lines: [String]) { write(1, lines.map { $0 + "\n" }.joined()) }
     static func line(_ text: String) { write(1, text + "\n") }
+    /// A piece of a line.
+    static func part(_ text: String) { write(1, text) }
     static func error(_ text: String) { write(2, text + "\n") }
 
     /// Bytes of the server, unchanged; a line end only where there is none.

@@ -35,7 +35,7 @@ import Glibc
                     WeightVerb.self, SwitchVerb.self, UndoVerb.self, RestoreVerb.self, HoldVerb.self, ReleaseVerb.self,
                     DrainVerb.self,
                 ]),
-            CommandGroup(name: "Releases", subcommands: [RolloutVerb.self, PolicyVerb.self]),
+            CommandGroup(name: "Releases", subcommands: [DeployVerb.self, RolloutVerb.self, PolicyVerb.self, FailoverVerb.self, BackupVerb.self]),
             CommandGroup(name: "Pools", subcommands: [UpstreamsVerb.self, ServerVerb.self, ReloadVerb.self]),
             CommandGroup(name: "TLS", subcommands: [CertVerb.self]),
             CommandGroup(

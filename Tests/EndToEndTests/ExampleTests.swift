@@ -211,6 +211,30 @@ struct ExampleTests {
         #expect(lines[10].hasSuffix(" - -"), "\(lines[10])")
     }
 
+    @Test func compressionMakesAnswersSmall() throws {
+        let text = Pattern.text(20_000)
+        let upstream = try Upstream { r, c in
+            if r.target == "/packed" {
+                let packed = Gzip.packed(text)
+                try c.send("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Encoding: gzip\r\nContent-Length: \(packed.count)\r\n\r\n")
+                return try c.send(packed)
+            }
+            try c.answer("200 OK", ["Content-Type: application/json"], body: text)
+        }
+        let proxy = try Proxy(example: "compression.conf", replacing: [Self.listen, ("127.0.0.1:3001", "\(upstream.endpoint)")])
+        let client = try proxy.client()
+        let packed = try client.request("GET", "/", ["Accept-Encoding: gzip", "Via: 1.1 other"])
+        #expect(Gzip.unpacked(packed.body) == text)
+        #expect(packed["Vary"] == "Accept-Encoding")
+        #expect(try client.request("GET", "/").text == text)
+        let unpacked = try client.request("GET", "/packed")
+        #expect(unpacked.text == text)
+        #expect(unpacked["Content-Type"] == "text/plain; charset=utf-8")
+        let lines = try proxy.waitForLines(3)
+        #expect(lines[0].hasPrefix("127.0.0.1 \"GET / HTTP/1.1\" 200 \(packed.body.count) ") && !lines[0].hasSuffix(" -"), "\(lines[0])")
+        #expect(lines[1].hasSuffix(" 200 20000 -"), "\(lines[1])")
+    }
+
     /// What curl says, who trusts the certificate of the test.
     private func curl(_ proxy: Proxy, _ words: [String]) throws -> String {
         let process = Process()

@@ -1,4 +1,4 @@
-// Owns filtered bodies that are large, slow or without end: memory stays bounded, nobody waits for others, events are not held back.
+// Owns filtered bodies that are large, slow or without end: memory stays bounded, nobody waits for others.
 
 import Foundation
 import TestSupport
@@ -32,7 +32,9 @@ struct FilterStreamingTests {
             try c.send("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: \(Self.totalBytes)\r\n\r\n")
             for _ in 0..<(Self.totalBytes / Self.block.count) { try c.send(Self.block) }
         }
-        let proxy = try Proxy(server: "gzip on; location / { proxy_pass http://\(upstream.endpoint); proxy_buffering \(isBuffered ? "on" : "off"); }")
+        let proxy = try Proxy(
+            server:
+                "gzip on; location / { proxy_pass http://\(upstream.endpoint); proxy_buffering \(isBuffered ? "on" : "off"); }")
         let before = proxy.residentBytes
         let client = try proxy.client()
         try client.send(RawClient.text("GET", "/", ["Accept-Encoding: gzip"]))
@@ -122,7 +124,9 @@ struct FilterStreamingTests {
             try c.send("0\r\n\r\n")
         }
         let proxy = try Proxy(
-            server: "http2 on; gzip on; gzip_types \(type); location / { proxy_pass http://\(upstream.endpoint); proxy_buffering \(isBuffered ? "on" : "off"); }")
+            server:
+                "http2 on; gzip on; gzip_types \(type); location / { proxy_pass http://\(upstream.endpoint); proxy_buffering \(isBuffered ? "on" : "off"); }"
+        )
         let client = try HTTP2Client(proxy)
         let id = try client.begin("GET", "/", [("accept-encoding", "gzip")])
         for i in 0..<10 {

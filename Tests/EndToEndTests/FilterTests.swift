@@ -1,4 +1,4 @@
-// Owns response filters: which answers gzip, gunzip and charset change, what they say of it in their heads, and that texts stay whole.
+// Owns response filters: which answers gzip, gunzip and charset change, what their heads say of it, and that texts stay whole.
 
 import Foundation
 import TestSupport
@@ -9,7 +9,9 @@ struct FilterTests {
     static let text = Pattern.text(50_000)
     static let accepts = ["Accept-Encoding: gzip"]
 
-    private func proxy(_ upstream: Upstream? = nil, _ directives: String = "gzip on; gzip_types text/plain;", http: String = "") throws -> Proxy {
+    private func proxy(_ upstream: Upstream? = nil, _ directives: String = "gzip on; gzip_types text/plain;", http: String = "")
+        throws -> Proxy
+    {
         let pass = upstream.map { "location / { proxy_pass http://\($0.endpoint); }" } ?? "root site;"
         return try Proxy(
             server: "http2 on; \(directives) \(pass)", http: "types { text/html html; text/plain txt; }\n\(http)",
@@ -23,12 +25,16 @@ struct FilterTests {
     @Test("an upstream's answer is compressed", arguments: Framing.allCases, [true, false])
     func proxied(framing: Framing, isBuffered: Bool) throws {
         let upstream = try Upstream { _, c in
-            let fields = ["Content-Type: text/html", "ETag: \"tag\"", "Accept-Ranges: bytes", "Last-Modified: Thu, 01 Jan 1970 00:00:00 GMT"]
+            let fields = [
+                "Content-Type: text/html", "ETag: \"tag\"", "Accept-Ranges: bytes",
+                "Last-Modified: Thu, 01 Jan 1970 00:00:00 GMT",
+            ]
             switch framing {
             case .length: try c.answer("200 OK", fields, body: Self.text)
             case .chunked: try c.answerChunked([Self.text, "", "tail"].filter { !$0.isEmpty }, fields)
             case .close:
-                try c.send((["HTTP/1.1 200 OK", "Connection: close"] + fields).joined(separator: "\r\n") + "\r\n\r\n" + Self.text)
+                try c.send(
+                    (["HTTP/1.1 200 OK", "Connection: close"] + fields).joined(separator: "\r\n") + "\r\n\r\n" + Self.text)
                 c.close()
             }
         }
@@ -80,7 +86,10 @@ struct FilterTests {
     }
 
     @Test func textsAndPagesOfOursAreCompressed() throws {
-        let proxy = try proxy(nil, "gzip on; location /text { default_type text/html; return 200 'a text that is long enough'; } location /no { return 403; }")
+        let proxy = try proxy(
+            nil,
+            "gzip on; location /text { default_type text/html; return 200 'a text that is long enough'; } location /no { return 403; }"
+        )
         let client = try proxy.client()
         #expect(Gzip.unpacked(try client.request("GET", "/text", Self.accepts).body) == "a text that is long enough")
         let page = try client.request("GET", "/no", Self.accepts)
@@ -92,10 +101,13 @@ struct FilterTests {
     @Test(
         "what is not compressed",
         arguments: [
-            ("200 OK", ["Content-Type: image/png"], accepts), ("200 OK", [], accepts), ("200 OK", ["Content-Type: text/html"], ["Accept-Encoding: gzip;q=0"]),
-            ("200 OK", ["Content-Type: text/html", "Content-Encoding: br"], accepts), ("500 No", ["Content-Type: text/html"], accepts),
+            ("200 OK", ["Content-Type: image/png"], accepts), ("200 OK", [], accepts),
+            ("200 OK", ["Content-Type: text/html"], ["Accept-Encoding: gzip;q=0"]),
+            ("200 OK", ["Content-Type: text/html", "Content-Encoding: br"], accepts),
+            ("500 No", ["Content-Type: text/html"], accepts),
             ("206 Partial Content", ["Content-Type: text/html", "Content-Range: bytes 0-1/5"], accepts),
-            ("200 OK", ["Content-Type: text/html"], accepts + ["Via: 1.1 other"]), ("200 OK", ["Content-Type: text/html"], accepts + ["User-Agent: Old 1"]),
+            ("200 OK", ["Content-Type: text/html"], accepts + ["Via: 1.1 other"]),
+            ("200 OK", ["Content-Type: text/html"], accepts + ["User-Agent: Old 1"]),
         ] as [(String, [String], [String])])
     func untouched(status: String, fields: [String], request: [String]) throws {
         let upstream = try Upstream { _, c in try c.answer(status, fields + ["ETag: \"tag\""], body: Self.text) }
@@ -111,18 +123,22 @@ struct FilterTests {
             ("any", [], true), ("expired", ["Expires: Thu, 01 Jan 1970 00:00:01 GMT"], true),
             ("expired", ["Expires: Fri, 01 Jan 2100 00:00:01 GMT"], false), ("no-cache", ["Cache-Control: no-cache"], true),
             ("no-store", ["Cache-Control: no-cache"], false), ("private no-store", ["Cache-Control: max-age=1, private"], true),
-            ("no_etag", ["ETag: \"a\""], false), ("no_etag", [], true), ("no_last_modified", ["Last-Modified: Thu, 01 Jan 1970 00:00:01 GMT"], false),
+            ("no_etag", ["ETag: \"a\""], false), ("no_etag", [], true),
+            ("no_last_modified", ["Last-Modified: Thu, 01 Jan 1970 00:00:01 GMT"], false),
             ("auth", [], true), ("off", [], false),
         ] as [(String, [String], Bool)])
     func proxies(conditions: String, fields: [String], isCompressed: Bool) throws {
         let upstream = try Upstream { _, c in try c.answer("200 OK", fields + ["Content-Type: text/html"], body: Self.text) }
         let proxy = try proxy(upstream, "gzip on; gzip_proxied \(conditions);")
-        let response = try proxy.get("/", Self.accepts + ["Via: 1.1 other"] + (conditions == "auth" ? ["Authorization: Basic x"] : []))
+        let response = try proxy.get(
+            "/", Self.accepts + ["Via: 1.1 other"] + (conditions == "auth" ? ["Authorization: Basic x"] : []))
         #expect((response["Content-Encoding"] == "gzip") == isCompressed)
     }
 
     @Test func trailersFollowACompressedBody() throws {
-        let upstream = try Upstream { _, c in try c.answerChunked([Self.text], ["Content-Type: text/html", "Trailer: X-Sum"], trailers: ["X-Sum: 5"]) }
+        let upstream = try Upstream { _, c in
+            try c.answerChunked([Self.text], ["Content-Type: text/html", "Trailer: X-Sum"], trailers: ["X-Sum: 5"])
+        }
         let proxy = try proxy(upstream, "gzip on; proxy_pass_trailers on; add_trailer X-Size $upstream_response_length;")
         let response = try proxy.client().request("GET", "/", Self.accepts)
         #expect(Gzip.unpacked(response.body) == Self.text)
@@ -156,7 +172,8 @@ struct FilterTests {
             #expect((i % 2 == 0 ? Gzip.unpacked(answer.body) : answer.text) == Self.text)
         }
         let files = try HTTP2Client(try self.proxy())
-        #expect(Gzip.unpacked(try files.answer(try files.begin("GET", "/a.html", [("accept-encoding", "gzip")])).body) == Self.text)
+        #expect(
+            Gzip.unpacked(try files.answer(try files.begin("GET", "/a.html", [("accept-encoding", "gzip")])).body) == Self.text)
     }
 
     // MARK: gunzip
@@ -206,7 +223,8 @@ struct FilterTests {
 
     @Test func packedFilesStandInForOthers() throws {
         let proxy = try Proxy(
-            server: "root site; gzip_vary on; location /on/ { alias %DIR%/site/; gzip_static on; } location /always/ { alias %DIR%/site/; gzip_static always; gunzip on; }",
+            server:
+                "root site; gzip_vary on; location /on/ { alias %DIR%/site/; gzip_static on; } location /always/ { alias %DIR%/site/; gzip_static always; gunzip on; }",
             http: "types { text/html html; }", files: ["site/a.html": "plain", "site/b.html": "alone"])
         try Data(Gzip.packed("packed")).write(to: URL(fileURLWithPath: proxy.path("site/a.html.gz")))
         let client = try proxy.client()
@@ -238,11 +256,14 @@ struct FilterTests {
         }
         let packed = try proxy.get("/", Self.accepts)
         #expect(packed["Content-Encoding"] == "gzip")
-        #expect(Gzip.unpacked(packed.body)?.utf8.count == String(decoding: [0xC1, 0x2D, 0xC2] as [UInt8], as: UTF8.self).utf8.count)
+        #expect(
+            Gzip.unpacked(packed.body)?.utf8.count == String(decoding: [0xC1, 0x2D, 0xC2] as [UInt8], as: UTF8.self).utf8.count)
     }
 
     @Test func anUpstreamMayNameTheCharset() throws {
-        let upstream = try Upstream { _, c in try c.answer("200 OK", ["Content-Type: text/html", "X-Accel-Charset: koi8-r"], body: "x") }
+        let upstream = try Upstream { _, c in
+            try c.answer("200 OK", ["Content-Type: text/html", "X-Accel-Charset: koi8-r"], body: "x")
+        }
         let proxy = try proxy(upstream, "charset utf-8;", http: "charset_map koi8-r utf-8 { C1 D0B0; }")
         #expect(try proxy.get("/")["Content-Type"] == "text/html; charset=koi8-r")
     }

@@ -63,6 +63,12 @@ struct ReadmeTests {
                 let text = try String(contentsOfFile: Harness.packageDirectory + "/conf/" + name, encoding: .utf8)
                 try replacingPorts(text).write(toFile: directory + "/conf/" + name, atomically: false, encoding: .utf8)
             }
+            try files.copyItem(atPath: Harness.packageDirectory + "/conf/deploy", toPath: directory + "/conf/deploy")
+            try? files.removeItem(atPath: directory + "/conf/deploy/.deploy")
+            for name in try files.contentsOfDirectory(atPath: directory + "/conf/deploy") where name.hasSuffix(".conf") || name.hasSuffix(".yaml") {
+                let path = directory + "/conf/deploy/" + name
+                try replacingPorts(try String(contentsOfFile: path, encoding: .utf8)).write(toFile: path, atomically: false, encoding: .utf8)
+            }
         }
 
         deinit {
@@ -109,7 +115,7 @@ struct ReadmeTests {
 
         /// Starts a server, and returns when its pid file says that it listens.
         func start(_ command: String) throws {
-            guard let name = command.firstMatch(of: /-c (conf\/[a-z-]+\.conf)/)?.1 else {
+            guard let name = command.firstMatch(of: /-c (conf\/[a-z\/-]+\.conf)/)?.1 else {
                 throw TestFailure("no server: \(command)")
             }
             let text = try String(contentsOfFile: directory + "/" + name, encoding: .utf8)

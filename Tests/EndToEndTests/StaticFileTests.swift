@@ -65,6 +65,99 @@ struct StaticFileTests {
         #expect(try proxy.get("/empty/").text == "x")
     }
 
+    // MARK: Parts
+
+    @Test(
+        "a part of a file is sent",
+        arguments: [("bytes=0-3", "text", "bytes 0-3/6"), ("bytes=-1", "a", "bytes 5-5/6"), ("bytes=5-100", "a", "bytes 5-5/6")], [false, true])
+    func part(asked: (range: String, text: String, contentRange: String), isHTTP2: Bool) throws {
+        let (range, text, contentRange) = asked
+        let proxy = try proxy("http2 on;")
+        if isHTTP2 {
+            let client = try HTTP2Client(proxy)
+            let answer = try client.answer(try client.begin("GET", "/a.txt", [("range", range)]))
+            #expect(answer.status == "206" && answer.text == text && answer["content-range"] == contentRange)
+            return
+        }
+        let response = try proxy.get("/a.txt", ["Range: \(range)"])
+        #expect(response.status == 206)
+        #expect(response.text == text)
+        #expect(response["Content-Range"] == contentRange)
+        #expect(response["Content-Length"] == "\(text.utf8.count)")
+        #expect(response["Accept-Ranges"] == nil)
+    }
+
+    @Test func whatIsNotThereCannotBeSent() throws {
+        let proxy = try proxy("max_ranges 1; location /whole/ { alias %DIR%/site/; max_ranges 0; }")
+        let response = try proxy.get("/a.txt", ["Range: bytes=6-"])
+        #expect(response.status == 416)
+        #expect(response["Content-Range"] == "bytes */6")
+        #expect(try proxy.get("/a.txt")["Accept-Ranges"] == "bytes")
+        #expect(try proxy.get("/a.txt", ["Range: bytes=0-0,2-2"]).status == 200)
+        let whole = try proxy.get("/whole/a.txt", ["Range: bytes=0-0"])
+        #expect(whole.status == 200)
+        #expect(whole["Accept-Ranges"] == nil)
+        #expect(try proxy.get("/zero.txt", ["Range: bytes=0-"]).status == 200)
+        #expect(try proxy.get("/missing", ["Range: bytes=0-"]).status == 404)
+    }
+
+    @Test("several parts come in one answer", arguments: [Int](0..<3))
+    func parts(way: Int) throws {
+        let text = Pattern.text(300_000)
+        let proxy = try Proxy(server: "http2 on; root site; \(way == 2 ? "add_trailer X-A b;" : "")", files: ["site/big.txt": text])
+        let spans = [0...9, 100_000...299_998, 50...50]
+        let range = "bytes=" + spans.map { "\($0.lowerBound)-\($0.upperBound)" }.joined(separator: ", ")
+        let type: String?
+        let body: String
+        if way == 1 {
+            let client = try HTTP2Client(proxy)
+            let answer = try client.answer(try client.begin("GET", "/big.txt", [("range", range)]))
+            (type, body) = (answer["content-type"], answer.text)
+            #expect(answer["content-length"] == "\(answer.body.count)")
+        } else {
+            let response = try proxy.get("/big.txt", ["Range: \(range)"])
+            (type, body) = (response["Content-Type"], response.text)
+            #expect(response.status == 206)
+            #expect(response.isChunked == (way == 2))
+        }
+        let boundary = try #require(type?.split(separator: "=").last)
+        #expect(type == "multipart/byteranges; boundary=\(boundary)")
+        let bytes = Array(text.utf8)
+        let parts = spans.map { span in
+            "\r\n--\(boundary)\r\nContent-Type: text/plain\r\nContent-Range: bytes \(span.lowerBound)-\(span.upperBound)/300000\r\n\r\n"
+                + String(decoding: bytes[span], as: UTF8.self)
+        }
+        #expect(body == parts.joined() + "\r\n--\(boundary)--\r\n")
+    }
+
+    @Test func aPartOfAnotherStateIsOfNoUse() throws {
+        let proxy = try proxy()
+        let client = try proxy.client()
+        let first = try client.request("GET", "/a.txt")
+        let modified = try #require(first["Last-Modified"])
+        let tag = try #require(first["ETag"])
+        for (condition, status) in [(tag, 206), ("\"other\"", 200), (modified, 206), ("Thu, 01 Jan 1970 00:00:00 GMT", 200), ("W/\(tag)", 200)] {
+            #expect(try client.request("GET", "/a.txt", ["Range: bytes=0-1", "If-Range: \(condition)"]).status == status, "\(condition)")
+        }
+        for (field, status) in [
+            ("If-Match: \(tag)", 200), ("If-Match: *", 200), ("If-Match: \"a\", \(tag)", 200), ("If-Match: \"other\"", 412), ("If-Match: W/\(tag)", 412),
+            ("If-Unmodified-Since: \(modified)", 200), ("If-Unmodified-Since: Thu, 01 Jan 1970 00:00:00 GMT", 412),
+        ] {
+            #expect(try client.request("GET", "/a.txt", [field]).status == status, "\(field)")
+        }
+    }
+
+    @Test func aCompressedFileHasNoParts() throws {
+        let proxy = try proxy("gzip on; gzip_min_length 0; gzip_types text/plain;")
+        let packed = try proxy.get("/a.txt", ["Range: bytes=0-1", "Accept-Encoding: gzip"])
+        #expect(packed.status == 200)
+        #expect(packed["Accept-Ranges"] == nil)
+        #expect(Gzip.unpacked(packed.body) == "text a")
+        let plain = try proxy.get("/a.txt", ["Range: bytes=0-1"])
+        #expect(plain.status == 206)
+        #expect(plain.text == "te")
+    }
+
     @Test func anUnchangedFileIsNotSentAgain() throws {
         let proxy = try proxy()
         let client = try proxy.client()

@@ -9,8 +9,10 @@ struct ContentCodingTests {
     @Test(
         "gzip is welcome",
         arguments: [
-            "gzip", "GZIP", "gzip, deflate", "gzip,deflate", "deflate, gzip", "deflate,gzip", "gzip;q=1", "gzip;q=1.0", "gzip;q=1.000",
-            "gzip;q=0.001", "gzip; q=0.5", "gzip ; Q=0.5", "gzip;q=0.5, br", "identity;q=1, gzip;q=0.1", "gzip;", "gzip;q=1,deflate",
+            "gzip", "GZIP", "gzip, deflate", "gzip,deflate", "deflate, gzip", "deflate,gzip", "gzip;q=1", "gzip;q=1.0",
+            "gzip;q=1.000",
+            "gzip;q=0.001", "gzip; q=0.5", "gzip ; Q=0.5", "gzip;q=0.5, br", "identity;q=1, gzip;q=0.1", "gzip;",
+            "gzip;q=1,deflate",
             "xgzip, gzip", "br;q=1.0 gzip",
         ])
     func welcome(_ value: String) { #expect(accepts(value)) }
@@ -18,8 +20,10 @@ struct ContentCodingTests {
     @Test(
         "gzip is not welcome",
         arguments: [
-            "", "gzi", "deflate", "*", "identity", "x-gzip", "xgzip", "gzipx", "gzip;q=0", "gzip;q=0.0", "gzip;q=0.000", "gzip;q=2", "gzip;q=",
-            "gzip;q=0.0001", "gzip;q=1.5", "gzip;q=1.001", "gzip;q=a", "gzip;q=.5", "gzip;x=1", "gzip;q", "gzip;q=0, deflate", "gzip;q=0,gzip;q=1",
+            "", "gzi", "deflate", "*", "identity", "x-gzip", "xgzip", "gzipx", "gzip;q=0", "gzip;q=0.0", "gzip;q=0.000",
+            "gzip;q=2", "gzip;q=",
+            "gzip;q=0.0001", "gzip;q=1.5", "gzip;q=1.001", "gzip;q=a", "gzip;q=.5", "gzip;x=1", "gzip;q", "gzip;q=0, deflate",
+            "gzip;q=0,gzip;q=1",
             "gzip=1", "gzip;q=0.a",
         ])
     func unwelcome(_ value: String) { #expect(!accepts(value)) }
@@ -34,8 +38,10 @@ struct ContentCodingTests {
     @Test(
         "a Content-Type is taken apart",
         arguments: [
-            ("text/html", "text/html", ""), ("text/html; charset=A", "text/html", "A"), ("text/html;charset=\"utf-8\"", "text/html", "utf-8"),
-            ("a/b; x=y; Charset=c", "a/b; x=y", "c"), ("a/b; x=y", "a/b; x=y", ""), ("a/b; charset=", "a/b", ""), ("a/b;", "a/b;", ""),
+            ("text/html", "text/html", ""), ("text/html; charset=A", "text/html", "A"),
+            ("text/html;charset=\"utf-8\"", "text/html", "utf-8"),
+            ("a/b; x=y; Charset=c", "a/b; x=y", "c"), ("a/b; x=y", "a/b; x=y", ""), ("a/b; charset=", "a/b", ""),
+            ("a/b;", "a/b;", ""),
             ("a/b; charset=\"", "a/b", ""), ("", "", ""),
         ])
     func parts(value: String, type: String, charset: String) {
@@ -48,8 +54,10 @@ struct ContentCodingTests {
     @Test(
         "directives of Cache-Control",
         arguments: [
-            ("no-cache", "no-cache", true), ("private, no-cache", "no-cache", true), ("No-Cache", "no-cache", true), ("private=\"x\"", "private", true),
-            ("x-no-cache", "no-cache", false), ("no-cachex", "no-cache", false), ("", "no-cache", false), ("max-age=5 , no-store", "no-store", true),
+            ("no-cache", "no-cache", true), ("private, no-cache", "no-cache", true), ("No-Cache", "no-cache", true),
+            ("private=\"x\"", "private", true),
+            ("x-no-cache", "no-cache", false), ("no-cachex", "no-cache", false), ("", "no-cache", false),
+            ("max-age=5 , no-store", "no-store", true),
         ])
     func directives(value: String, name: String, isThere: Bool) {
         let arena = Arena()
@@ -87,7 +95,9 @@ struct ContentCodingTests {
     @Test(arguments: 1...7)
     func everyCutGivesTheSameText(size: Int) {
         let arena = Arena()
-        let koi: [(byte: UInt8, text: [UInt8])] = [(0xC1, Array("а".utf8)), (0xC2, Array("б".utf8)), (0x80, Array("─".utf8)), (0x2A, Array("*".utf8))]
+        let koi: [(byte: UInt8, text: [UInt8])] = [
+            (0xC1, Array("а".utf8)), (0xC2, Array("б".utf8)), (0x80, Array("─".utf8)), (0x2A, Array("*".utf8)),
+        ]
         let there = CharsetTable(toUTF8: koi, arena: arena)
         let back = CharsetTable(fromUTF8: koi.map { (utf8Point($0.text) ?? 0, $0.byte) }, arena: arena)
         #expect(recode([0x41, 0xC1, 0xC2, 0x80, 0xFF, 0x42], there, pieces: size) == Array("Aаб─?B".utf8))
@@ -99,8 +109,10 @@ struct ContentCodingTests {
     @Test(
         "what is no UTF-8 becomes question marks",
         arguments: [
-            ([0x41, 0xFF, 0x42], "A?B"), ([0x80, 0x42], "?B"), ([0xC3, 0x42], "?B"), ([0xE2, 0x82, 0x42], "?B"), ([0xC0, 0xAF], "??"),
-            ([0xE0, 0x80, 0x80], "?"), ([0xF4, 0x90, 0x80, 0x80], "?"), ([0xC3], ""), ([0xC3, 0xC3, 0xA4], "?&#228;"), ([0xF5], "?"),
+            ([0x41, 0xFF, 0x42], "A?B"), ([0x80, 0x42], "?B"), ([0xC3, 0x42], "?B"), ([0xE2, 0x82, 0x42], "?B"),
+            ([0xC0, 0xAF], "??"),
+            ([0xE0, 0x80, 0x80], "?"), ([0xF4, 0x90, 0x80, 0x80], "?"), ([0xC3], ""), ([0xC3, 0xC3, 0xA4], "?&#228;"),
+            ([0xF5], "?"),
         ] as [([UInt8], String)])
     func broken(bytes: [UInt8], text: String) {
         let arena = Arena()

@@ -93,7 +93,7 @@ struct RolloutTests {
         ])
         try "name: p\nsteps: [50, 100]\ninterval: 30s\n".write(toFile: admin.directory + "/p.yaml", atomically: false, encoding: .utf8)
         #expect(try admin.run("policy", "put", "p.yaml").output == "The policy p is kept.\n")
-        #expect(admin.write?.text == #"{"interval":"30s","steps":[50,100]}"#)
+        #expect(admin.write?.text == #"{"steps":[50,100],"interval":"30s"}"#)
         try "steps:\n- 50\n- 20\n".write(toFile: admin.directory + "/q.yaml", atomically: false, encoding: .utf8)
         let wrong = try admin.run("policy", "put", "q.yaml", "--name", "q")
         #expect(wrong.status == 2 && wrong.errors.contains("q.yaml:3:3: found 20 after 50"), "\(wrong)")

@@ -17,10 +17,10 @@ public final class Proxyctl: Sendable {
     private let base: String
 
     /// Starts it in the proxy's directory.
-    public init(_ proxy: Proxy, _ words: [String], admin: String = "unix:admin.sock") throws {
+    public init(_ proxy: Proxy, _ words: [String], admin: String = "unix:admin.sock", environment more: [String] = []) throws {
         self.words = words
         base = proxy.path("proxyctl-" + UUID().uuidString)
-        let environment = ["-C", proxy.directory, "PROXYCTL_ADMIN=" + admin, "NO_COLOR=1", "TZ=UTC"]
+        let environment = ["-C", proxy.directory, "PROXYCTL_ADMIN=" + admin, "NO_COLOR=1", "TZ=UTC"] + more
         child = try ChildProcess(
             "/usr/bin/env", environment + [Harness.proxyctl] + words, stdout: base + ".out", stderr: base + ".err")
     }
@@ -30,6 +30,13 @@ public final class Proxyctl: Sendable {
     public var output: String { (try? String(contentsOfFile: base + ".out", encoding: .utf8)) ?? "" }
     private var errors: String { (try? String(contentsOfFile: base + ".err", encoding: .utf8)) ?? "" }
     public var isRunning: Bool { child.isRunning }
+    public func signal(_ number: Int32) { child.signal(number) }
+
+    /// Its end, whatever it is.
+    public func end(withinMs: Int = 20_000) throws -> ProcessEnd {
+        guard let end = child.waitForEnd(withinMs: withinMs) else { throw TestFailure("proxyctl \(words) did not end: \(output)\(errors)") }
+        return end
+    }
 
     /// Waits for its end.
     public func result(withinMs: Int = 20_000) throws -> Result {

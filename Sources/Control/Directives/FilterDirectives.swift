@@ -12,14 +12,18 @@ struct FilterDraft {
     var gzipDisabled: [Int32] = []
     /// From one charset to another, where both are fixed, and what says so.
     var recoding: (source: Int32, target: Int32, word: Word)?
-    var charsetTypes = ["text/html", "text/xml", "text/plain", "text/vnd.wap.wml", "application/javascript", "application/rss+xml"]
+    var charsetTypes = [
+        "text/html", "text/xml", "text/plain", "text/vnd.wap.wml", "application/javascript", "application/rss+xml",
+    ]
 
     /// Nil where nothing is filtered, so that answers there are asked nothing.
     func frozen(for location: LocationSettings, hasCharsets: Bool, arena: Arena) -> Ref<FilterSettings>? {
         if location.handler == .admin { return nil }
         // An upstream may name a charset in X-Accel-Charset.
         let mayBeTold = location.handler == .proxy && hasCharsets
-        guard settings.gzip || settings.gunzip || settings.gzipStatic != .off || settings.charset != .off || mayBeTold else { return nil }
+        guard settings.gzip || settings.gunzip || settings.gzipStatic != .off || settings.charset != .off || mayBeTold else {
+            return nil
+        }
         var settings = settings
         settings.gzipTypes = MediaTypeList(gzipTypes, arena: arena)
         settings.gzipDisabled = arena.freeze(gzipDisabled)
@@ -112,9 +116,12 @@ enum FilterDirectives {
         var conditions: GzipProxied = []
         for word in d.arguments {
             guard let condition = names[word.text] else {
-                throw .invalidValue(word, of: d.name.text, expected: names.keys.sorted().map { "\"\($0)\"" }.joined(separator: ", "))
+                throw .invalidValue(
+                    word, of: d.name.text, expected: names.keys.sorted().map { "\"\($0)\"" }.joined(separator: ", "))
             }
-            if word == "off", d.arguments.count > 1 { throw .invalidValue(word, of: d.name.text, expected: "alone, when it is \"off\"") }
+            if word == "off", d.arguments.count > 1 {
+                throw .invalidValue(word, of: d.name.text, expected: "alone, when it is \"off\"")
+            }
             conditions.insert(condition)
         }
         return conditions
@@ -128,7 +135,8 @@ enum FilterDirectives {
             case "msie6": scope.location.filters.settings.gzipDisabledForMSIE6 = true
             // nginx built without its test for memory takes the word and does nothing.
             case "degradation": break
-            default: scope.location.filters.gzipDisabled.append(try scope.builder.regex(word, ignoringCase: true, of: d.name.text))
+            default:
+                scope.location.filters.gzipDisabled.append(try scope.builder.regex(word, ignoringCase: true, of: d.name.text))
             }
         }
     }
@@ -147,7 +155,8 @@ enum FilterDirectives {
     private static func noteRecoding(_ scope: Scope, _ d: Directive) {
         let settings = scope.location.filters.settings
         scope.location.filters.recoding = nil
-        guard case .named(let target) = settings.charset, case .named(let source) = settings.sourceCharset, source != target else { return }
+        guard case .named(let target) = settings.charset, case .named(let source) = settings.sourceCharset, source != target
+        else { return }
         scope.location.filters.recoding = (source, target, d.arguments[0])
     }
 
@@ -158,17 +167,20 @@ enum FilterDirectives {
         let target = builder.charset(names[1].text)
         if source == target {
             throw Diagnostic(
-                at: d.position, directive: d.name.text, "\"charset_map\" between the same charsets \"\(names[0].shown)\" and \"\(names[1].shown)\"",
+                at: d.position, directive: d.name.text,
+                "\"charset_map\" between the same charsets \"\(names[0].shown)\" and \"\(names[1].shown)\"",
                 found: names[1].shown, expected: "two charsets")
         }
         if isUTF8(names[0]) {
             throw Diagnostic(
-                at: names[0].position, directive: d.name.text, "\"charset_map\" with \"utf-8\" charset should be given in the second column",
+                at: names[0].position, directive: d.name.text,
+                "\"charset_map\" with \"utf-8\" charset should be given in the second column",
                 found: names[0].shown, expected: "the other charset first")
         }
         if builder.charsetTables.contains(where: { $0.from == source && $0.to == target }) {
             throw Diagnostic(
-                at: d.position, directive: d.name.text, "duplicate \"charset_map\" between \"\(names[0].shown)\" and \"\(names[1].shown)\"",
+                at: d.position, directive: d.name.text,
+                "duplicate \"charset_map\" between \"\(names[0].shown)\" and \"\(names[1].shown)\"",
                 found: names[0].shown, expected: "one map between two charsets")
         }
         var pairs: [(byte: UInt8, text: [UInt8])] = []
@@ -181,7 +193,8 @@ enum FilterDirectives {
             guard let text = hexBytes(line.arguments[0]), text.count <= most, most == 1 || utf8Point(text) != nil else {
                 throw .invalidValue(
                     line.arguments[0], of: d.name.text,
-                    expected: most == 1 ? "a byte in hexadecimal digits" : "one character of UTF-8, at most 3 bytes, in hexadecimal digits")
+                    expected: most == 1
+                        ? "a byte in hexadecimal digits" : "one character of UTF-8, at most 3 bytes, in hexadecimal digits")
             }
             pairs.append((byte[0], text))
         }
@@ -203,7 +216,9 @@ enum FilterDirectives {
 
     private static func hexBytes(_ word: Word) -> [UInt8]? {
         let text = word.text.count == 1 ? "0" + word.text : word.text
-        guard !text.isEmpty, text.utf8.count % 2 == 0, text.utf8.allSatisfy({ Character(UnicodeScalar($0)).isHexDigit }) else { return nil }
+        guard !text.isEmpty, text.utf8.count % 2 == 0, text.utf8.allSatisfy({ Character(UnicodeScalar($0)).isHexDigit }) else {
+            return nil
+        }
         let digits = Array(text.utf8)
         return stride(from: 0, to: digits.count, by: 2).map { i in
             UInt8(String(decoding: digits[i...(i + 1)], as: UTF8.self), radix: 16) ?? 0
@@ -226,7 +241,8 @@ extension SnapshotBuilder {
             if charsetTables.contains(where: { $0.from == source && $0.to == target }) { continue }
             throw Diagnostic(
                 at: word.position, directive: "charset",
-                "no \"charset_map\" between the charsets \"\(charsets[Int(source)])\" and \"\(charsets[Int(target)])\"", found: word.shown,
+                "no \"charset_map\" between the charsets \"\(charsets[Int(source)])\" and \"\(charsets[Int(target)])\"",
+                found: word.shown,
                 expected: "a charset_map between the two")
         }
     }

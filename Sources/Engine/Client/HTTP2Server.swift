@@ -180,8 +180,8 @@ extension Worker {
             reset(stream, NGHTTP2_PROTOCOL_ERROR)
             freeStream(stream)
             setSessionTimer(s)
-            // A client that has not finished a single request does not get the time of one that has.
-            if c.requests == 0 { timers.set(c.timer, at: nowMs + (c.defaultServer(in: self)?.clientHeaderTimeoutMs ?? 60_000)) }
+            // A client that has not finished a single request has the time of one that is idle, as with nginx.
+            if c.requests == 0 { timers.set(c.timer, at: nowMs + (c.defaultServer(in: self)?.settings.keepaliveTimeoutMs ?? 60_000)) }
             return
         }
         if s.streamCount == 0 { endSession(s) }

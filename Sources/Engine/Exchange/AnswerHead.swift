@@ -32,7 +32,8 @@ extension Worker {
     @inline(__always)
     func composeHead(_ x: Ref<Exchange>, _ answer: AnswerHead, upstream: ByteView? = nil) {
         if x.location.ssi.isOn { return composePage(x, answer, upstream: upstream) }
-        if let filters = x.location.filters { composeFiltered(x, filters, answer, upstream: upstream) } else { compose(x, answer, upstream: upstream) }
+        guard let filters = x.location.filters else { return compose(x, answer, upstream: upstream) }
+        composeFiltered(x, filters, answer, upstream: upstream)
     }
 
     /// As above, when it is known what the filters change.
@@ -207,7 +208,27 @@ extension Worker {
 
     /// What was appended since `mark` begins no line of its own, whatever a client has put into a path or into the name of a server
     /// (RFC 9110 section 5.5).
+    @inline(__always)
     private func keepInLine(_ w: Ref<ByteWriter>, from mark: Int) {
+        let bytes = UnsafeRawPointer(w.start)
+        let end = w.count
+        var controls: UInt64 = 0
+        var i = mark
+        while i &+ 8 <= end {
+            controls |= Self.controls(bytes.loadUnaligned(fromByteOffset: i, as: UInt64.self))
+            i &+= 8
+        }
+        // The rest with what stands before it: the name, at least.
+        if i < end { controls |= end < 8 ? 1 : Self.controls(bytes.loadUnaligned(fromByteOffset: end &- 8, as: UInt64.self)) }
+        if controls != 0 { blankLineEnds(w, from: mark) }
+    }
+
+    /// Not 0 when one of eight bytes is below 0x0E.
+    @inline(__always)
+    private static func controls(_ word: UInt64) -> UInt64 { (word &- 0x0E0E_0E0E_0E0E_0E0E) & ~word & 0x8080_8080_8080_8080 }
+
+    @inline(never)
+    private func blankLineEnds(_ w: Ref<ByteWriter>, from mark: Int) {
         for i in mark..<w.count where endsLine(w.start[i]) { w.start[i] = 0x20 }
     }
 

@@ -76,7 +76,8 @@ extension Worker {
         // The last is the end.
         let size = (spans.count + 1) * MemoryLayout<FilePart>.stride
         guard let memory = x.value.region.allocate(size, from: &buffers, limit: Limits.regionBytesMax) else { return }
-        let parts = Frozen(repeating: FilePart(span: ByteSpan(start: 0, end: 0), head: .empty), count: spans.count + 1, into: memory)
+        let parts = Frozen(
+            repeating: FilePart(span: ByteSpan(start: 0, end: 0), head: .empty), count: spans.count + 1, into: memory)
         for i in 0...spans.count {
             let w = valueText
             w.value.reset()

@@ -1,5 +1,5 @@
 // The body of an answer on its way through filters: gunzip, charset, gzip, in this order, then framed and sent.
-// Called by whoever sends bodies, where `x.filter` is set. What the client has no room for, or the turn no time, waits unfiltered.
+// Called by whoever sends bodies, where `x.filter` is set. What finds no room or no time waits unfiltered.
 
 import Bytes
 import CLinux
@@ -28,8 +28,6 @@ struct FilterChain: BitwiseCopyable {
     var keptTo = 0
     /// All of the body has been given.
     var isWhole = false
-    /// All of it has been sent.
-    var isDone = false
     /// The inflater has more to say of what it has taken.
     var hasMore = false
     /// A member of gzip has begun and not ended.
@@ -108,7 +106,6 @@ extension Worker {
         hub.head = .empty
         hub.count = 0
         if deflate(x, f, hub, .empty, Z_SYNC_FLUSH) { _ = emitSink(x, f, hub, isLast: false) }
-        f.isUnflushed = false
     }
 
     private func filterDone(_ x: Ref<Exchange>) -> Bool {
@@ -162,9 +159,8 @@ extension Worker {
             return .ended
         }
         if f.stages.contains(.gzip), !deflate(x, f, hub, .empty, Z_FINISH) { return .ended }
-        guard emitSink(x, f, hub, isLast: true) else { return .ended }
-        f.isDone = true
-        return .done
+        giveStates(f)
+        return emitSink(x, f, hub, isLast: true) ? .done : .ended
     }
 
     /// Through the filters that follow gunzip. False: the exchange is over.

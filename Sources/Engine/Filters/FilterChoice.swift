@@ -114,7 +114,9 @@ extension Worker {
         guard x.inner == nil, let accepted = requestField(.acceptEncoding, x), acceptsGzip(accepted.buffer.span) else { return false }
         if x.head.versionMinor < settings.gzipHTTPMinor { return false }
         if requestField(.via, x) != nil, !mayGzipForProxy(x, settings, answer, upstream) { return false }
-        guard settings.gzipDisabledForMSIE6 || !settings.gzipDisabled.isEmpty, let agent = requestField(.userAgent, x) else { return true }
+        guard settings.gzipDisabledForMSIE6 || !settings.gzipDisabled.isEmpty, let agent = requestField(.userAgent, x) else {
+            return true
+        }
         if settings.gzipDisabledForMSIE6, OldBrowser(agent) == .msie6 { return false }
         return !(0..<settings.gzipDisabled.count).contains { matches(settings.gzipDisabled[$0].value, agent, for: x) }
     }
@@ -146,7 +148,9 @@ extension Worker {
 
     /// The tag named other bytes: it holds for what they mean (RFC 9110 section 8.8.3.3).
     private func weakenTag(_ x: Ref<Exchange>, _ answer: inout AnswerHead, _ upstream: ByteView?) {
-        if let upstream, let tag = passedField(.etag, x, upstream), x.location.proxy.hiddenKnown & HeaderName.etag.bit == 0 { answer.etag = tag }
+        if let upstream, let tag = passedField(.etag, x, upstream), x.location.proxy.hiddenKnown & HeaderName.etag.bit == 0 {
+            answer.etag = tag
+        }
         if answer.etag.isEmpty || answer.etag.hasPrefix(ByteView("W/")) { return }
         answer.etag = answer.etag.hasPrefix(ByteView("\"")) ? joined2(ByteView("W/"), answer.etag, x) : .empty
     }
@@ -154,14 +158,17 @@ extension Worker {
     /// The first field of a name in the upstream's head, hidden or not.
     private func passedField(_ name: HeaderName, _ x: Ref<Exchange>, _ bytes: ByteView) -> ByteView? {
         if x.upstreamHead.fields.presentNames & name.bit == 0 { return nil }
-        for i in 0..<x.upstreamHead.fields.fieldCount where fieldScratch[i].known == name { return slice(fieldScratch[i].value, bytes) }
+        for i in 0..<x.upstreamHead.fields.fieldCount where fieldScratch[i].known == name {
+            return slice(fieldScratch[i].value, bytes)
+        }
         return nil
     }
 
     // MARK: Charset
 
     private func planCharset(
-        _ x: Ref<Exchange>, _ settings: Ref<FilterSettings>, _ answer: inout AnswerHead, _ plan: inout FilterPlan, _ parts: MediaTypeParts,
+        _ x: Ref<Exchange>, _ settings: Ref<FilterSettings>, _ answer: inout AnswerHead, _ plan: inout FilterPlan,
+        _ parts: MediaTypeParts,
         status: UInt16
     ) {
         if answer.contentType.isEmpty || status == 204 { return }
@@ -177,7 +184,9 @@ extension Worker {
         }
         let sourceIndex = charsets.find(source)
         if index == nil || sourceIndex == nil {
-            if index == nil, sourceIndex == nil, source.equalsIgnoringCase(name) { return setCharset(x, &answer, parts, name, status) }
+            if index == nil, sourceIndex == nil, source.equalsIgnoringCase(name) {
+                return setCharset(x, &answer, parts, name, status)
+            }
             return noTable(x, source, name)
         }
         guard let index, let sourceIndex else { return }
@@ -189,12 +198,14 @@ extension Worker {
         plan.table = table
     }
 
-    /// The charset that the answer is to have: its name, and its place if the configuration names it. Nil: the answer's is its own business.
+    /// The charset that the answer is to have: its name, and its place if the configuration names it. Nil: that is the answer's own
+    /// business.
     private func targetCharset(
         _ x: Ref<Exchange>, _ settings: Ref<FilterSettings>, _ parts: MediaTypeParts, _ upstream: ByteView?
     ) -> (name: ByteView, index: Int32?)? {
         let charsets = x.root.charsets
-        if let upstream, !x.location.proxy.ignoreAccelCharset, let said = passedField(.xAccelCharset, x, upstream), !said.isEmpty {
+        if let upstream, !x.location.proxy.ignoreAccelCharset, let said = passedField(.xAccelCharset, x, upstream), !said.isEmpty
+        {
             if let index = charsets.find(said) { return (said, index) }
             logExchange(.error, "unknown charset to override", x, detail: said)
             return nil
@@ -210,7 +221,9 @@ extension Worker {
         }
     }
 
-    private func setCharset(_ x: Ref<Exchange>, _ answer: inout AnswerHead, _ parts: MediaTypeParts, _ name: ByteView, _ status: UInt16) {
+    private func setCharset(
+        _ x: Ref<Exchange>, _ answer: inout AnswerHead, _ parts: MediaTypeParts, _ name: ByteView, _ status: UInt16
+    ) {
         // Old browsers took the charset of a redirect for that of the page it leads to.
         answer.contentType = status == 301 || status == 302 ? parts.type : joined(parts.type, "; charset=", name, x)
     }

@@ -1,4 +1,4 @@
-// What the filters of a worker share: the memory that pieces of bodies pass through, and the states of zlib, which are used again.
+// What the filters of a worker share: the memory that pieces of bodies pass through, and states of zlib to use again.
 // Owned by a worker, made with its first filtered answer. It touches no exchange.
 
 import Bytes
@@ -24,10 +24,14 @@ final class FilterHub {
     private var smallDeflaters: [UnsafeMutablePointer<z_stream>] = []
     private var inflaters: [UnsafeMutablePointer<z_stream>] = []
     private(set) var deflaterCount = 0
+    private var inflaterCount = 0
+    /// States that answers have now.
+    var lentCount: Int { deflaterCount + inflaterCount }
 
     init() {
         let textBytes = Limits.filterPieceBytes
-        memory = .allocate(capacity: ReadScratch.headroom + Self.sinkBytes + ReadScratch.tail + Limits.filterPieceBytes + textBytes)
+        memory = .allocate(
+            capacity: ReadScratch.headroom + Self.sinkBytes + ReadScratch.tail + Limits.filterPieceBytes + textBytes)
         sink = memory + ReadScratch.headroom
         plain = sink + Self.sinkBytes + ReadScratch.tail
         writer = .allocate(capacity: 1)
@@ -68,12 +72,14 @@ final class FilterHub {
     }
 
     func takeInflater() -> UnsafeMutablePointer<z_stream>? {
-        guard let z = inflaters.popLast() else { return czlib_new_inflater() }
+        guard let z = inflaters.popLast() ?? czlib_new_inflater() else { return nil }
+        inflaterCount += 1
         inflateReset(z)
         return z
     }
 
     func giveInflater(_ z: UnsafeMutablePointer<z_stream>) {
+        inflaterCount -= 1
         if inflaters.count < Limits.keptDeflaters { inflaters.append(z) } else { czlib_free_inflater(z) }
     }
 }
@@ -83,9 +89,16 @@ extension Worker {
     @inline(never)
     func dropFilter(_ x: Ref<Exchange>, _ f: Ref<FilterChain>) {
         x.filter = nil
-        if let z = f.deflater { filterHub?.give(z, isSmall: f.isSmall) }
-        if let z = f.inflater { filterHub?.giveInflater(z) }
+        giveStates(f)
         buffers.give(f.kept)
         filterChains.remove(f.handle)
+    }
+
+    /// The states of zlib are not needed any more, though the client may take a while for what they made.
+    func giveStates(_ f: Ref<FilterChain>) {
+        if let z = f.deflater { filterHub?.give(z, isSmall: f.isSmall) }
+        if let z = f.inflater { filterHub?.giveInflater(z) }
+        f.deflater = nil
+        f.inflater = nil
     }
 }

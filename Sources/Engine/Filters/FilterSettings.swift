@@ -1,4 +1,4 @@
-// What a location says of response filters: gzip, gunzip, charset. Behind one reference, so that a location without filters has none.
+// What a location says of response filters: gzip, gunzip, charset. Behind one reference: a location without filters has none.
 // Filled by Control; read when an answer's head is composed and while its body passes.
 
 import Bytes
@@ -97,7 +97,9 @@ package struct Charsets: BitwiseCopyable {
 
     func name(_ i: Int32) -> ByteView { names[Int(i)].value }
 
-    func find(_ name: ByteView) -> Int32? { (0..<names.count).first { names[$0].value.equalsIgnoringCase(name) }.map { Int32($0) } }
+    func find(_ name: ByteView) -> Int32? {
+        (0..<names.count).first { names[$0].value.equalsIgnoringCase(name) }.map { Int32($0) }
+    }
 
     func table(from: Int32, to: Int32) -> CharsetTable? {
         (0..<tables.count).first { tables[$0].from == from && tables[$0].to == to }.map { tables[$0].table }

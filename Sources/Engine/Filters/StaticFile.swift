@@ -83,6 +83,10 @@ extension Worker {
         head.contentLength = facts.size
         head.lastModified = facts.modifiedSeconds
         if x.location.sendsETag { head.etag = entityTag(x, facts) }
+        if x.head.fields.presentNames & (HeaderName.ifMatch.bit | HeaderName.ifUnmodifiedSince.bit) != 0, isUnmet(x, head) {
+            kernel.close(fd)
+            return answerError(x, 412)
+        }
         if isUnchanged(x, head) {
             head.status = 304
             head.contentLength = -1
@@ -133,21 +137,34 @@ extension Worker {
         return x.value.region.copy(valueText.view, from: &buffers, limit: Limits.regionBytesMax) ?? .empty
     }
 
+    /// If-Match and If-Unmodified-Since: the request is for another state of the file (RFC 9110 section 13).
+    private func isUnmet(_ x: Ref<Exchange>, _ head: AnswerHead) -> Bool {
+        if x.errorStatus != 0 { return false }
+        if let text = requestField(.ifUnmodifiedSince, x), let since = parseHTTPDate(text.buffer.span), head.lastModified > since { return true }
+        guard let tags = joinedRequestFields(.ifMatch, x, ", ") else { return false }
+        return !isListed(head.etag, in: tags, isWeak: false)
+    }
+
+    /// Whether a list of entity tags names `tag`, or is "*".
+    private func isListed(_ tag: ByteView, in tags: ByteView, isWeak: Bool) -> Bool {
+        if tags == ByteView("*") { return true }
+        var from = 0
+        while from < tags.count {
+            let end = tags.firstIndex(of: 0x2C, from: from) ?? tags.count
+            var listed = tags.slice(from, end - from).trimmed
+            if isWeak, listed.hasPrefix(ByteView("W/")) { listed = listed.slice(2) }
+            if listed == tag { return true }
+            from = end + 1
+        }
+        return false
+    }
+
     /// If-None-Match decides where it is given, else If-Modified-Since (RFC 9110 section 13).
     private func isUnchanged(_ x: Ref<Exchange>, _ head: AnswerHead) -> Bool {
         // A page changes with its parts, and a part is wanted in any case.
         if x.errorStatus != 0 || x.inner != nil || x.location.ssi.isOn && isPageType(x.location.ssi, head.contentType) { return false }
         if let tags = joinedRequestFields(.ifNoneMatch, x, ", ") {
-            if tags == ByteView("*") { return true }
-            var from = 0
-            while from < tags.count {
-                let end = tags.firstIndex(of: 0x2C, from: from) ?? tags.count
-                var tag = tags.slice(from, end - from).trimmed
-                if tag.hasPrefix(ByteView("W/")) { tag = tag.slice(2) }
-                if tag == head.etag { return true }
-                from = end + 1
-            }
-            return false
+            return isListed(head.etag, in: tags, isWeak: true)
         }
         guard let text = requestField(.ifModifiedSince, x), let since = parseHTTPDate(text.buffer.span) else { return false }
         switch x.location.ifModifiedSince {

@@ -15,6 +15,9 @@ package struct WorkerAccounts: Equatable, Sendable {
     package var timers = 0
     /// Bytes of buffers and regions lent out.
     package var lentBytes = 0
+    /// Answers under way that pass filters, and states of zlib lent to them.
+    package var filters = 0
+    package var lentStates = 0
     /// Exchanges that the current snapshot counts.
     package var pins = 0
     /// Requests that wait because their split is held.
@@ -38,6 +41,8 @@ extension Worker {
         accounts.proxied = proxied.count
         accounts.timers = timers.count - 5
         accounts.lentBytes = buffers.lentBytes
+        accounts.filters = filterChains.count
+        accounts.lentStates = filterHub?.lentCount ?? 0
         accounts.pins = current.pins
         accounts.held = held.count
         accounts.queued = queued.count

@@ -106,7 +106,9 @@ private struct YAMLReader {
         case .sequence(let sequence):
             try Self.refuseTag(sequence.tag, "tag:yaml.org,2002:seq", place)
             var elements: [JSON] = []
-            for element in sequence { elements.append(try value(element, at: pointer.appending(elements.count), depth: depth + 1)) }
+            for element in sequence {
+                elements.append(try value(element, at: pointer.appending(elements.count), depth: depth + 1))
+            }
             return .array(elements)
         case .mapping(let mapping):
             try Self.refuseTag(mapping.tag, "tag:yaml.org,2002:map", place)
@@ -114,7 +116,8 @@ private struct YAMLReader {
         }
     }
 
-    private mutating func members(_ mapping: Node.Mapping, at pointer: JSONPointer, depth: Int) throws(YAMLFault) -> [JSON.Member] {
+    private mutating func members(_ mapping: Node.Mapping, at pointer: JSONPointer, depth: Int) throws(YAMLFault) -> [JSON.Member]
+    {
         var own: [JSON.Member] = []
         var names: Set<String> = []
         var merged: [Node] = []
@@ -156,7 +159,8 @@ private struct YAMLReader {
         switch scalar.tag.rawValue {
         case "": return scalar.style == .plain ? plain(text) : .string(text)
         case "!", "tag:yaml.org,2002:str": return .string(text)
-        case let tag: throw YAMLFault(place: place, text: "found the tag \(tag), expected none", hint: "A string is written in quotes.")
+        case let tag:
+            throw YAMLFault(place: place, text: "found the tag \(tag), expected none", hint: "A string is written in quotes.")
         }
     }
 

@@ -56,7 +56,7 @@ package struct Ledger {
             }
         } else if record.method == "HEAD" {
             if !record.body.isEmpty { problems.append("\(who): \(record.body.count) body bytes in an answer to HEAD") }
-        } else if !seen.contains(where: { $0.answerBody == record.body }) {
+        } else if !seen.contains(where: { $0.answerBody == record.meantBody }) {
             problems.append("\(who): \(record.body.count) body bytes taken as whole, \(answerer.answerBody.count) were meant")
         }
         if seen.allSatisfy({ $0.outcome == .cut }) { problems.append("\(who): an answer that was cut came as a whole one") }

@@ -76,6 +76,51 @@ import Testing
         }
     }
 
+    @Test func packedAnswers() throws {
+        try simulate(32) { dice in
+            var scenario = EngineScenario()
+            scenario.isPerfect = true
+            scenario.answerBytesMax = 60_000
+            scenario.http = "gzip on; gzip_types *; gzip_min_length \(dice.pick(0...300)); gzip_comp_level \(dice.pick(1...9));"
+            if dice.chance(0.3) { scenario.http += " limit_rate 100k;" }
+            scenario.paths.append("/untold/")
+            scenario.changeRequest = { request, dice in
+                if !dice.chance(0.7) { return }
+                request.head = Array(String(decoding: request.head, as: UTF8.self).replacing("X-Id:", with: "Accept-Encoding: gzip\r\nX-Id:").utf8)
+            }
+            scenario.changeAnswer = { answer, _, _, dice in
+                // Half of them can be made smaller.
+                if dice.chance(0.5), answer.status == 200 { answer.body = answer.body.map { $0 & 3 | 0x40 } }
+            }
+            scenario.tuneClient = { client, dice in
+                if dice.chance(0.5) { client.pace = { _ in EngineScenario.slowPace } }
+            }
+            return scenario
+        }
+    }
+
+    @Test func packedAnswersBreakOff() throws {
+        try simulate(32) { dice in
+            var scenario = EngineScenario()
+            scenario.answerBytesMax = 60_000
+            scenario.attemptsMax = 2
+            scenario.http = "gzip on; gzip_types *; gzip_min_length 0; proxy_next_upstream_tries 2;"
+            scenario.changeRequest = { request, dice in
+                request.head = Array(String(decoding: request.head, as: UTF8.self).replacing("X-Id:", with: "Accept-Encoding: gzip\r\nX-Id:").utf8)
+            }
+            scenario.changeAnswer = { answer, record, _, dice in
+                if answer.status != 200 || record.method == "HEAD" || !dice.chance(0.4) { return }
+                if case .untilClose = answer.framing { answer.framing = .length }
+                let after = dice.pick(0...answer.body.count)
+                answer.fault = dice.chance(0.5) ? .closeAfter(after) : .resetAfter(after)
+            }
+            scenario.tuneClient = { client, dice in
+                if dice.chance(0.3) { client.patienceNs = dice.pick(100_000_000...2_000_000_000) }
+            }
+            return scenario
+        }
+    }
+
     @Test func slowReaders() throws {
         try simulate { dice in
             var scenario = EngineScenario()

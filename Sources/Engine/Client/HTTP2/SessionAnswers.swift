@@ -214,6 +214,8 @@ extension Worker {
                 return
             }
         }
+        // All of it has gone: what waits next is another matter, however much it is.
+        s.unsentCount = 0
         let w = hub.out
         var isDone = false
         while !isDone, !c.stream.hasPending {

@@ -1,0 +1,239 @@
+// The half of StepDoer that speaks to the proxy: weights, servers, what is in flight, rollouts.
+// Every write is one that can be repeated: it looks first whether it was made already, and writes on condition of what it saw.
+
+import AdminAPI
+import CLinux
+import Deploy
+
+extension StepDoer {
+    /// Lost races that are tried again.
+    private static let racesMax = 5
+
+    private func state() throws(Failure) -> (json: JSON, names: RunningNames) {
+        let answer = try client.send(AdminRequest("GET", ["upstreams"])).orProblem()
+        let json = try answer.json
+        return (json, RunningNames(json, revision: answer.revision))
+    }
+
+    private func request(_ method: String, _ segments: [String], readAt revision: UInt64? = nil) -> AdminRequest {
+        var request = AdminRequest(method, segments)
+        request.query.append(("reason", record.mark + (record.reason.isEmpty ? "" : ": " + record.reason)))
+        if let revision { request.fields.append(("If-Match", "\"\(revision)\"")) }
+        return request
+    }
+
+    // MARK: Weights
+
+    func weights(_ work: WeightsWork) throws(Failure) -> DeployEvent {
+        var races = 0
+        while true {
+            let (json, names) = try state()
+            if let why = stranger(work, names) { return .failed(why, isFinal: true) }
+            let next = Self.changed(json, work)
+            if next == json { return .succeeded(names.revision.map { .members(["revision": .integer(Int64($0))]) }) }
+            var request = request("PUT", ["upstreams"], readAt: names.revision)
+            request.body = next.bytes(pretty: false)
+            do throws(Failure) {
+                let written = WriteAnswer(try client.send(request).orProblem().json, status: 200)
+                return .succeeded(.members(["revision": written.revision.map { .integer(Int64($0)) }]))
+            } catch {
+                races += 1
+                // Somebody was faster, or nobody knows whether it was taken: look again.
+                let isWorthALook = error.status == .lostRace || error.status == .unreachable
+                if !isWorthALook || races > Self.racesMax { throw error }
+            }
+        }
+    }
+
+    /// What somebody else has done to the splits; nil: nothing.
+    private func stranger(_ work: WeightsWork, _ names: RunningNames) -> String? {
+        for (split, wanted) in work.splits.sorted(by: { $0.key < $1.key }) {
+            guard let now = names.splits[split] else { return "there is no split \(split) any more" }
+            if now == wanted || now == work.expects[split] { continue }
+            let words = now.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }.joined(separator: ", ")
+            return "somebody else has moved traffic: \(split) has \(words)"
+        }
+        return nil
+    }
+
+    /// The whole state with other weights, and with the servers of some upstreams no longer drained.
+    static func changed(_ json: JSON, _ work: WeightsWork) -> JSON {
+        json.mapping("splits") { split, value in
+            guard let weights = work.splits[split] else { return value }
+            let members = weights.sorted { $0.key < $1.key }.map { JSON.Member($0.key, .integer(Int64($0.value))) }
+            return value.setting("weights", .object(members))
+        }
+        .mapping("upstreams") { name, value in
+            guard work.opens.contains(name), let servers = value["servers"]?.array else { return value }
+            return value.setting("servers", .array(servers.map { $0["drain"]?.bool == true ? $0.setting("drain", false) : $0 }))
+        }
+    }
+
+    // MARK: Servers
+
+    func server(_ work: ServerWork) throws(Failure) -> DeployEvent {
+        let (json, _) = try state()
+        guard let servers = json["upstreams"]?[work.upstream]?["servers"]?.array else {
+            return .failed("there is no upstream \(work.upstream) any more", isFinal: true)
+        }
+        let there = servers.first { $0["server"]?.string == work.server }
+        let segments = ["upstreams", work.upstream, "servers"]
+        var request: AdminRequest
+        switch (work.change, there) {
+        case (.remove, nil): return .succeeded(nil)
+        case (.remove, _): request = self.request("DELETE", segments + [work.server])
+        case (.down, nil), (.up, nil): return .failed("\(work.upstream) has no server \(work.server)", isFinal: true)
+        case (.add, nil):
+            // Like its siblings in all but the address.
+            let like = (servers.first?.object ?? []).filter { !["id", "server", "down", "drain", "backup"].contains($0.name) }
+            request = self.request("POST", segments)
+            request.body = JSON.object(like).setting("server", .string(work.server)).bytes(pretty: false)
+        case (.down, let there?), (.up, let there?), (.add, let there?):
+            let isDown = work.change == .down
+            if there["down"]?.bool ?? false == isDown, isDown || there["drain"]?.bool != true { return .succeeded(nil) }
+            request = self.request("PATCH", segments + [work.server])
+            request.body = (isDown ? JSON.members(["down": true]) : .members(["down": false, "drain": false])).bytes(
+                pretty: false)
+        }
+        _ = try client.send(request).orProblem()
+        return .succeeded(nil)
+    }
+
+    // MARK: What is in flight
+
+    private func inFlight(_ upstreams: [String], _ servers: [String] = []) throws(Failure) -> Int {
+        let status = try client.send(AdminRequest("GET", ["status"])).orProblem().decoded(Status.self)
+        return status.upstreams.filter { upstreams.contains($0.name) }.flatMap(\.servers)
+            .filter { servers.isEmpty || servers.contains($0.server) }.reduce(0) { $0 + $1.inFlight }
+    }
+
+    func idle(_ work: IdleWork) throws(Failure) -> DeployEvent {
+        if work.isDraining {
+            for upstream in work.upstreams {
+                var request = request("POST", ["upstreams", upstream, "drain"])
+                request.query.append(("timeout", "\(work.timeoutMs)ms"))
+                _ = try client.send(request).orProblem()
+            }
+        }
+        let left = try waitIdle(work.upstreams, work.servers, work.timeoutMs)
+        return left == 0 ? .succeeded(nil) : .succeeded(.members(["in_flight": .integer(Int64(left))]))
+    }
+
+    /// How many requests are in flight there after all.
+    private func waitIdle(_ upstreams: [String], _ servers: [String], _ timeoutMs: Int64) throws(Failure) -> Int {
+        let endMs = Clock.monotonicMs + timeoutMs
+        var pauseMs: Int32 = 2
+        while true {
+            let count = try inFlight(upstreams, servers)
+            if count == 0 || Clock.monotonicMs >= endMs || isInterrupted() { return count }
+            clinux_sleep_ms(pauseMs)
+            pauseMs = min(pauseMs * 2, 100)
+        }
+    }
+
+    /// Why what stands behind these upstreams must not be ended; nil: it may. Requests in flight are waited for.
+    func busy(_ upstreams: [String], _ graceMs: Int64) throws(Failure) -> String? {
+        let (_, names) = try state()
+        for (split, weights) in names.splits.sorted(by: { $0.key < $1.key }) {
+            for upstream in upstreams where weights[upstream, default: 0] > 0 {
+                return "\(upstream) has traffic of \(split): it is left running"
+            }
+        }
+        _ = try waitIdle(upstreams.filter { names.upstreams[$0] != nil }, [], graceMs)
+        return nil
+    }
+
+    // MARK: Rollouts
+
+    private static let pollMs: Int32 = 200
+
+    func rollout(_ work: RolloutWork) throws(Failure) -> DeployEvent {
+        if work.isUndo { return try undoRollout(work) }
+        var found = try findRollout(work.split)
+        if found == nil {
+            var request = request("POST", ["rollouts"])
+            request.query = []
+            request.body = JSON.members([
+                "policy": work.policy, "reason": .string(record.mark), "split": .string(work.split), "to": .string(work.to),
+            ]).bytes(pretty: false)
+            found = Rollout(try client.send(request).orProblem().json)
+        }
+        guard let number = found?.number else { throw Failure(.refused, "the proxy names no rollout") }
+        while true {
+            let rollout = Rollout(try client.send(AdminRequest("GET", ["rollouts", String(number)])).orProblem().json)
+            switch rollout.state {
+            case "succeeded": return .succeeded(.members(["rollout": .integer(number)]))
+            case "rolled_back", "aborted", "failed":
+                return .failed(
+                    "rollout \(number) ended: \(rollout.state)" + (rollout.why.isEmpty ? "" : ", \(rollout.why)"), isFinal: true)
+            default: break
+            }
+            if isInterrupted() { return Self.interrupted }
+            clinux_sleep_ms(Self.pollMs)
+        }
+    }
+
+    /// The one that this deploy has started.
+    private func findRollout(_ split: String) throws(Failure) -> Rollout? {
+        let json = try client.send(AdminRequest("GET", ["rollouts"])).orProblem().json
+        return (json.array ?? json["rollouts"]?.array ?? []).map(Rollout.init).first {
+            $0.split == split && $0.reason == record.mark
+        }
+    }
+
+    private func undoRollout(_ work: RolloutWork) throws(Failure) -> DeployEvent {
+        if let rollout = try findRollout(work.split), let number = rollout.number {
+            var state = rollout.state
+            if !Rollout.ends.contains(state) {
+                _ = try client.send(request("POST", ["rollouts", String(number), "abort"])).orProblem()
+            }
+            let endMs = Clock.monotonicMs + 60_000
+            while !Rollout.ends.contains(state), Clock.monotonicMs < endMs {
+                clinux_sleep_ms(20)
+                state = Rollout(try client.send(AdminRequest("GET", ["rollouts", String(number)])).orProblem().json).state
+            }
+            if !Rollout.ends.contains(state) { return .failed("rollout \(number) does not end", isFinal: true) }
+        }
+        let (_, names) = try state()
+        // It may have ended at any step: whatever it gave goes back.
+        let now = names.splits[work.split] ?? [:]
+        return try weights(WeightsWork(splits: [work.split: work.before], expects: [work.split: now], opens: []))
+    }
+}
+
+/// What a rollout's answer says, as far as a deploy wants to know.
+private struct Rollout {
+    static let ends: Set<String> = ["succeeded", "rolled_back", "aborted", "failed"]
+    let number: Int64?
+    let split: String
+    let state: String
+    let reason: String
+    let why: String
+
+    init(_ json: JSON) {
+        number = json["number"]?.integer
+        split = json["split"]?.string ?? ""
+        state = json["state"]?.string ?? json["phase"]?.string ?? ""
+        reason = json["reason"]?.string ?? ""
+        why = Words.printable(json["why"]?.string ?? json["finding"]?["text"]?.string ?? "")
+    }
+}
+
+extension JSON {
+    /// With another value for the member `name`, which need not be there.
+    func setting(_ name: String, _ value: JSON) -> JSON {
+        guard case .object(var members) = self else { return self }
+        if let i = members.firstIndex(where: { $0.name == name }) {
+            members[i].value = value
+        } else {
+            members.append(Member(name, value))
+        }
+        return .object(members)
+    }
+
+    /// With each member of the object `name` made anew.
+    func mapping(_ name: String, _ make: (String, JSON) -> JSON) -> JSON {
+        guard let members = self[name]?.object else { return self }
+        return setting(name, .object(members.map { Member($0.name, make($0.name, $0.value)) }))
+    }
+}

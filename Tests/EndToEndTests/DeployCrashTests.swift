@@ -1,0 +1,58 @@
+// Owns the promise that a deploy may be killed at any point: what was begun is gone on with or undone, and no request notices.
+// PROXYCTL_CRASH_AT makes proxyctl kill itself (SIGKILL) at the n-th place where it has just recorded or done something.
+
+import Foundation
+import TestSupport
+import Testing
+
+@Suite("deploys that are cut off", .ownThread)
+struct DeployCrashTests {
+    /// Killed at each place in turn, then taken up: the release comes into service, each time.
+    @Test func isTakenUpWhereverItWasCutOff() throws {
+        try eachCrash { stage, version in
+            let result = try stage.run("deploy", "--resume")
+            #expect(result.status == 0, "\(version): \(result.all)")
+            #expect(try stage.served() == "\(version)\n")
+            return true
+        }
+    }
+
+    /// Killed at each place in turn, then undone: the version before serves on, each time, and nothing of the new one is left.
+    @Test func isUndoneWhereverItWasCutOff() throws {
+        try eachCrash { stage, version in
+            let before = try stage.served()
+            let result = try stage.run("deploy", "rollback")
+            #expect(result.status == 0, "\(version): \(result.all)")
+            let after = try stage.served()
+            #expect(after != "\(version)\n", "before the rollback \(before)")
+            return false
+        }
+    }
+
+    private func eachCrash(_ then: (DeployStage, String) throws -> Bool) throws {
+        let stage = try DeployStage("two-ports")
+        try stage.deploy("v0", ["--to", "green"], environment: ["BAKE": "0s"])
+        var serving = "v0"
+        var crashes = 0
+        try stage.underLoad {
+            for point in 1... {
+                let version = "v\(point)"
+                let run = try stage.start(["deploy", "--commit", version], ["PROXYCTL_CRASH_AT": "\(point)", "BAKE": "0s"])
+                let end = try run.end(withinMs: 60_000)
+                if end == .exited(0) { break }
+                #expect(end == .signalled(SIGKILL), "\(run.output)")
+                crashes += 1
+                // Past its last entry there is nothing to take up.
+                let status = try stage.run("deploy", "status", "--json").output
+                if status.contains("\"state\": \"done\""), status.contains("\"commit\": \"\(version)\"") {
+                    serving = version
+                    continue
+                }
+                if try then(stage, version) { serving = version }
+                #expect(try stage.served() == "\(serving)\n", "crash at \(point)")
+            }
+        }
+        // A record and an act a step, some probes of which count by themselves.
+        #expect(crashes > 20)
+    }
+}

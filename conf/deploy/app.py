@@ -1,0 +1,88 @@
+#!/usr/bin/env python3
+"""A service small enough to read: it says its version, and how it is. What the examples of this folder deploy.
+
+PORT and VERSION (or DEPLOY_COMMIT) come from the environment. For trying out what a deploy does with a bad release (BREAKS_VERSION
+says which): BREAKS=start (ends at once), health (is never well), dies (soon after its start), dies-in-service (after 20 requests),
+errors (answers 500). DATABASE names a file of SQLite; the service is well when it has the columns of NEEDS.
+"""
+import http.server, os, signal, sqlite3, sys, threading, time
+
+PORT = int(os.environ["PORT"])
+VERSION = os.environ.get("VERSION") or os.environ.get("DEPLOY_COMMIT") or "unknown"
+BREAKS = os.environ.get("BREAKS", "") if os.environ.get("BREAKS_VERSION", VERSION) == VERSION else ""
+active = 0
+served = 0
+lock = threading.Condition()
+
+
+def is_well():
+    if BREAKS == "health":
+        return False
+    path, needs = os.environ.get("DATABASE"), os.environ.get("NEEDS", "")
+    if not path or not needs:
+        return True
+    with sqlite3.connect("file:%s?mode=ro" % path, uri=True) as database:
+        columns = [row[1] for row in database.execute("pragma table_info(users)")]
+    return all(name in columns for name in needs.split())
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server_version = "app"
+
+    def do_GET(self):
+        global active, served
+        with lock:
+            active += 1
+            served += self.path not in ("/health", "/version")
+        try:
+            status, text = 200, VERSION + "\n"
+            if self.path == "/health":
+                status, text = (200, "well\n") if is_well() else (503, "not well\n")
+            elif BREAKS == "errors":
+                status, text = 500, "broken\n"
+            elif self.path.startswith("/slow"):
+                time.sleep(0.2)
+            body = text.encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "text/plain")
+            self.send_header("Content-Length", str(len(body)))
+            self.send_header("X-Version", VERSION)
+            self.end_headers()
+            self.wfile.write(body)
+        finally:
+            with lock:
+                active -= 1
+                lock.notify_all()
+                if BREAKS == "dies-in-service" and served > 20 and active == 0:
+                    os._exit(9)
+
+    def log_message(self, *words):
+        pass
+
+
+class Server(http.server.ThreadingHTTPServer):
+    request_queue_size = 512
+    daemon_threads = True
+
+
+def end(*_):
+    """Finish what is in hand, then go: in a thread, since the server may be in the middle of accepting."""
+
+    def finish():
+        server.shutdown()
+        with lock:
+            lock.wait_for(lambda: active == 0, timeout=30)
+        os._exit(0)
+
+    threading.Thread(target=finish).start()
+
+
+if BREAKS == "start":
+    sys.exit("this release cannot start")
+server = Server(("127.0.0.1", PORT), Handler)
+signal.signal(signal.SIGTERM, end)
+print("version", VERSION, "on port", PORT, flush=True)
+if BREAKS == "dies":
+    threading.Timer(0.05, os._exit, [9]).start()
+server.serve_forever(poll_interval=0.05)
