@@ -90,12 +90,15 @@ package struct ControlLimits: Sendable {
     /// Threads that look at addresses, files and programs, and looks that wait for one.
     static let rolloutLookersMax = 8
     static let rolloutLooksMax = 1024
-    /// Threads that tell receivers, and messages that wait; how long a receiver has, and the pauses before each time it is told.
-    static let rolloutMessengersMax = 2
-    static let rolloutMessagesMax = 256
+    /// Threads that tell receivers, one each, and messages that wait for one; how long it has, and the pauses before each time it is told.
+    static let rolloutMessengersMax = 8
+    static let rolloutReceiversMax = 256
+    static let rolloutMessagesMax = 64
     static let rolloutMessageTimeoutNs: UInt64 = 10_000_000_000
     static let rolloutMessagePausesMs: [Int32] = [0, 500, 2_000, 8_000]
     static let rolloutMetricTimeoutNs: UInt64 = 5_000_000_000
+    /// Warnings of threads that wait for the control thread's turn.
+    static let rolloutWarningsMax = 256
     /// Servers of a variant that a health check asks.
     static let rolloutServersAsked = 16
     /// Failed rounds of health checks that are told at once.

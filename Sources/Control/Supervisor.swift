@@ -178,7 +178,8 @@ package final class Supervisor: @unchecked Sendable {
     private func watchHealth(_ controller: Controller, _ process: ProcessSettings) {
         let tell: @Sendable (LogLevel, String) -> Void = { [weak self] in self?.note($0, $1) }
         health.open(HealthBoard.Live(tell: tell, events: controller.events) { [weak controller] in controller?.running.revision ?? 0 })
-        let prober = Prober(health, folder: process.stateFolder.map(logs.absolute), tell: tell)
+        // A change that starts its thread holds the controller: what goes wrong then goes to a log that nobody has to be asked for.
+        let prober = Prober(health, folder: process.stateFolder.map(logs.absolute)) { [weak self] in self?.say($0, $1) }
         prober.start()
         self.prober = prober
     }

@@ -16,8 +16,10 @@ public enum DeployEvent: Sendable, Equatable {
     /// The time that `wake` named has come.
     case tick
     case approved(who: String)
-    /// An operator wants it undone.
+    /// The operator breaks it off while it runs. Where only tidying is left, it goes on.
     case abort(String)
+    /// The operator wants a deploy undone that was cut off, as long as the old version was not stopped yet.
+    case revoke(String)
 }
 
 public enum Found: Sendable, Equatable {
@@ -122,7 +124,8 @@ public struct DeployMachine: Sendable {
             entry.who = who
             say(entry, &out)
             advance(&out)
-        case .abort(let text): abort(text, &out)
+        case .abort(let text): abort(text, isRevoked: false, &out)
+        case .revoke(let text): abort(text, isRevoked: true, &out)
         }
         return out.list
     }
@@ -283,7 +286,7 @@ public struct DeployMachine: Sendable {
         if record.steps[step].stage.isAfterwards { advance(&out) } else { turn(step, text, &out) }
     }
 
-    private mutating func abort(_ text: String, _ out: inout Actions) {
+    private mutating func abort(_ text: String, isRevoked: Bool, _ out: inout Actions) {
         switch phase {
         case .ended: return
         case .undoing:
@@ -292,7 +295,9 @@ public struct DeployMachine: Sendable {
             if scope != nil { say(.turned, nil, text, to: &out) }
             advance(&out)
         case .running, .asking, .paused:
-            if cursor < marks.count, record.steps[cursor].stage.isAfterwards { return again(&out) }
+            let isStopping = record.steps.indices.contains { record.steps[$0].stage == .stop && marks[$0] != .pending }
+            let isTidying = cursor < marks.count && record.steps[cursor].stage.isAfterwards
+            if isStopping || isTidying && !isRevoked { return again(&out) }
             // What was under way is undone like what was done.
             if case .performing(let step) = current { say(.failed, step, text, to: &out) }
             say(.turned, cursor < marks.count ? cursor : nil, text, to: &out)

@@ -26,7 +26,8 @@ public struct RolloutRecord: Sendable, Equatable {
     /// - Parameter actions: what the machine answered to the event.
     public mutating func append(_ event: RolloutEvent, atMs: Int64, _ actions: [RolloutAction]) {
         // A tick that something came of keeps its moment: by it the same policy decides the same again.
-        if actions.isEmpty { append(.event(event, atMs: atMs)) } else { lines.append(.event(event, atMs: atMs)) }
+        let isQuiet = actions.allSatisfy { if case .wake = $0 { true } else { false } }
+        if isQuiet { append(.event(event, atMs: atMs)) } else { lines.append(.event(event, atMs: atMs)) }
         for case .record(let entry) in actions { append(.entry(entry)) }
         if lines.count > Self.linesMax { coarsen() }
     }

@@ -238,6 +238,24 @@ struct MachineTests {
         #expect(strict.outcome == .undone)
     }
 
+    /// Control-C while the old version drains changes nothing; a word to undo it does, until the old version is stopped.
+    @Test func whatIsBeyondTheBakeIsTakenBackOnlyOnRequest() {
+        let steps = [Self.step("a"), Self.step("d", .drain, undo: 0), Self.step("s", .stop, undo: 0)]
+        for (actions, event, log, outcome) in [
+            (5, .abort("no"), ["d", "s"], .done), (5, .revoke("no"), ["-a"], .undone), (8, .abort("no"), ["s"], .done), (8, .revoke("no"), ["s"], .done),
+        ] as [(Int, DeployEvent, [String], DeployOutcome)] {
+            let first = Self.world(steps)
+            first.actionsMax = actions
+            first.run()
+            let second = World(DeployMachine(first.machine.record, replaying: first.entries))
+            second.found = ["d": .notDone, "s": .notDone]
+            second.run(event)
+            if second.outcome == nil { second.run() }
+            #expect(second.log == log, "\(actions) \(event)")
+            #expect(second.outcome == outcome, "\(actions) \(event)")
+        }
+    }
+
     // MARK: Crashes
 
     @Test func nobodyGuessesAboutACommandThatWasCutOff() {

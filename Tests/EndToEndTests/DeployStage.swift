@@ -10,7 +10,6 @@ final class DeployStage {
     /// Of the plan, and what it reads.
     let folder: String
     private let plan: String
-    private let ports: [Int]
     private var variables: [String: String]
 
     /// - Parameters:
@@ -20,7 +19,6 @@ final class DeployStage {
     init(_ name: String, proxy proxyName: String? = nil, editing: [(String, String)] = []) throws {
         plan = "conf/deploy/\(name).yaml"
         let ports = try (0..<4).map { _ in try Ports.reserve() }
-        self.ports = ports
         let originals = proxyName == "services" || name == "services" ? [3001, 3002, 3011, 3012] : [3001, 3002, 3003, 3004]
         var replacing = editing + [("127.0.0.1:8080", "127.0.0.1:%PORT%")]
         let text = try String(

@@ -248,7 +248,9 @@ struct HealthCheckTests {
             http: "upstream u { server \(a.endpoint); panic_threshold 0; health_check type=grpc grpc_service=shop.Cart interval=20ms timeout=10s; health_check type=grpc name=twelve grpc_status=12 interval=20ms timeout=10s; }")
         let admin = try Admin(proxy)
         try Harness.wait(for: "a pass") { try health(admin, 0)["gates"][0]["state"].text == "passing" }
-        #expect(try health(admin, 0)["gates"][1]["why"].text == "expected grpc-status 12, found 0")
+        try Harness.wait(for: "a failure of the other gate") {
+            try health(admin, 0)["gates"][1]["why"].text == "expected grpc-status 12, found 0"
+        }
         message.with { $0[6] = 2 }
         try Harness.wait(for: "a failure") { try health(admin, 0)["gates"][0]["state"].text == "failing" }
         #expect(try health(admin, 0)["gates"][0]["why"].text == "expected SERVING, found NOT_SERVING")

@@ -127,6 +127,26 @@ struct TextTests {
                 """)
     }
 
+    @Test func whoIsSickIsToldWithTheReason() {
+        var status = Fixture.status()
+        var health = ServerHealth(server: "127.0.0.1:3001")
+        health.changedAtMs = status.nowMs - 90_000
+        status.upstreams[1].servers[0].health = health
+        #expect(StatusText.lines(status, isColoured: false) == StatusText.lines(Fixture.status(), isColoured: false))
+        health.state = .unhealthy
+        health.why = "health check \"/health\": expected status 200-399, found 503"
+        status.upstreams[1].servers[0].health = health
+        #expect(
+            StatusText.lines(status, isColoured: false).suffix(2)
+                == ["", "blue 127.0.0.1:3001 is unhealthy for 1 min 30 s: health check \"/health\": expected status 200-399, found 503"])
+        status.upstreams[1].servers = (0..<12).map { i in
+            var server = ServerStatus(id: i, server: "h:\(i)", weight: 1)
+            server.health = health
+            return server
+        }
+        #expect(StatusText.lines(status, isColoured: false).last == "blue: and 2 more")
+    }
+
     @Test func ratesAreBetweenTwoStatuses() throws {
         let first = Fixture.status()
         var second = Fixture.status(atMs: first.nowMs + 2000, requests: 1051)

@@ -2,8 +2,8 @@
 """A service small enough to read: it says its version, and how it is. What the examples of this folder deploy.
 
 PORT and VERSION (or DEPLOY_COMMIT) come from the environment. For trying out what a deploy does with a bad release (BREAKS_VERSION
-says which): BREAKS=start (ends at once), health (is never well), dies (soon after its start), dies-in-service (after 20 requests),
-errors (answers 500). DATABASE names a file of SQLite; the service is well when it has the columns of NEEDS.
+says which): BREAKS=start (ends at once), health (is never well), dies (when it is asked for its health), dies-in-service (after 20
+requests), errors (answers 500). DATABASE names a file of SQLite; the service is well when it has the columns of NEEDS.
 """
 import http.server, os, signal, sqlite3, sys, threading, time
 
@@ -38,6 +38,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         try:
             status, text = 200, VERSION + "\n"
             if self.path == "/health":
+                if BREAKS == "dies":
+                    os._exit(9)
                 status, text = (200, "well\n") if is_well() else (503, "not well\n")
             elif BREAKS == "errors":
                 status, text = 500, "broken\n"
@@ -83,6 +85,4 @@ if BREAKS == "start":
 server = Server(("127.0.0.1", PORT), Handler)
 signal.signal(signal.SIGTERM, end)
 print("version", VERSION, "on port", PORT, flush=True)
-if BREAKS == "dies":
-    threading.Timer(0.05, os._exit, [9]).start()
 server.serve_forever(poll_interval=0.05)

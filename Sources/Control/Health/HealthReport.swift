@@ -7,32 +7,43 @@ import Engine
 
 extension HealthBoard: HealthReporter {
     package func report(_ upstream: UpstreamDefinition, healthyMin: Int, nowMs: Int64) -> (isHealthy: Bool, body: [UInt8]) {
-        let name = upstream.settings.name.string
-        let known = health(of: name)
-        let checked = known?.byServer ?? [:]
         var (healthy, total) = (0, 0)
-        var well: [JSON] = []
-        var sick: [JSON] = []
+        var well: [Int] = []
+        var sick: [(place: Int, condition: String)] = []
         for i in upstream.peers.indices {
-            let peer = upstream.peers[i]
-            let server = upstream.settings.peers[i].name.string
-            let condition = Self.condition(peer, nowMs)
-            let isHad = condition == "up"
-            if !peer.isDown { total += 1 }
-            if isHad { healthy += 1 }
-            if (isHad ? well : sick).count >= ControlLimits.healthServersShown { continue }
-            let one = JSON.members([
-                "server": .string(server), "state": .string(condition), "why": isHad ? nil : checked[server]?.why.map { .string($0) },
-            ])
-            if isHad { well.append(one) } else { sick.append(one) }
+            let condition = Self.condition(upstream.peers[i], nowMs)
+            if !upstream.peers[i].isDown { total += 1 }
+            if condition == "up" {
+                healthy += 1
+                if well.count < ControlLimits.healthServersShown { well.append(i) }
+            } else if sick.count < ControlLimits.healthServersShown {
+                sick.append((i, condition))
+            }
+        }
+        let name = upstream.settings.name.string
+        let peers = upstream.settings.peers
+        let (gates, whys) = known(name, of: sick.map { peers[$0.place].address.text.string })
+        var servers = zip(sick, whys).map { one, why in
+            JSON.members(["server": .string(peers[one.place].name.string), "state": .string(one.condition), "why": why.map { .string($0) }])
+        }
+        for place in well.prefix(ControlLimits.healthServersShown - servers.count) {
+            servers.append(.members(["server": .string(peers[place].name.string), "state": "up"]))
         }
         let isHealthy = healthy >= healthyMin
-        let shown = (sick + well).prefix(ControlLimits.healthServersShown)
         let body = JSON.members([
-            "gates": known.map { .array($0.gates.map(\.json)) }, "healthy": .integer(Int64(healthy)), "servers": .array(Array(shown)),
+            "gates": gates.map { .array($0.map(\.json)) }, "healthy": .integer(Int64(healthy)), "servers": .array(servers),
             "state": isHealthy ? "healthy" : "unhealthy", "total": .integer(Int64(total)), "upstream": .string(name),
         ])
         return (isHealthy, body.bytes())
+    }
+
+    /// The gates of an upstream, and what is wrong with those of its servers that have these addresses.
+    private func known(_ upstream: String, of addresses: [String]) -> (gates: [GateHealth]?, whys: [String?]) {
+        tables.withLock { tables in
+            guard let known = tables.upstreams[upstream] else { return (nil, addresses.map { _ in nil }) }
+            let whys = addresses.map { address in known.places[address].flatMap { known.servers[$0].why(tables.roster) } }
+            return (known.gateHealth(tables.roster), whys)
+        }
     }
 
     /// `up`: it takes new requests.

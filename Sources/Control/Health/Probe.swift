@@ -47,6 +47,7 @@ final class Probe {
 
     /// Opens the connection. The socket is to be watched if it waits.
     func begin(_ tls: ProbeTLS?) -> Outcome? {
+        if check.kind.usesTLS, tls == nil { return .impossible("no memory for TLS") }
         let (stream, errno) = ProbeStream.open(check.port.map { Self.address(job.address, port: $0) } ?? job.address, tls: check.kind.usesTLS ? tls : nil)
         guard let stream else { return .impossible("socket() failed (\(errnoWords(errno)))") }
         self.stream = stream

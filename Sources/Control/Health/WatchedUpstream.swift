@@ -92,29 +92,39 @@ struct WatchedUpstream {
     /// `roster` has the figures.
     func health(_ name: String, _ roster: CheckRoster) -> UpstreamHealth {
         var health = UpstreamHealth(name: name)
-        health.gates = gates.map { GateHealth(name: $0.name) }
-        for g in health.gates.indices { health.gates[g].failedRounds = .max }
+        health.gates = gateHealth(roster)
         for server in servers {
             let one = Self.health(server, roster)
-            health.servers.append(one)
-            if server.isDown { continue }
-            health.total += 1
+            if !server.isDown { health.total += 1 }
             if one.state == .up { health.healthy += 1 }
-            for (g, gate) in one.gates.enumerated() where health.gates.indices.contains(g) {
-                switch gate.state {
-                case .checking: health.gates[g].checking += 1
-                case .passing: health.gates[g].passing += 1
-                case .failing: health.gates[g].failing += 1
+            health.servers.append(one)
+        }
+        return health
+    }
+
+    /// The gates, over all servers that are asked. It allocates nothing for each of them.
+    func gateHealth(_ roster: CheckRoster) -> [GateHealth] {
+        gates.indices.map { place in
+            var gate = GateHealth(name: gates[place].name)
+            var least = Int.max
+            var worst: WatchedServer?
+            for server in servers where !server.isDown && place < server.gates.count {
+                guard let standing = server.gates[place].handle.flatMap({ roster.standing($0) }) else { continue }
+                switch standing.state {
+                case .assumed, .waiting: gate.checking += 1
+                case .passing: gate.passing += 1
+                case .failing: gate.failing += 1
                 }
-                health.gates[g].failedRounds = min(health.gates[g].failedRounds, gate.failedInRow)
-                if gate.failedInRow > health.gates[g].failedInRow {
-                    health.gates[g].failedInRow = gate.failedInRow
-                    health.gates[g].why = gate.why
+                least = min(least, standing.failsInRow)
+                if standing.failsInRow > gate.failedInRow {
+                    gate.failedInRow = standing.failsInRow
+                    worst = server
                 }
             }
+            gate.why = worst?.gates[place].why
+            gate.failedRounds = least == .max ? 0 : least
+            return gate
         }
-        for g in health.gates.indices where health.gates[g].failedRounds == .max { health.gates[g].failedRounds = 0 }
-        return health
     }
 
     static func health(_ server: WatchedServer, _ roster: CheckRoster) -> ServerHealth {

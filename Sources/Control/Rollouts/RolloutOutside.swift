@@ -14,6 +14,8 @@ final class RolloutOutside {
         /// Looks that have come to their end.
         var done: [LookKey] = []
         var warnings: [String] = []
+        /// Looks that could not be made the last time: that is told once.
+        var troubled: Set<LookKey> = []
     }
 
     private final class Inbox: Sendable {
@@ -22,7 +24,10 @@ final class RolloutOutside {
         init(wake: @escaping @Sendable () -> Void) { self.wake = wake }
 
         func put(_ change: (inout Found) -> Void) {
-            found.withLock { change(&$0) }
+            found.withLock { found in
+                change(&found)
+                if found.warnings.count > ControlLimits.rolloutWarningsMax { found.warnings.removeLast() }
+            }
             wake()
         }
     }
@@ -39,7 +44,7 @@ final class RolloutOutside {
 
     private let inbox: Inbox
     private let lookers = ErrandThreads(threadsMax: ControlLimits.rolloutLookersMax, jobsMax: ControlLimits.rolloutLooksMax)
-    private let messengers = ErrandThreads(threadsMax: ControlLimits.rolloutMessengersMax, jobsMax: ControlLimits.rolloutMessagesMax)
+    private let mail: RolloutMail
     private var schedules: [LookKey: Schedule] = [:]
     private var probing: Set<UInt64> = []
     /// Of `rollout_commands`; nil: no program is run.
@@ -48,7 +53,9 @@ final class RolloutOutside {
     /// - Parameter wake: of the control thread; called from threads.
     init(commands: String? = nil, wake: @escaping @Sendable () -> Void) {
         self.commands = commands
-        inbox = Inbox(wake: wake)
+        let inbox = Inbox(wake: wake)
+        self.inbox = inbox
+        mail = RolloutMail { text in inbox.put { $0.warnings.append(text) } }
     }
 
     // MARK: What was found
@@ -81,6 +88,7 @@ final class RolloutOutside {
     func forget(_ rollout: UInt64) {
         schedules = schedules.filter { $0.key.rollout != rollout }
         probing.remove(rollout)
+        inbox.found.withLock { found in found.troubled = found.troubled.filter { $0.rollout != rollout } }
     }
 
     // MARK: Looks
@@ -139,7 +147,11 @@ final class RolloutOutside {
             let event = event(value)
             inbox.put { found in
                 if let event { found.events.append((key.rollout, event)) }
-                if let trouble { found.warnings.append("rollout \(key.rollout): \(name): \(trouble)") }
+                if let trouble {
+                    if found.troubled.insert(key).inserted { found.warnings.append("rollout \(key.rollout): \(name): \(trouble)") }
+                } else {
+                    found.troubled.remove(key)
+                }
                 found.done.append(key)
             }
         }
@@ -173,16 +185,7 @@ final class RolloutOutside {
             "percent": .integer(Int64(entry.percent)), "phase": .string(entry.phase.rawValue), "rollout": .integer(Int64(clamping: plan.number)),
             "split": .string(plan.split), "text": .string(text),
         ]).bytes(pretty: false)
-        for receiver in plan.policy.notify {
-            guard let url = ErrandURL(receiver) else { continue }
-            let inbox = inbox
-            let isBegun = messengers.run {
-                if let trouble = OutsideLook.tell(url, body) {
-                    inbox.put { $0.warnings.append("\(url.host) was not told of rollout \(plan.number): \(trouble)") }
-                }
-            }
-            if !isBegun { inbox.put { $0.warnings.append("\(url.host) was not told of rollout \(plan.number): too many messages wait") } }
-        }
+        for receiver in plan.policy.notify { mail.send(body, to: receiver) }
     }
 }
 

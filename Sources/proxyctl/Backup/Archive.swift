@@ -37,8 +37,12 @@ struct Archive {
                 "sha256": .string(SHA256.digest(file.bytes)),
             ])
         }
-        return .object([JSON.Member("format", .string(Self.format))] + facts + [JSON.Member("files", .array(list))])
+        let members = [JSON.Member("format", .string(Self.format))] + facts + [JSON.Member("files", .array(list))]
+        return .object([JSON.Member("sha256", .string(Self.digest(members)))] + members)
     }
+
+    /// What the manifest says of itself: the digest of its other members.
+    private static func digest(_ members: [JSON.Member]) -> String { SHA256.digest(JSON.object(members).bytes()) }
 
     private static func append(_ file: File, to out: inout [UInt8]) {
         var head = [UInt8](repeating: 0, count: 512)
@@ -74,6 +78,8 @@ struct Archive {
         guard manifest["format"]?.string == Self.format else {
             throw Self.broken("its format is \(manifest["format"]?.string ?? "unknown"), expected \(Self.format)")
         }
+        let members = (manifest.object ?? []).filter { $0.name != "sha256" }
+        if manifest["sha256"]?.string != Self.digest(members) { throw Self.broken("the checksum of its manifest is wrong") }
         found.removeFirst()
         let list = manifest["files"]?.array ?? []
         if list.count != found.count { throw Self.broken("it has \(found.count) files, its manifest \(list.count)") }
@@ -84,7 +90,7 @@ struct Archive {
             if told["sha256"]?.string != SHA256.digest(file.bytes) { throw Self.broken("the checksum of \(file.name) is wrong") }
         }
         files = found
-        facts = (manifest.object ?? []).filter { $0.name != "files" && $0.name != "format" }
+        facts = members.filter { $0.name != "files" && $0.name != "format" }
     }
 
     init() {}

@@ -38,13 +38,13 @@ final class DeployDriver {
     static let notesMs: Int64 = 3000
 
     /// To its end, or to a pause.
-    /// - Parameter abort: undo it, and why; nil: go on.
-    func run(_ heading: String, abort: String? = nil) throws(Failure) -> DeployMachine {
+    /// - Parameter revoking: undo it, and why; nil: go on.
+    func run(_ heading: String, revoking: String? = nil) throws(Failure) -> DeployMachine {
         progress.heading(heading)
         if machine.startedAtMs == nil { tell(.start, "begins") }
-        if let abort {
+        if let revoking {
             if machine.record.steps.indices.contains(machine.cursor) { doer.breakOff(machine.cursor) }
-            events.append(.abort(abort))
+            events.append(.revoke(revoking))
         } else {
             events.append(.start)
         }

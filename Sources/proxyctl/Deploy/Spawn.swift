@@ -26,8 +26,8 @@ enum Spawn {
     ) throws(Failure) -> Spawned {
         var ends: [Int32] = [0, 0]
         if pipe(&ends) != 0 { throw Failure(.refused, "cannot make a pipe: \(AdminClient.words(-Int(errno)))") }
-        // Nobody else is to hold the gate.
-        for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+        // Nobody else is to hold the gate; and what runs on is not to hold what our caller waits for.
+        keepDescriptors()
         defer { _ = clinux_close(ends[0]) }
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
@@ -59,6 +59,18 @@ enum Spawn {
                 .refused, "cannot start a shell: \(AdminClient.words(-Int(failure)))", hint: "Its output is to go to \(log).")
         }
         return Spawned(pid: pid, gate: ends[1])
+    }
+
+    /// No program gets a descriptor that it was not given.
+    private static func keepDescriptors() {
+        guard let directory = opendir("/proc/self/fd") else { return }
+        defer { closedir(directory) }
+        while let entry = readdir(directory) {
+            let name = withUnsafePointer(to: &entry.pointee.d_name) { tuple in
+                tuple.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            if let fd = Int32(name), fd > 2 { _ = fcntl(fd, F_SETFD, FD_CLOEXEC) }
+        }
     }
 
     /// POSIX_SPAWN_SETSID; the module of glibc has it only with GNU's extensions.

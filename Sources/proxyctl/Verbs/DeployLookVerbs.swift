@@ -139,7 +139,7 @@ struct DeployRollbackVerb: ParsableCommand {
                 unfinished, desk.folder, journal, client, notifier: try desk.notifier(), who: DeployDesk.who,
                 approvesItself: true,
                 isQuiet: options.server.json)
-            return try DeployMaking.end(try driver.run("undoing", abort: "rolled back by \(DeployDesk.who)"), isUndoWished: true)
+            return try DeployMaking.end(try driver.run("undoing", revoking: "rolled back by \(DeployDesk.who)"), isUndoWished: true)
         }
         guard let last = machines.last(where: { $0.isDone && $0.record.kind != .finish })?.record else {
             throw Failure(.refused, "nothing was deployed yet: there is no way back")

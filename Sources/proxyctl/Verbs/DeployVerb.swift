@@ -189,6 +189,9 @@ enum DeployMaking {
         let name = "\(record.kind.rawValue) \(record.number)"
         let tookMs = machine.lastMs - (machine.startedAtMs ?? machine.lastMs)
         switch machine.phase {
+        case .ended(.done) where isUndoWished:
+            throw Failure(
+                .refused, "\(name) had stopped the old version already, and is done now", hint: "`proxyctl deploy rollback` starts the old version again.")
         case .ended(.done):
             Output.line("\(name) is done in \(Words.span(ms: tookMs))." + way(record))
         case .ended(.incomplete):

@@ -6,7 +6,7 @@ import TestSupport
 import Testing
 
 @Suite("deploy between two ports", .ownThread)
-struct DeployTests {
+struct DeployTwoPortsTests {
     @Test func goodReleasesComeAndGoBackUnnoticed() throws {
         let stage = try DeployStage("two-ports")
         try stage.deploy("v1", ["--to", "green"])
