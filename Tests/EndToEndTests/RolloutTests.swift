@@ -206,7 +206,7 @@ struct RolloutTests {
         let it = try Releases()
         let folder = Harness.packageDirectory + "/conf/rollout/"
         let names = try FileManager.default.contentsOfDirectory(atPath: folder).filter { $0.hasSuffix(".yaml") }.sorted()
-        #expect(names == ["ab.yaml", "blue-green.yaml", "canary.yaml", "limits.yaml", "rolling.yaml"])
+        #expect(names == ["ab.yaml", "blue-green.yaml", "canary.yaml", "limits.yaml", "rolling.yaml", "shadow.yaml"])
         for name in names {
             let put = try ctl(it, "policy", "put", folder + name)
             #expect(put.status == 0, "\(put.all)")
