@@ -169,12 +169,6 @@ public struct Balancer: ~Copyable {
         return true
     }
 
-    /// Counts an answer of `peer` by its status. Its health is a matter of `release`.
-    public func countAnswer(_ peer: Int32, status: UInt16) {
-        let slot = Int(slots[Int(peer)])
-        if slot >= 0 { primary.slots[slot].countAnswer(status) } else { backup.slots[-1 - slot].countAnswer(status) }
-    }
-
     /// Counts a tunnel through `peer` that begins (1) or ends (-1).
     public func countTunnel(_ peer: Int32, _ step: Int) {
         let slot = Int(slots[Int(peer)])
@@ -182,14 +176,15 @@ public struct Balancer: ~Copyable {
     }
 
     /// Ends the reservation of `peer` and accounts for its outcome.
-    public mutating func release(_ peer: Int32, outcome: PeerOutcome, nowMs: Int64) {
+    /// - Parameter status: of the answer, which is counted; 0: there was none.
+    public mutating func release(_ peer: Int32, outcome: PeerOutcome, nowMs: Int64, status: UInt16 = 0) {
         let slot = Int(slots[Int(peer)])
         if isSingle {
-            primary.slots[slot].releaseAlone(outcome)
+            primary.slots[slot].releaseAlone(outcome, status)
         } else if slot >= 0 {
-            primary.release(slot, outcome, nowMs: nowMs)
+            primary.release(slot, outcome, nowMs: nowMs, status)
         } else {
-            backup.release(-1 - slot, outcome, nowMs: nowMs)
+            backup.release(-1 - slot, outcome, nowMs: nowMs, status)
         }
     }
 
@@ -197,8 +192,10 @@ public struct Balancer: ~Copyable {
     ///
     /// - Parameter report: what else the outcome says of the peer.
     /// - Returns: its ejection, if this was one error too many.
-    public mutating func release(_ peer: Int32, outcome: PeerOutcome, nowMs: Int64, report: PeerReport) -> Ejection? {
-        release(peer, outcome: outcome, nowMs: nowMs)
+    public mutating func release(
+        _ peer: Int32, outcome: PeerOutcome, nowMs: Int64, status: UInt16 = 0, report: PeerReport
+    ) -> Ejection? {
+        release(peer, outcome: outcome, nowMs: nowMs, status: status)
         let slot = Int(slots[Int(peer)])
         guard let outliers, slot >= 0, !isSingle, outcome != .neither else { return nil }
         return count(report, outcome, slot, outliers, nowMs)

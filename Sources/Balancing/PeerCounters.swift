@@ -23,7 +23,7 @@ struct PeerRow: ~Copyable {
     let risenMs = Atomic<Int64>(PeerRow.never)
 
     let failures = Atomic<Int>(0)
-    /// By the first digit of the status.
+    /// By the first digit of the status; tries without an answer at 0.
     let answers = InlineArray<6, Atomic<Int>> { _ in Atomic<Int>(0) }
     let tunnels = Atomic<Int>(0)
 
@@ -103,7 +103,7 @@ public enum PeerHealth: UInt8, Sendable, BitwiseCopyable {
     /// How many of the requests failed.
     public var failures: Int { unsafe row.pointee.failures.load(ordering: .relaxed) }
 
-    /// Its answers with a status that begins with this digit, 1 to 5: what `Balancer.countAnswer` was told.
+    /// Its answers with a status that begins with this digit, 1 to 5: what `Balancer.release` was told.
     public func answers(_ digit: Int) -> Int {
         digit >= 1 && digit <= 5 ? unsafe row.pointee.answers[digit].load(ordering: .relaxed) : 0
     }

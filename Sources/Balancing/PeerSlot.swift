@@ -209,7 +209,8 @@ enum Place: UInt8, BitwiseCopyable {
     /// Ends a reservation and accounts for its outcome, as nginx frees a peer: a failure counts, restarts the timeout and lowers
     /// the effective weight; a success forgets the failures only when it was picked after the timeout had passed.
     @inline(__always)
-    mutating func release(_ outcome: PeerOutcome, nowMs: Int64) {
+    mutating func release(_ outcome: PeerOutcome, nowMs: Int64, _ status: UInt16) {
+        countAnswer(status)
         switch outcome {
         case .failed:
             unsafe row.pointee.fails.wrappingAdd(1, ordering: .relaxed)
@@ -230,15 +231,16 @@ enum Place: UInt8, BitwiseCopyable {
     }
 
     /// As `release`, for a peer that is alone in its upstream: failures are told to the metrics only.
-    func releaseAlone(_ outcome: PeerOutcome) {
+    func releaseAlone(_ outcome: PeerOutcome, _ status: UInt16) {
+        countAnswer(status)
         if outcome == .failed { unsafe row.pointee.failures.wrappingAdd(1, ordering: .relaxed) }
         forgetFailures()
         unsafe row.pointee.active.wrappingSubtract(1, ordering: .relaxed)
     }
 
-    /// Counts an answer by the first digit of its status; what is above 599 with 5xx.
+    /// By the first digit of the status; what is above 599 with 5xx.
     @inline(__always)
-    func countAnswer(_ status: UInt16) {
+    private func countAnswer(_ status: UInt16) {
         unsafe row.pointee.answers[min(Int(status / 100), 5)].wrappingAdd(1, ordering: .relaxed)
     }
 

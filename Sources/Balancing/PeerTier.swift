@@ -102,8 +102,8 @@ struct PeerTier: ~Copyable {
         return reserved
     }
 
-    mutating func release(_ slot: Int, _ outcome: PeerOutcome, nowMs: Int64) {
-        slots[slot].release(outcome, nowMs: nowMs)
+    mutating func release(_ slot: Int, _ outcome: PeerOutcome, nowMs: Int64, _ status: UInt16) {
+        slots[slot].release(outcome, nowMs: nowMs, status)
         if !isLinear { refresh(slot, nowMs) }
     }
 

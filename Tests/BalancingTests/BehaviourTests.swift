@@ -1,4 +1,5 @@
 @testable import Balancing
+import Synchronization
 import Testing
 
 /// The rules one by one, as an operator would state them.
@@ -182,8 +183,9 @@ import Testing
     @Test func errorsAndTimesAreToldToTheControlSide() {
         let specs = [Self.spec { $0.isBackup = true }, Self.spec(), Self.spec()]
         var balancer = Balancer(.roundRobin, peers: specs)
-        for (peer, status): (Int32, UInt16) in [(0, 500), (1, 599), (1, 999), (1, 200), (1, 101), (2, 404), (2, 304)] {
-            balancer.countAnswer(peer, status: status)
+        for (peer, status): (Int32, UInt16) in [(0, 500), (1, 599), (1, 999), (1, 200), (1, 101), (1, 0), (2, 404), (2, 304)] {
+            specs[Int(peer)].counters.row.pointee.active.wrappingAdd(1, ordering: .relaxed)
+            balancer.release(peer, outcome: .neither, nowMs: 0, status: status)
         }
         #expect(specs.map(\.counters.errors) == [1, 2, 0])
         #expect((0...6).map { specs[1].counters.answers($0) } == [0, 1, 1, 0, 0, 2, 0])

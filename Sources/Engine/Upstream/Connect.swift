@@ -359,16 +359,19 @@ extension Worker {
 
     /// Closes the record of this try and gives the peer back to its balancer.
     func endTry(_ x: Ref<Exchange>, _ outcome: PeerOutcome) {
+        var status: UInt16 = 0
         if x.tryIsOpen, let record = x.currentTry {
             x.tryIsOpen = false
             record.responseMs = nowMs - x.tryStartedMs
             record.responseBytes = x.response.received
+            // Where no head has come it is our own.
+            if record.headerMs >= 0 { status = record.status }
         }
         endPending(x)
         if x.holdsPeer, let pool = x.proxyTarget.pool {
             x.holdsPeer = false
-            if pool.isGuarded { return releaseGuarded(x, pool, outcome) }
-            pool.balancer.pointee.release(x.proxyTarget.peer, outcome: outcome, nowMs: nowMs)
+            if pool.isGuarded { return releaseGuarded(x, pool, outcome, status) }
+            pool.balancer.pointee.release(x.proxyTarget.peer, outcome: outcome, nowMs: nowMs, status: status)
         }
     }
 

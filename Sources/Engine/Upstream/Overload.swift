@@ -90,13 +90,13 @@ extension Worker {
 
     /// Lets the peer go, with what the try says of it, and its place among the active exchanges.
     @inline(never)
-    func releaseGuarded(_ x: Ref<Exchange>, _ pool: Ref<UpstreamPool>, _ outcome: PeerOutcome) {
+    func releaseGuarded(_ x: Ref<Exchange>, _ pool: Ref<UpstreamPool>, _ outcome: PeerOutcome, _ status: UInt16) {
         var report = PeerReport()
         if pool.settings.health.outliers != nil, let record = x.currentTry {
             report.isError = record.status >= 500
             report.latencyMs = record.headerMs
         }
-        let ejection = pool.balancer.pointee.release(x.proxyTarget.peer, outcome: outcome, nowMs: nowMs, report: report)
+        let ejection = pool.balancer.pointee.release(x.proxyTarget.peer, outcome: outcome, nowMs: nowMs, status: status, report: report)
         if let ejection { sayEjected(ejection, x, pool) }
         if pool.balancer.pointee.isRoundDue(nowMs) { judge(x, pool) }
         endActive(x)

@@ -106,7 +106,6 @@ extension Worker {
     @inline(__always)
     private func responseHeadReady(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>, _ bytes: ByteView, rest: ByteView) {
         let status = x.upstreamHead.status
-        if x.holdsPeer, let pool = x.proxyTarget.pool { pool.balancer.pointee.countAnswer(x.proxyTarget.peer, status: status) }
         if status == 101 { return beginTunnel(x, u, bytes, rest: rest) }
         if status >= 400, tryNextForStatus(x) { return }
         let fields = UnsafeBufferPointer(start: fieldScratch.baseAddress, count: x.upstreamHead.fields.fieldCount)
