@@ -307,7 +307,7 @@ def _listens(port):
 
 def _drill(stage, users, words, apps, row):
     before = stage.get("/upstreams")
-    drills = 5
+    drills = 20
     for _ in range(drills):
         status, said = stage.run("failover", "--drill", *words)
         if status != 0 or "Would change" not in said:

@@ -16,10 +16,12 @@ final class Releases {
          "guards": {"window": "5s", "throughput_drop_max": null}}
         """
 
-    init(main: String = "") throws {
+    init(split: String = "blue 1; green 0;", http: String = "", main: String = "") throws {
         blue = try PythonApp("blue")
         green = try PythonApp("green")
-        proxy = try Proxy(BlueGreen.configuration(blue.endpoint, green.endpoint, main: "state state; worker_processes 2; \(main)"))
+        let text = BlueGreen.configuration(
+            blue.endpoint, green.endpoint, split: split, http: http, main: "state state; worker_processes 2; \(main)")
+        proxy = try Proxy(text)
     }
 
     func admin() throws -> Admin { try Admin(proxy, folder: "state") }

@@ -5,7 +5,7 @@ PORT and VERSION (or DEPLOY_COMMIT) come from the environment. DATABASE names a 
 columns of NEEDS. SERVED names a file that gets a line for each request: when it came, the version, the request's id, the status of the answer.
 
 For trying out what a deploy does with a bad release (BREAKS_VERSION says which), BREAKS is one of these, with a number or without:
-start (ends at once), health (is never well), dies (when it is asked for its health), dies-in-service:20 (after so many requests),
+start (ends at once), health (is never well), starts-slowly:10 (is not well the first times), dies (when it is asked for its health), dies-in-service:20 (after so many requests),
 dies-later:60 (so many seconds after its first request, with whatever it has in hand), errors:1 (share of requests that get a 500),
 slow:300 (ms that each answer takes longer), answers (another price).
 """
@@ -15,15 +15,16 @@ PORT = int(os.environ["PORT"])
 VERSION = os.environ.get("VERSION") or os.environ.get("DEPLOY_COMMIT") or "unknown"
 BREAKS = os.environ.get("BREAKS", "") if os.environ.get("BREAKS_VERSION", VERSION) == VERSION else ""
 BREAKS, _, NUMBER = BREAKS.partition(":")
-NUMBER = float(NUMBER or {"dies-in-service": 20, "dies-later": 60, "errors": 1, "slow": 300}.get(BREAKS, 0))
+NUMBER = float(NUMBER or {"starts-slowly": 10, "dies-in-service": 20, "dies-later": 60, "errors": 1, "slow": 300}.get(BREAKS, 0))
 SERVED = os.open(os.environ["SERVED"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644) if os.environ.get("SERVED") else None
-active = 0
-served = 0
+active = asked = served = 0
 lock = threading.Condition()
 
 
 def is_well():
-    if BREAKS == "health":
+    global asked
+    asked += 1
+    if BREAKS == "health" or BREAKS == "starts-slowly" and asked <= NUMBER:
         return False
     path, needs = os.environ.get("DATABASE"), os.environ.get("NEEDS", "")
     if not path or not needs:
