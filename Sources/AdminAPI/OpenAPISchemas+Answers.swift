@@ -116,7 +116,8 @@ extension OpenAPISchemas {
             [
                 "revision": count(), "reason": text(), "who": text(), "at": moment("When it was accepted."), "before": reference("RequestAccount"),
                 "after": reference("RequestAccount"), "carried": reference("RequestAccount"), "tunnels_carried": count(), "held": count(),
-                "retried": count(), "closed_by_client": count(), "closed_by_proxy": count(), "closed_by_drain": count(),
+                "retried": count(), "inner": count("Requests made within requests, counted nowhere else."),
+                "mirrors_dropped": count("Mirrored requests that were not made: too many were under way."), "closed_by_client": count(), "closed_by_proxy": count(), "closed_by_drain": count(),
                 "visible_after_us": orNull("integer", "Microseconds until every worker served by it."), "workers": count(),
                 "slowest_drain_ms": orNull("integer", "Milliseconds until the last earlier request had ended."),
                 "final": type("boolean", "The figures will not change."), "balances": type("boolean", "Every request is accounted for."),
@@ -172,7 +173,14 @@ extension OpenAPISchemas {
             ], required: ["servers", "panic", "panics", "ejections", "retries_refused", "requests_refused"]),
         "SplitStatus": object(
             "A split at this moment.",
-            ["weights": map(count()), "held": type("boolean", "New requests wait."), "holding": count("Requests that wait now.")]),
+            ["weights": map(count()), "held": type("boolean", "New requests wait."), "holding": count("Requests that wait now."),
+             "shadow": reference("ShadowStatus")], required: ["weights", "held", "holding"]),
+        "ShadowStatus": object(
+            "Answers to requests that were sent twice, compared with what the client got, since the process began.",
+            [
+                "compared": count("Of the variant that is tried."), "differing": count(), "compared_old": count("Of the client's own variant."),
+                "differing_old": count("The noise."),
+            ]),
         "Status": object(
             "The proxy at this moment.",
             [

@@ -105,8 +105,16 @@ public enum OpenAPISchemas {
                 "weights": map(integer("", StateBounds.weight), "By the name of an upstream; at least one above 0."),
                 "key": list(type("string"), "Templates; the first that is not empty names the user. None: every request for itself."),
                 "force": text("A template; when its value is the name of a variant, that is it."),
-                "assign": reference("Assign"),
+                "assign": reference("Assign"), "shadow": reference("Shadow"),
             ], required: ["weights"]),
+        "Shadow": object(
+            "Safe requests of a split go to another variant as well; its answers go nowhere and are compared.",
+            [
+                "to": text("The variant that is tried; it may have the weight 0."),
+                "share": integer("Percent of the GET, HEAD and OPTIONS requests for other variants.", StateBounds.percent),
+                "noise": integer("Percent of these that go to the client's own variant again.", StateBounds.percent),
+                "headers": list(type("string"), "Fields that are compared besides status and body."),
+            ], required: ["to"]),
     ]
 
     private static let healthCheck: JSON = {

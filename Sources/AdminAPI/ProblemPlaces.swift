@@ -19,7 +19,7 @@ extension StateChange {
         case .replaceAll(_, let splits): return tokens.first == "splits" && splits == nil ? nil : tokens[...]
         case .replaceState: return nil
         case .putUpstream(let name, _): return below("upstreams", name)
-        case .putSplit(let name, _), .setWeights(let name, _): return below("splits", name)
+        case .putSplit(let name, _), .setWeights(let name, _), .setShadow(let name, _): return below("splits", name)
         case .addServer(let name, _), .patchServer(let name, _, _):
             guard let rest = below("upstreams", name), rest.first == "servers", rest.count > 2, let i = Int(rest[rest.startIndex + 1]),
                 let servers = next.upstreams[name]?.servers, servers.indices.contains(i)

@@ -28,6 +28,7 @@ public enum StateBounds {
     public static let variantsMax = 64
     public static let serversMax = 20_000
     public static let keysMax = 16
+    public static let shadowHeadersMax = 16
     public static let nameBytesMax = 64
     public static let textBytesMax = 1024
 }
@@ -189,7 +190,7 @@ extension ServerState: StateCodable {
 }
 
 extension SplitState: StateCodable {
-    private static let fields = ["assign", "force", "key", "weights"]
+    private static let fields = ["assign", "force", "key", "shadow", "weights"]
 
     public init(decoding json: JSON, _ form: StateForm) throws(Problem) {
         self.init(weights: [:])
@@ -202,6 +203,7 @@ extension SplitState: StateCodable {
             case "key": key = try value.list("a list of templates") { (json) throws(Problem) in try json.decodeString() }
             case "force": force = try value.decodeOptional { (json) throws(Problem) in try json.decodeString() }
             case "assign": assign = try value.decodeOptional { (json) throws(Problem) in try AssignState(decoding: json, form) }
+            case "shadow": shadow = try value.decodeOptional { (json) throws(Problem) in try ShadowState(decoding: json, form) }
             default: return false
             }
             return true
@@ -214,6 +216,7 @@ extension SplitState: StateCodable {
         if let assign { members.append(JSON.Member("assign", assign.json(as: form))) }
         if let force { members.append(JSON.Member("force", .string(force))) }
         members.append(JSON.Member("key", .array(key.map { .string($0) })))
+        if let shadow { members.append(JSON.Member("shadow", shadow.json(as: form))) }
         members.append(JSON.Member("weights", .entries(weights) { .integer(Int64($0)) }))
         return .object(members)
     }

@@ -78,13 +78,31 @@ public struct SplitState: Sendable, Equatable {
     public var force: String?
     /// Gives a visitor without a key one.
     public var assign: AssignState?
+    /// Safe requests are sent to another variant as well, and the answers compared.
+    public var shadow: ShadowState?
 
-    public init(weights: [String: Int], key: [String] = [], force: String? = nil, assign: AssignState? = nil) {
+    public init(
+        weights: [String: Int], key: [String] = [], force: String? = nil, assign: AssignState? = nil, shadow: ShadowState? = nil
+    ) {
         self.weights = weights
         self.key = key
         self.force = force
         self.assign = assign
+        self.shadow = shadow
     }
+}
+
+/// `shadow VARIANT share=100% noise=20% header=NAME`.
+public struct ShadowState: Sendable, Equatable {
+    /// The variant that is tried; it may have no weight.
+    public var to: String
+    /// Percent of the safe requests (GET, HEAD, OPTIONS) for other variants that are sent twice.
+    public var share = 100
+    /// Percent of these that go to the variant that answered the client again: what differs there is noise.
+    public var noise = 20
+    /// Names of fields that are compared besides status and body.
+    public var headers: [String] = []
+    public init(to: String) { self.to = to }
 }
 
 /// `assign cookie=NAME max_age=30d`.

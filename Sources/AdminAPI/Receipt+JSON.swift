@@ -58,6 +58,8 @@ extension Receipt: JSONCodable {
         case "tunnels_carried": tunnelsCarried = try value.decodeCount()
         case "held": held = try value.decodeCount()
         case "retried": retried = try value.decodeCount()
+        case "inner": inner = try value.decodeCount()
+        case "mirrors_dropped": mirrorsDropped = try value.decodeCount()
         case "closed_by_client": closedByClient = try value.decodeCount()
         case "closed_by_proxy": closedByProxy = try value.decodeCount()
         case "closed_by_drain": closedByDrain = try value.decodeCount()
@@ -74,7 +76,8 @@ extension Receipt: JSONCodable {
         .members([
             "after": after.json, "at": .string(Timestamp.text(ms: atMs)), "balances": .bool(balances), "before": before.json,
             "carried": carried.json, "closed_by_client": .count(closedByClient), "closed_by_drain": .count(closedByDrain),
-            "closed_by_proxy": .count(closedByProxy), "final": .bool(isFinal), "held": .count(held), "reason": .string(reason),
+            "closed_by_proxy": .count(closedByProxy), "final": .bool(isFinal), "held": .count(held), "inner": .count(inner),
+            "mirrors_dropped": .count(mirrorsDropped), "reason": .string(reason),
             "retried": .count(retried), "revision": .count(revision),
             "slowest_drain_ms": slowestDrainMs.map { .integer($0) } ?? .null,
             "tunnels_carried": .count(tunnelsCarried), "visible_after_us": visibleAfterUs.map { .integer($0) } ?? .null,

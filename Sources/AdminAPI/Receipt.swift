@@ -40,6 +40,10 @@ public struct Receipt: Sendable, Equatable {
     /// Under this revision: requests that waited in a hold, and tries beyond the first.
     public var held: UInt64 = 0
     public var retried: UInt64 = 0
+    /// Requests made within requests (mirrors, parts of pages), which count in none of the accounts, and mirrored ones that were not made
+    /// because too many were under way.
+    public var inner: UInt64 = 0
+    public var mirrorsDropped: UInt64 = 0
     /// Client connections that ended under this revision, by who ended them.
     public var closedByClient: UInt64 = 0
     public var closedByProxy: UInt64 = 0

@@ -15,6 +15,8 @@ public enum StateChange: Sendable, Equatable {
     case deleteSplit(String)
     /// Variants that are not named keep their weight.
     case setWeights(split: String, [String: Int])
+    /// Nil: its requests are sent once.
+    case setShadow(split: String, ShadowState?)
     /// Shown instead of the file's. Its pair is known already, and good.
     case putCertificate(String, CertificateState)
     /// Back to the file's; nothing where nothing was put.
@@ -63,6 +65,11 @@ extension StateChange {
             guard next.splits.removeValue(forKey: name) != nil else { throw state.noSplit(name) }
         case .setWeights(let name, let weights):
             next.splits[name] = try weighted(name, weights, in: state)
+        case .setShadow(let name, let shadow):
+            guard var split = state.splits[name] else { throw state.noSplit(name) }
+            split.shadow = shadow
+            try StateRules.check(split: split, among: state.upstreams)
+            next.splits[name] = split
         case .putCertificate(let name, let certificate): next.certificates[name] = certificate
         case .deleteCertificate(let name): next.certificates[name] = nil
         case .replaceState(let other):

@@ -52,7 +52,9 @@ func fieldChanges(_ path: [String], _ old: [FieldText], _ new: [FieldText]) -> [
 
 extension SplitState {
     /// Whether nothing but weights is other.
-    func hasTemplates(of other: SplitState) -> Bool { key == other.key && force == other.force && assign == other.assign }
+    func hasTemplates(of other: SplitState) -> Bool {
+        key == other.key && force == other.force && assign == other.assign && shadow == other.shadow
+    }
 }
 
 func splitChanges(_ name: String, _ old: SplitState?, _ new: SplitState?) -> [FieldChange] {

@@ -69,7 +69,18 @@ extension SplitState {
         if !key.isEmpty { all.append(["key"] + key) }
         if let force { all.append(["force", force]) }
         if let assign { all.append(["assign", "cookie=\(assign.cookie)", "max_age=\(assign.maxAgeText)"]) }
+        if let shadow { all.append(shadow.words) }
         return all
+    }
+}
+
+extension ShadowState {
+    fileprivate var words: [String] {
+        let usual = ShadowState(to: to)
+        var all = ["shadow", to]
+        if share != usual.share { all.append("share=\(share)%") }
+        if noise != usual.noise { all.append("noise=\(noise)%") }
+        return all + headers.map { "header=\($0)" }
     }
 }
 

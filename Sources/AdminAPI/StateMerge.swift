@@ -64,7 +64,10 @@ extension UpstreamState {
 extension SplitState: MergeableObject {
     fileprivate var meaning: SplitState { self }
 
-    fileprivate var isGood: Bool { weights.values.contains { $0 > 0 } && weights.count <= StateBounds.variantsMax }
+    fileprivate var isGood: Bool {
+        if let shadow, weights[shadow.to] == nil { return false }
+        return weights.values.contains { $0 > 0 } && weights.count <= StateBounds.variantsMax
+    }
 }
 
 /// The three values of one thing.
@@ -167,6 +170,7 @@ private struct StateMerger {
         field(\.key, "key", sides, place, into: &merged)
         field(\.force, "force", sides, place, into: &merged)
         field(\.assign, "assign", sides, place, into: &merged)
+        field(\.shadow, "shadow", sides, place, into: &merged)
         return merged.isGood ? merged : conflict(sides, place) { $0.briefText }
     }
 

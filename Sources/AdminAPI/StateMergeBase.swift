@@ -34,6 +34,7 @@ extension SplitState {
         case "key": key = old.key
         case "force": force = old.force
         case "assign": assign = old.assign
+        case "shadow": shadow = old.shadow
         default: if let variant = path.last { weights[variant] = old.weights[variant] }
         }
     }

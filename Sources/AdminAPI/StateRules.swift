@@ -144,6 +144,7 @@ public enum StateRules {
         do {
             try checkWeights(split.weights, among: upstreams)
             try checkTexts(split)
+            if let shadow = split.shadow { try check(shadow, of: split.weights) }
         } catch { throw error.below(pointer) }
     }
 

@@ -156,6 +156,7 @@ extension SplitStatus {
             case "weights": weights = try value.decodeWeights()
             case "held": isHeld = try value.decodeBool()
             case "holding": holding = try value.decodeInteger(in: 0...(.max))
+            case "shadow": shadow = try value.decodeOptional { (json) throws(Problem) in try ShadowStatus(decoding: json) }
             default: return false
             }
             return true
@@ -164,7 +165,8 @@ extension SplitStatus {
 
     public var json: JSON {
         .members([
-            "held": .bool(isHeld), "holding": .integer(Int64(holding)), "weights": .entries(weights) { .integer(Int64($0)) },
+            "held": .bool(isHeld), "holding": .integer(Int64(holding)), "shadow": shadow?.json,
+            "weights": .entries(weights) { .integer(Int64($0)) },
         ])
     }
 }

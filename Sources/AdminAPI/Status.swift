@@ -73,10 +73,23 @@ public struct SplitStatus: Sendable, Equatable {
     public var weights: [String: Int]
     public var isHeld = false
     public var holding = 0
+    /// What shadows came to since the process began; nil: there were none.
+    public var shadow: ShadowStatus?
     public init(name: String, weights: [String: Int]) {
         self.name = name
         self.weights = weights
     }
+}
+
+/// Answers to requests that were sent twice, compared with what the client got.
+public struct ShadowStatus: Sendable, Equatable {
+    /// Of the variant that is tried.
+    public var compared: UInt64 = 0
+    public var differing: UInt64 = 0
+    /// Of the client's own variant: the noise.
+    public var comparedOld: UInt64 = 0
+    public var differingOld: UInt64 = 0
+    public init() {}
 }
 
 /// One line of /events.

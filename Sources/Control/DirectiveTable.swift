@@ -104,6 +104,7 @@ package enum DirectiveTable {
             + LogDirectives.all + ProxyDirectives.all + RateDirectives.all + ProxyHeaderDirectives.all + UpstreamDirectives.all + SplitDirectives.all
             + MapDirectives.all + AdminDirectives.all + AddressDirectives.all + LimitDirectives.all + TLSDirectives.all + HTTP2Directives.all
             + UpstreamTLSDirectives.all + GRPCDirectives.all + FilterDirectives.all + HealthDirectives.all
+            + InnerDirectives.all
         return Dictionary(grouping: all, by: \.name)
     }()
 

@@ -24,7 +24,11 @@ extension SnapshotBuilder {
         draft.settings.limits.requests = arena.freeze(draft.requestLimits)
         draft.settings.limits.connections = arena.freeze(draft.connectionLimits)
         draft.settings.isGated =
-            !draft.trustedProxies.isEmpty || !draft.accessRules.isEmpty || !draft.requestLimits.isEmpty || !draft.connectionLimits.isEmpty
+            !draft.settings.authRequest.isEmpty || !draft.trustedProxies.isEmpty || !draft.accessRules.isEmpty || !draft.requestLimits.isEmpty || !draft.connectionLimits.isEmpty
+        draft.settings.ssi.types = NameSet(draft.ssiTypes, arena: arena)
+        draft.settings.authValues = arena.freeze(draft.authValues)
+        draft.settings.mirrors = arena.freeze(draft.mirrors)
+        draft.settings.hasPrecontent = !draft.mirrors.isEmpty || !draft.settings.tryFiles.isEmpty
         if draft.passesGRPC { takeGRPC(&draft) }
         freezeProxy(&draft)
         draft.settings.filters = draft.filters.frozen(for: draft.settings, hasCharsets: !charsets.isEmpty, arena: arena)
@@ -123,6 +127,7 @@ extension SnapshotBuilder {
         root.limitZones = arena.freeze(try limitZoneSettings())
         root.certificateCaches = arena.freeze(certificateCaches)
         root.valueSlots = variables.slots
+        root.userVariables = NameTable(variables.names.map { ($0, variables.find($0)?.code ?? 0) }, arena: arena)
         root.captureSlots = NameTable(variables.groups.map { ($0.key, $0.value) }, arena: arena)
         root.logFiles = arena.freeze(logFileList.map { LogFile($0) })
         var settings: [ServerSettings] = []

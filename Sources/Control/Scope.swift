@@ -27,6 +27,9 @@ struct LocationDraft {
     var accessRules: [AccessRule] = []
     var requestLimits: [RequestLimit] = []
     var connectionLimits: [ConnectionLimit] = []
+    var mirrors: [ByteView] = []
+    var authValues: [AuthValue] = []
+    var ssiTypes: [String] = []
     var errorLogs: [(file: LogFile, level: LogLevel)] = []
     var proxyTLS = UpstreamTLSDraft()
     var grpc = GRPCDraft()

@@ -21,7 +21,7 @@ struct VariableNames {
     mutating func declare(_ directives: [Directive]) throws(Diagnostic) {
         for d in directives {
             switch d.name.text {
-            case "set": if let word = d.arguments.first, let name = try Self.settable(word, of: d) { declareSlot(name, .set) }
+            case "set", "auth_request_set": if let word = d.arguments.first, let name = try Self.settable(word, of: d) { declareSlot(name, .set) }
             case "map", "split_clients":
                 if d.arguments.count > 1, let name = try Self.settable(d.arguments[1], of: d) { declareTable(name, isMap: d.name.text == "map") }
                 // The block's entries are no directives.
@@ -37,7 +37,7 @@ struct VariableNames {
     private static func settable(_ word: Word, of d: Directive) throws(Diagnostic) -> String? {
         let name = try Self.name(word, of: d)
         guard let kind = Variable.builtIn[name] else { return name }
-        if d.name.text == "set", name == "args" || kind == .limitRate { return nil }
+        if d.name.text != "map", d.name.text != "split_clients", name == "args" || kind == .limitRate { return nil }
         // nginx lets these be replaced.
         if kind == .proxyHost || kind == .proxyPort || name.hasPrefix("ssl_") { return name }
         throw Diagnostic(

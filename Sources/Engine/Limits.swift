@@ -92,6 +92,38 @@ package enum Limits {
     /// Interim (1xx) responses taken from an upstream for one request.
     static let interimResponsesMax = 32
 
+    // MARK: Inner requests
+    /// Of a worker at a time; of one client's request; within each other (nginx: 50).
+    static let innerMax = 1 << 15
+    static let innerPerRequest = 1000
+    static let innerDepthMax = 50
+    /// Mirrored requests that a worker has under way, and no more than a quarter of its connections; and bytes of bodies that were copied for them. More are not made.
+    static let mirrorsMax = 1024
+    static let mirrorBytesMax = 64 << 20
+    /// `mirror` directives of one location.
+    package static let mirrorsOfLocationMax = 16
+
+    // MARK: Server-side includes
+    /// Between `<!--#` and `-->`; the largest `ssi_value_length`.
+    static let ssiCommandBytesMax = 16 << 10
+    package static let ssiValueBytesMax = 8 << 10
+    /// What has come of a page and waits behind an include: bytes, and includes and texts. More is not scanned before.
+    static let ssiOutputBytesMax = 64 << 10
+    static let ssiOutputsMax = 32
+    /// What is sent at a time, and read of a file; how often in a turn.
+    static let ssiPieceBytes = 32 << 10
+    static let ssiRoundsPerTurn = 256
+    /// Variables that the commands of a page and of those within it set.
+    static let ssiVariablesMax = 256
+    static let ssiVariableBytesMax = 256 << 10
+    static let ssiConditionsMax = 64
+    /// Blocks of a page, the size of one, and blocks that are used in blocks.
+    static let ssiBlocksMax = 64
+    static let ssiBlockBytesMax = 16 << 10
+    static let ssiStubDepthMax = 4
+    /// `subrequest_output_buffer_size`.
+    package static let innerBodyBytesMax = 1 << 20
+
     // MARK: HTTP/2
     /// One read of a session, which is then looked at before the next. A scratch of this size belongs to the worker.
     static let http2ReadBytes = 64 << 10

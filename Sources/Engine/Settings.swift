@@ -60,6 +60,14 @@ package struct LocationSettings: BitwiseCopyable {
     package var handler = ContentHandler.files
     /// Something is to be asked or done before the content: see Routing/Gates.swift.
     package var isGated = false
+    package var ssi = SSISettings()
+    /// Of an answer that is kept for the request around it.
+    package var innerBodyBytes = 4096
+    /// `try_files` or mirrors.
+    package var hasPrecontent = false
+    /// Paths to which a copy of each request goes, with its body if that is to be read for it.
+    package var mirrors = Frozen<ByteView>.empty
+    package var mirrorsBody = true
     package var rewrite = Frozen<RewriteStep>.empty
 
     // MARK: The client's side
@@ -119,6 +127,9 @@ package struct LocationSettings: BitwiseCopyable {
     package var realIP = RealIPSettings()
     package var accessRules = Frozen<AccessRule>.empty
     package var limits = LimitSettings()
+    /// The path of the request that decides whether another one may go on; empty: none does.
+    package var authRequest = ByteView.empty
+    package var authValues = Frozen<AuthValue>.empty
 
     package var proxy = ProxySettings()
     package var admin = AdminSettings()

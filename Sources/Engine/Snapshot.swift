@@ -70,6 +70,8 @@ package struct SnapshotRoot: BitwiseCopyable {
     package var limitZones = Frozen<LimitZoneSettings>.empty
     /// Slots for the values of `set` and of maps in each exchange.
     package var valueSlots = 0
+    /// Codes of the variables that the configuration defines, by name.
+    package var userVariables = NameTable.empty
     /// Names of the groups of expressions that are used as variables, to their slots.
     package var captureSlots = NameTable.empty
     /// Whether any template reads the sent or the received response head after it has gone: it is kept only then.

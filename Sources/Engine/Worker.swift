@@ -44,8 +44,14 @@ package final class Worker {
     var tlsConnections: Slab<TLSConnection>
     var sessions: Slab<ClientSession>
     var streams: Slab<ClientStream>
-    /// How many of `clients` are streams of others.
+    /// How many of `clients` are streams of others, or requests within others.
     var clientStreams = 0
+    var inner = InnerRequests()
+    var ssiHub: SSIHub?
+    var shadowPairs = Slab<ShadowPair>(limit: Limits.mirrorsMax)
+    /// Hundredths of a request that are due to be sent twice, and hundredths of those that are due to go to the same variant.
+    var shadowShare: Int32 = 0
+    var shadowNoise: Int32 = 0
     let libraryMemory = LibraryMemory()
     /// What HTTP/2 sessions share.
     let hub = SessionHub()
@@ -125,9 +131,9 @@ package final class Worker {
         self.mailbox = mailbox
         self.counters = counters
         counts = counters.values
-        clients = Slab(limit: parameters.connectionsMax + Limits.http2StreamsMax)
+        clients = Slab(limit: parameters.connectionsMax + Limits.http2StreamsMax + Limits.innerMax)
         upstreams = Slab(limit: parameters.connectionsMax)
-        exchanges = Slab(limit: parameters.connectionsMax + Limits.http2StreamsMax)
+        exchanges = Slab(limit: parameters.connectionsMax + Limits.http2StreamsMax + Limits.innerMax)
         discards = Slab(limit: parameters.connectionsMax)
         filterChains = Slab(limit: parameters.connectionsMax + Limits.http2StreamsMax)
         sessions = Slab(limit: parameters.connectionsMax)

@@ -22,6 +22,9 @@ enum ReceiptText {
         lines.append("")
         lines.append(
             "tunnels carried over \(receipt.tunnelsCarried), requests held \(receipt.held), tried again \(receipt.retried)")
+        if receipt.inner + receipt.mirrorsDropped > 0 {
+            lines.append("besides, requests made within requests \(receipt.inner), mirrored ones dropped \(receipt.mirrorsDropped)")
+        }
         lines.append(
             "connections closed by clients \(receipt.closedByClient), by the proxy \(receipt.closedByProxy), "
                 + "by a drain \(receipt.closedByDrain)")

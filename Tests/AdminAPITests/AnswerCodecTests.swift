@@ -35,6 +35,8 @@ struct AnswerCodecTests {
         receipt.tunnelsCarried = 1
         receipt.held = 2
         receipt.retried = 3
+        receipt.inner = 7
+        receipt.mirrorsDropped = 8
         receipt.closedByClient = 4
         receipt.closedByProxy = 5
         receipt.closedByDrain = 6

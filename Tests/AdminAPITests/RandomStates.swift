@@ -33,6 +33,7 @@ extension SeededNumbers {
             if state.splits[name]?.weights.values.contains(where: { $0 > 0 }) != true || state.upstreams[name] != nil {
                 state.splits[name] = nil
             }
+            if let to = state.splits[name]?.shadow?.to, state.splits[name]?.weights[to] == nil { state.splits[name]?.shadow = nil }
         }
         return state.numbered(after: old)
     }
@@ -137,6 +138,10 @@ extension SeededNumbers {
         if once(in: 2) { split.key = ["$cookie_sid", "${remote_addr}x"] }
         if once(in: 3) { split.force = "$arg_variant" }
         if once(in: 3) { split.assign = AssignState(cookie: "sid", maxAgeSeconds: 2_592_000) }
+        if once(in: 4), let to = split.weights.keys.min() {
+            split.shadow = ShadowState(to: to)
+            split.shadow?.share = Int.random(in: 0...100, using: &self)
+        }
         return split
     }
 }

@@ -28,6 +28,9 @@ import Testing
         state[split: "app"].key = ["$cookie_sid", "${remote_addr}; x"]
         state[split: "app"].force = "$arg_variant"
         state[split: "app"].assign = AssignState(cookie: "sid", maxAgeSeconds: 2_592_000)
+        var shadow = ShadowState(to: "green")
+        (shadow.share, shadow.noise, shadow.headers) = (10, 30, ["X-A", "Content-Type"])
+        state[split: "app"].shadow = shadow
         return state
     }()
 
@@ -57,6 +60,7 @@ import Testing
                     key $cookie_sid "${remote_addr}; x";
                     force $arg_variant;
                     assign cookie=sid max_age=30d;
+                    shadow green share=10% noise=30% header=X-A header=Content-Type;
                 }
 
                 """#)
@@ -174,6 +178,15 @@ import Testing
                 split.assign = AssignState(
                     cookie: String(words[0].dropFirst("cookie=".count)),
                     maxAgeSeconds: Int64(try Units.seconds(Array(words[1].dropFirst("max_age=".count).utf8))))
+            case "shadow":
+                var shadow = ShadowState(to: words[0])
+                for word in words.dropFirst() {
+                    let value = String(word.drop { $0 != "=" }.dropFirst())
+                    if word.hasPrefix("share=") { shadow.share = Int(value.dropLast()) ?? -1 }
+                    if word.hasPrefix("noise=") { shadow.noise = Int(value.dropLast()) ?? -1 }
+                    if word.hasPrefix("header=") { shadow.headers.append(value) }
+                }
+                split.shadow = shadow
             default: split.weights[directive.name.text] = Int(words[0])
             }
         }

@@ -169,6 +169,8 @@ struct StateRulesTests {
         ("/splits/app/weights/green", { $0.splits["app"]?.weights["green"] = -1 }),
         ("/splits/app/weights/green", { $0.splits["app"]?.weights["green"] = 1_000_001 }),
         ("/splits/app/assign/max_age", { $0.splits["app"]?.assign?.maxAgeSeconds = 0 }),
+        ("/splits/app/shadow/share", { $0.splits["app"]?.shadow = .init(to: "green"); $0.splits["app"]?.shadow?.share = 101 }),
+        ("/splits/app/shadow/noise", { $0.splits["app"]?.shadow = .init(to: "green"); $0.splits["app"]?.shadow?.noise = -1 }),
         ("/splits/app/key", { $0.splits["app"]?.key = Array(repeating: "$a", count: 17) }),
         ("/upstreams", { for i in 0..<1024 { $0.upstreams["u\(i)"] = $0.upstreams["green"] } }),
         ("/splits", { for i in 0..<1024 { $0.splits["s\(i)"] = $0.splits["app"] } }),

@@ -72,7 +72,8 @@ struct AdminOpenAPITests {
         (check.grpcService, check.grpcStatus) = ("s", 12)
         upstream.healthChecks = [check]
         let assign = AssignState(cookie: "sid", maxAgeSeconds: 60)
-        let split = SplitState(weights: ["blue": 1], key: ["$a"], force: "$b", assign: assign)
+        let shadow = ShadowState(to: "blue")
+        let split = SplitState(weights: ["blue": 1], key: ["$a"], force: "$b", assign: assign, shadow: shadow)
         let replaced = CertificateState(fingerprint: "aa", chain: "bb", replaces: "cc", notAfterMs: 0)
         let state = ProxyState(upstreams: ["blue": upstream], splits: ["app": split], certificates: ["site": replaced])
         let link = CertificateInfo.Link(subject: "CN=a", issuer: "CN=b", serial: "1", fingerprint: "aa", notBeforeMs: 0, notAfterMs: 1)
@@ -102,12 +103,13 @@ struct AdminOpenAPITests {
         status.upstreams[0].health = health
         status.upstreams[0].servers[0].health = serverHealth
         status.splits = [SplitStatus(name: "app", weights: ["blue": 1])]
+        status.splits[0].shadow = ShadowStatus()
         status.certificates = [CertificateStatus(name: "site", notAfterMs: 1, nowMs: 0, source: .runTime)]
         var event = Event(id: 1, kind: .health, atMs: 0, revision: 4, subject: "app", text: "waits")
         event.health = HealthEvent(upstream: "blue", server: "127.0.0.1:1", state: "up", why: "")
         let problem = Problem(.lostRace, "no", hint: "again", pointer: "/weight", revision: 4)
         return [
-            ("Server", server.json), ("Upstream", upstream.json), ("Assign", assign.json), ("Split", split.json),
+            ("Server", server.json), ("Upstream", upstream.json), ("Assign", assign.json), ("Shadow", shadow.json), ("ShadowStatus", ShadowStatus().json), ("Split", split.json),
             ("StateWrite", StateWrite(reason: "why", upstreams: state.upstreams, splits: state.splits).json),
             ("UpstreamWrite", UpstreamWrite(reason: "why", upstream: upstream).json),
             ("SplitWrite", SplitWrite(reason: "why", split: split).json), ("ServerPatch", patch.json),

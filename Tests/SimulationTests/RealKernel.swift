@@ -61,6 +61,8 @@ final class RealKernel: Kernel {
     func close(_ fd: Int32) { _ = clinux_close(fd) }
 
     func open(_ path: UnsafePointer<CChar>, flags: Int32, mode: UInt32) -> Int32 { clinux_open(path, flags, mode) }
+    func duplicate(_ fd: Int32) -> Int32 { clinux_duplicate(fd) }
+
     func fileFacts(_ fd: Int32, _ facts: inout FileFacts) -> Int32 {
         var raw = clinux_file_facts()
         let result = clinux_file_facts(fd, &raw)

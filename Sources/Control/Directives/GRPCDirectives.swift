@@ -52,7 +52,7 @@ enum GRPCDirectives {
         DirectiveRule("grpc_next_upstream_tries", .httpLevels, 1...1) { (scope, d) throws(Diagnostic) in
             scope.location.grpc.proxy.nextUpstreamTries = try d.arguments[0].integer(in: 0...1000, of: "grpc_next_upstream_tries")
         },
-        size("grpc_buffer_size", \.bufferBytes, in: 512...(1 << 20)),
+        size("grpc_buffer_size", \.bufferBytes, in: 256...(1 << 20)),
     ]
 
     private static let fields: [DirectiveRule] = [

@@ -56,10 +56,10 @@ enum ProxyDirectives {
         DirectiveRule("proxy_ignore_client_abort", .httpLevels, 1...1) { (scope, d) throws(Diagnostic) in
             scope.location.settings.proxy.ignoreClientAbort = try d.arguments[0].flag(of: "proxy_ignore_client_abort") ? .never : .whenClosed
         },
-        .size("proxy_buffer_size", .httpLevels, \.proxy.bufferBytes, in: 512...(1 << 20)),
+        .size("proxy_buffer_size", .httpLevels, \.proxy.bufferBytes, in: 256...(1 << 20)),
         DirectiveRule("proxy_buffers", .httpLevels, 2...2) { (scope, d) throws(Diagnostic) in
             let count = try d.arguments[0].integer(in: 2...65_536, of: "proxy_buffers")
-            let size = try d.arguments[1].size(in: 512...(1 << 20), of: "proxy_buffers")
+            let size = try d.arguments[1].size(in: 256...(1 << 20), of: "proxy_buffers")
             if count * size > Limits.pendingBytesMax {
                 throw .invalidValue(d.arguments[1], of: "proxy_buffers", expected: "at most \(Limits.pendingBytesMax) bytes in all buffers together")
             }

@@ -9,17 +9,7 @@ enum RewriteDirectives {
 
     static let all: [DirectiveRule] = [
         DirectiveRule("set", places, 2...2, isRewriteStep: true, isUnique: false) { (scope, d) throws(Diagnostic) in
-            let name = try VariableNames.name(d.arguments[0], of: d)
-            let value = try scope.builder.template(d.arguments[1], of: "set")
-            switch Variable.builtIn[name] {
-            case .args where name == "args": return scope.location.steps.append(.setArguments(value))
-            case .limitRate: return scope.location.steps.append(.setRate(value))
-            default: break
-            }
-            guard let variable = scope.builder.variables.find(name), variable.kind == .set || variable.kind == .namedCapture else {
-                throw .invalidValue(d.arguments[0], of: "set", expected: "a variable that nothing else defines")
-            }
-            scope.location.steps.append(.set(slot: variable.index, value))
+            scope.location.steps.append(try setting(scope, d))
         },
         DirectiveRule("return", places, 1...2, isRewriteStep: true, isUnique: false) { (scope, d) throws(Diagnostic) in
             scope.location.steps.append(try answer(scope, d))
@@ -33,6 +23,21 @@ enum RewriteDirectives {
         .acceptedFlag("rewrite_log", [.http, .server, .location, .ifInServer, .ifInLocation], why: "use error_log with level debug"),
         .acceptedFlag("uninitialized_variable_warn", [.http, .server, .location], why: "nothing is said of empty variables"),
     ]
+
+    /// `set $NAME VALUE`, or another directive that sets a variable so.
+    static func setting(_ scope: Scope, _ d: Directive) throws(Diagnostic) -> RewriteStep {
+        let name = try VariableNames.name(d.arguments[0], of: d)
+        let value = try scope.builder.template(d.arguments[1], of: d.name.text)
+        switch Variable.builtIn[name] {
+        case .args where name == "args": return .setArguments(value)
+        case .limitRate: return .setRate(value)
+        default: break
+        }
+        guard let variable = scope.builder.variables.find(name), variable.kind == .set || variable.kind == .namedCapture else {
+            throw .invalidValue(d.arguments[0], of: d.name.text, expected: "a variable that nothing else defines")
+        }
+        return .set(slot: variable.index, value)
+    }
 
     private static func answer(_ scope: Scope, _ d: Directive) throws(Diagnostic) -> RewriteStep {
         let first = d.arguments[0]

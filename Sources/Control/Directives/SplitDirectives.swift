@@ -40,6 +40,9 @@ enum SplitDirectives {
             case "assign":
                 if draft.state.assign != nil { throw .duplicate(entry, first: nil) }
                 draft.state.assign = try assign(entry)
+            case "shadow":
+                if draft.state.shadow != nil { throw .duplicate(entry, first: nil) }
+                draft.state.shadow = try shadow(entry)
             default: try variant(entry, &draft)
             }
         }
@@ -72,12 +75,40 @@ enum SplitDirectives {
         return AssignState(cookie: cookie, maxAgeSeconds: age)
     }
 
+    private static func shadow(_ entry: Directive) throws(Diagnostic) -> ShadowState {
+        guard let to = entry.arguments.first else { throw .wrongArgumentCount(entry, expected: "the name of a variant") }
+        var shadow = ShadowState(to: to.text)
+        for word in entry.arguments.dropFirst() {
+            let expected = "share=PERCENT%, noise=PERCENT% or header=NAME"
+            guard let (name, value) = word.parameter else { throw .invalidValue(word, of: "shadow", expected: expected) }
+            switch name {
+            case "share", "noise":
+                guard value.bytes.last == UInt8(ascii: "%") else { throw .invalidValue(word, of: "shadow", expected: expected) }
+                var digits = value
+                digits.bytes.removeLast()
+                let percent = try digits.integer(in: 0...100, of: "shadow")
+                if name == "share" { shadow.share = percent } else { shadow.noise = percent }
+            case "header":
+                shadow.headers.append(String(decoding: try AnswerDirectives.headerName(value, of: "shadow"), as: UTF8.self))
+            default: throw .invalidValue(word, of: "shadow", expected: expected)
+            }
+        }
+        return shadow
+    }
+
     /// What can be said only when all upstreams are known.
     static func check(_ draft: SplitDraft, upstreams: Set<String>) throws(Diagnostic) {
         for (name, position) in draft.positions.sorted(by: { $0.value.line < $1.value.line }) where !upstreams.contains(name) {
             throw Diagnostic(
                 at: position, directive: "split", "unknown upstream \"\(name)\" in split \"\(draft.name)\"", found: name,
                 expected: "the name of an upstream", hint: nearestName(to: name, among: Array(upstreams)).map { "did you mean \"\($0)\"?" })
+        }
+        if let shadow = draft.state.shadow {
+            do throws(Problem) { try StateRules.check(shadow, of: draft.state.weights) } catch {
+                throw Diagnostic(
+                    at: draft.position, directive: "split", "shadow in split \"\(draft.name)\": \(error.detail)", found: shadow.to,
+                    expected: "one of its variants")
+            }
         }
         if draft.state.weights.values.allSatisfy({ $0 == 0 }) {
             throw Diagnostic(

@@ -119,6 +119,9 @@ package final class PoolBuilder {
     /// Requests that wait for the split now, on all workers.
     func holding(_ split: String) -> Int { splits[split]?.memory.holding ?? 0 }
 
+    /// What shadows of a split came to since the process began, whatever it was set to.
+    func shadow(_ split: String) -> ShadowTally { splits[split]?.memory.shadowTally ?? ShadowTally() }
+
     /// Host names are asked for anew: at a reload.
     package func forgetAddresses() { resolved = [:] }
 
@@ -327,6 +330,11 @@ package final class PoolBuilder {
         if let assign = state.assign {
             settings.cookie = arena.freeze(assign.cookie)
             settings.cookieMaxAgeSeconds = assign.maxAgeSeconds
+        }
+        if let shadow = state.shadow, let to = variants.firstIndex(of: shadow.to), shadow.share > 0 {
+            settings.shadow = ShadowSettings(
+                to: Int32(to), share: Int32(shadow.share), noise: Int32(shadow.noise),
+                headers: arena.freeze(shadow.headers.map { arena.freeze($0) }))
         }
         let choice = SplitChoice(name: Array(name.utf8), variants: variants.map { (Array($0.utf8), state.weights[$0] ?? 0) })
         let fresh = SplitDefinition(settings, variants: variants, choice: choice, memory: memory, arena: arena)

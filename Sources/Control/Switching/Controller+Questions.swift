@@ -39,6 +39,8 @@ extension Controller {
         changing.withLock { _ in (publisher?.current ?? firstSnapshot)?.upstreams.filter { state.upstreams[$0.settings.name.string] != nil } ?? [] }
     }
 
+    /// What shadows of a split came to since the process began.
+    package func shadowTally(of split: String) -> ShadowTally { changing.withLock { _ in pools.shadow(split) } }
     /// Where what concerns the process is logged.
     var processLog: ErrorLogTarget { changing.withLock { _ in routes.root.processLog } }
 
@@ -59,9 +61,21 @@ extension Controller {
                 var one = SplitStatus(name: name, weights: split.weights)
                 one.isHeld = holds[name] != nil
                 one.holding = pools.holding(name)
+                let tally = pools.shadow(name)
+                if split.shadow != nil || tally != ShadowTally() { one.shadow = ShadowStatus(tally) }
                 return one
             }
             return status
         }
+    }
+}
+
+extension ShadowStatus {
+    init(_ tally: ShadowTally) {
+        self.init()
+        compared = tally.compared
+        differing = tally.differing
+        comparedOld = tally.comparedOld
+        differingOld = tally.differingOld
     }
 }

@@ -98,6 +98,8 @@ struct Ledger {
         receipt.tunnelsCarried = taken.reduce(0) { $0 + ($1?[.tunnelsCarried] ?? 0) }
         receipt.held = Self.sum(.held, page)
         receipt.retried = Self.sum(.retried, page)
+        receipt.inner = Self.sum(.inner, page)
+        receipt.mirrorsDropped = Self.sum(.mirrorsDropped, page)
         receipt.closedByClient = Self.sum(.closedByClient, page)
         receipt.closedByProxy = Self.sum(.closedByProxy, page)
         receipt.closedByDrain = Self.sum(.closedByDrain, page)

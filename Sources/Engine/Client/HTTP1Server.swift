@@ -27,7 +27,9 @@ extension Worker {
         case .proxyHeader: readProxyHeader(c)
         case .handshake: handshake(c)
         case .http2: http2Event(c)
-        case .exchange, .closed: break
+        // The exchange around an inner request has taken what waited.
+        case .exchange: if c.stream.carrier == .inner, let x = c.exchange { clientWritable(c, x) }
+        case .closed: break
         }
     }
 
@@ -37,6 +39,7 @@ extension Worker {
         if x.phase == .tunnel { return pumpTunnel(x) }
         if x.phase == .held { return clientOfHeldReadable(x) }
         if x.phase == .queued { return clientOfQueuedReadable(x) }
+        if x.phase == .asking { return clientOfAskingReadable(x) }
         if x.phase == .delayed { return clientOfDelayedReadable(x) }
         if !x.body.isComplete, !x.dropsBody, c.stream.isReadable { return pumpRequestBody(x) }
         // Nobody reads the answer of a long call, or events, whose end is closed.
@@ -335,7 +338,7 @@ extension Worker {
         if c.phase == .closed { return }
         if let session = c.session { dropSession(session, c.stream.isBroken ? .clientReset : .clientClosed) }
         c.phase = .closed
-        if c.stream.carrier == .http2 { return closeStreamClient(c) }
+        if c.stream.carrier.isVirtual { return closeStreamClient(c) }
         current.account.add(c.stream.peerClosed || c.stream.sawEnd || c.stream.isBroken ? .closedByClient : .closedByProxy)
         timers.free(c.timer)
         discards.remove(c.discard)

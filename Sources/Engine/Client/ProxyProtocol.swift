@@ -90,7 +90,7 @@ extension Worker {
 
     /// Streams of an HTTP/2 connection have their connection's handle and leave it alone.
     func dropProxied(_ c: Ref<ClientConnection>) {
-        if c.stream.carrier == .http2 { return }
+        if c.stream.carrier.isVirtual { return }
         if let proxy = proxied.find(c.proxied) {
             buffers.give(proxy.values)
             proxied.remove(c.proxied)

@@ -16,6 +16,10 @@ extension Worker {
             return finish(x, .failed(.headTooLarge))
         }
         beginBody(x)
+        if x.page != nil {
+            _ = givePage(x, text, head: out.view, isLast: true)
+            return
+        }
         if let f = x.filter {
             _ = filter(x, f, text, head: out.view, isLast: true)
             return
@@ -52,12 +56,12 @@ extension Worker {
     /// Hands bytes to the client's stream; false when the exchange has ended because the client is gone.
     func emit(_ x: Ref<Exchange>, _ bytes: ByteView) -> Bool {
         x.bytesSentToClient += Int64(bytes.count)
-        counts.bytesToClients += UInt64(bytes.count)
         var bytes = bytes
-        if x.client.stream.carrier == .http2 {
-            bytes = takeAnswerHead(x, bytes)
+        if x.client.stream.carrier.isVirtual {
+            bytes = x.inner == nil ? takeAnswerHead(x, bytes) : takeInnerHead(x, bytes)
             if bytes.isEmpty { return true }
         }
+        if x.inner == nil { counts.bytesToClients += UInt64(bytes.count) }
         if !x.responseSpool.isEmpty || mustSpool(x, bytes.count) {
             if spool(&x.value.responseSpool, bytes, folder: x.location.proxy.tempPath) { return true }
             logExchange(.crit, Fault.spoolFailed.words, x)
@@ -71,6 +75,7 @@ extension Worker {
             waitForClient(x)
             return true
         case .failed:
+            if let r = x.inner, r.isTooLarge { logExchange(.error, "too big subrequest response", x) }
             clientGone(x, .clientReset)
             return false
         }
@@ -152,6 +157,10 @@ extension Worker {
         switch x.phase {
         case .answering:
             if x.file >= 0 { return pumpFile(x) }
+            if !x.answerQueued, x.page != nil {
+                _ = resumePage(x)
+                return
+            }
             if !x.answerQueued, let f = x.filter {
                 _ = resumeFilters(x, f)
                 return
@@ -165,7 +174,9 @@ extension Worker {
             if !x.body.isComplete, !x.dropsBody { pumpRequestBody(x) }
         case .held, .delayed: timers.set(x.client.timer, at: x.heldUntilMs)
         case .queued: goOnFromLine(x)
-        case .routing, .handedOver, .finished: break
+        case .asking: goOnAsking(x)
+        case .routing: if let r = x.inner, !r.isBegun { routeInner(x, r) }
+        case .handedOver, .finished: break
         }
     }
 

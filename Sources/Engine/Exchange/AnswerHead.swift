@@ -31,6 +31,7 @@ extension Worker {
     /// Leaves the head in `out`, without the empty line at its end if `isOpen`; sets the exchange's framing.
     @inline(__always)
     func composeHead(_ x: Ref<Exchange>, _ answer: AnswerHead, upstream: ByteView? = nil) {
+        if x.location.ssi.isOn { return composePage(x, answer, upstream: upstream) }
         guard let filters = x.location.filters else { return compose(x, answer, upstream: upstream) }
         composeFiltered(x, filters, answer, upstream: upstream)
     }
@@ -71,7 +72,10 @@ extension Worker {
         if x.assignedBy != nil { appendAssignedCookie(w, x) }
         appendAddedHeaders(w, x)
         w.value.append("\r\n")
-        if let stream = x.client.stream.clientStream { stream.answerHeadCount = w.count }
+        if x.client.stream.carrier.isVirtual {
+            x.client.stream.clientStream?.answerHeadCount = w.count
+            x.inner?.answerHeadCount = w.count
+        }
         if x.root.keepsSentHead {
             x.keptSentHead = x.value.region.copy(w.view, from: &buffers, limit: Limits.regionBytesMax) ?? .empty
         }
@@ -86,9 +90,9 @@ extension Worker {
         x.headOnly = x.method == .head || x.head.method == .head || status == 204 || status == 304 || status < 200
         x.addTrailers = !x.location.addTrailers.isEmpty && x.head.versionMinor > 0 && x.location.chunksAnswers && !x.headOnly
         if status == 204 || status < 200 { x.contentLength = -1 }
-        if x.client.stream.carrier == .http2 {
+        if x.client.stream.carrier.isVirtual {
             // Frames say where a body ends.
-            x.addTrailers = !x.location.addTrailers.isEmpty && !x.headOnly
+            x.addTrailers = !x.location.addTrailers.isEmpty && !x.headOnly && x.inner == nil
             x.framing = x.headOnly ? .none : x.contentLength >= 0 ? .length : .untilClose
         } else if x.headOnly {
             x.framing = .none
@@ -159,14 +163,18 @@ extension Worker {
     }
 
     /// `$scheme`: how the client came.
-    func scheme(_ x: Ref<Exchange>) -> ByteView { x.client.stream.tls == nil ? ByteView("http") : ByteView("https") }
+    func scheme(_ x: Ref<Exchange>) -> ByteView { isSecure(x) ? ByteView("https") : ByteView("http") }
 
-    func isDefaultPort(_ port: ByteView, _ x: Ref<Exchange>) -> Bool { port == (x.client.stream.tls == nil ? ByteView("80") : ByteView("443")) }
+    /// An inner request may have outlived the connection.
+    @inline(__always)
+    func isSecure(_ x: Ref<Exchange>) -> Bool { x.client.stream.tls != nil || x.inner != nil && x.client.expectsTLS }
+
+    func isDefaultPort(_ port: ByteView, _ x: Ref<Exchange>) -> Bool { port == (isSecure(x) ? ByteView("443") : ByteView("80")) }
 
     @inline(__always)
     private func appendConnection(_ w: Ref<ByteWriter>, _ x: Ref<Exchange>) {
         if x.status == 101 { return w.value.append("Connection: upgrade\r\n") }
-        if x.client.stream.carrier == .http2 { return }
+        if x.client.stream.carrier.isVirtual { return }
         if isStopping { x.keepsAlive = false }
         if !x.keepsAlive { return w.value.append("Connection: close\r\n") }
         w.value.append("Connection: keep-alive\r\n")

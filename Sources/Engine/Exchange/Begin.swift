@@ -72,6 +72,7 @@ extension Worker {
     /// Goes the whole way again from the request as it came, after `pinned` was changed.
     func routeAnew(_ x: Ref<Exchange>) {
         forgetRoute(x)
+        if let r = x.inner { return routeInner(x, r) }
         if !x.hasHost { x.host = .empty }
         x.arguments = .empty
         x.isTargetCurrent = true
@@ -219,7 +220,7 @@ extension Worker {
 
     /// The decoded, normalised path. False when it leaves the root or cannot be decoded.
     @inline(__always)
-    private func setPath(_ x: Ref<Exchange>) -> Bool {
+    func setPath(_ x: Ref<Exchange>) -> Bool {
         let raw = x.bytes(x.head.path)
         if let query = x.head.query { x.arguments = x.bytes(query) }
         if x.head.isAsteriskForm { return false }

@@ -91,6 +91,7 @@ extension Worker {
         guard let page = x.value.region.copy(w.view, from: &buffers, limit: Limits.regionBytesMax) else {
             return finish(x, .failed(.noMemory))
         }
+        if head.status >= 300 { x.inner?.isOwnError = true }
         answer(x, head, text: page)
     }
 

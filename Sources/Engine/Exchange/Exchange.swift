@@ -27,6 +27,8 @@ package enum ExchangePhase: UInt8, BitwiseCopyable {
     case held
     /// It waits in line for a peer that can take it.
     case queued
+    /// Another request, made for it, decides whether it may go on.
+    case asking
     /// It came too fast for `limit_req` and waits for its turn.
     case delayed
     case finished
@@ -227,6 +229,19 @@ package struct Exchange: BitwiseCopyable {
     var clientHalfClosed = false
     /// The client's slow: reads are small until it has caught up.
     var clientIsSlow = false
+
+    // MARK: Inner requests
+    /// The answer has server-side includes.
+    var page: Unmanaged<SSIPage>?
+    /// It is one.
+    var inner: Ref<InnerRequest>?
+    /// Those made for it that it waits for, the newest first, and how many there were.
+    var firstInner: Ref<InnerRequest>?
+    var innerCount = 0
+    /// It is compared with another one.
+    var shadow: Ref<ShadowPair>?
+    /// Its body is being read for the mirrors of its location.
+    var readsForMirrors = false
 
     // MARK: A drain
     /// The answer is a stream of events, which lives until somebody ends it.

@@ -22,6 +22,9 @@ extension Worker {
             endTry(x, .neither)
         }
         endRetry(x)
+        if x.firstInner != nil { dropInner(of: x) }
+        if let pair = x.shadow { shadowEnded(x, pair, outcome) }
+        if let r = x.inner { return finishInner(x, r, outcome) }
         var keepsAlive = x.keepsAlive && !wasTunnel
         switch outcome {
         case .completed: counts.completed += 1
@@ -59,6 +62,25 @@ extension Worker {
             settle(c, keepAlive: keepsAlive, body: body, location: location, mayHaveMore: wasTunnel)
         }
         settleAccount(pinned, ending)
+        unpin(pinned)
+    }
+
+    /// As nginx: no line of the log unless `log_subrequest on`. It counts apart from what clients ask for.
+    private func finishInner(_ x: Ref<Exchange>, _ r: Ref<InnerRequest>, _ outcome: Outcome) {
+        switch outcome {
+        case .completed: break
+        case .abortedByClient(let fault), .failed(let fault): if x.status == 0 || !x.answerBegun { x.status = fault.status }
+        }
+        counts.innerEnded += 1
+        innerEnded(x, r, outcome)
+        if x.location.logSubrequest { writeAccessLogs(x) }
+        if x.connectionCount > 0 { leaveConnections(x) }
+        releaseMemory(x)
+        let c = x.client
+        let pinned = x.pinned
+        exchanges.remove(x.handle)
+        c.exchange = nil
+        endInnerClient(c)
         unpin(pinned)
     }
 
@@ -119,6 +141,7 @@ extension Worker {
 
     @inline(__always)
     private func releaseMemory(_ x: Ref<Exchange>) {
+        if x.page != nil { dropPage(x) }
         if let f = x.filter { dropFilter(x, f) }
         // Its name lies in the region.
         if !x.bodyFileName.isEmpty { dropBodyFile(x) }

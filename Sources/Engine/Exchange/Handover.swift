@@ -96,6 +96,8 @@ package enum AdminPart: Sendable {
 extension Worker {
     /// The location is an `admin` one: its body is read whole, then it goes to the control side.
     func beginHandover(_ x: Ref<Exchange>) {
+        // Nobody asks for it but a page, or whoever wrote into one.
+        if x.inner != nil { return answerError(x, 404) }
         if beginBodyRead(x) { handOver(x) }
     }
 

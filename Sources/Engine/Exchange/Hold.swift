@@ -48,6 +48,9 @@ extension Worker {
         x.wasReleased = false
         if x.client.stream.peerClosed, endsWithClient(x) {
             clientGone(x, .clientClosed)
+        } else if x.inner?.receiver == .nobody {
+            // The places are for those that somebody waits for.
+            refuseHeld(x, .heldTooMany)
         } else if isStopping {
             refuseHeld(x, .shutdown)
         } else if x.hasWaitedInVain {
@@ -72,7 +75,7 @@ extension Worker {
         held.queues[place].hold = hold
         held.count += 1
         _ = heldSplit(x).holding?.pointee.wrappingAdd(1, ordering: .relaxed)
-        x.pinned.account.add(.held)
+        if x.inner == nil { x.pinned.account.add(.held) }
         x.heldUntilMs = nowMs + hold.timeoutMs
         timers.set(x.client.timer, at: x.heldUntilMs)
     }
@@ -213,7 +216,7 @@ extension Worker {
     private func moveToCurrent(_ x: Ref<Exchange>) {
         let old = x.pinned
         if old == current { return }
-        if !old.account.isSame(as: current.account) {
+        if !old.account.isSame(as: current.account), x.inner == nil {
             settleAccount(old, .moved)
             current.account.add(.started)
             current.account.add(.inFlight)

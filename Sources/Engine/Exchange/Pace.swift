@@ -24,7 +24,7 @@ extension Worker {
 
     @inline(never)
     private func beginRatedPacing(_ x: Ref<Exchange>) {
-        if x.status == 101 {
+        if x.status == 101 || x.inner != nil {
             x.paceRate = 0
         } else if !x.hasOwnRate {
             x.paceRate = byteCount(x.location.limitRate, x)
@@ -89,8 +89,8 @@ extension Worker {
     /// Sends what waits for the client, as far as the rate allows.
     func flushToClient(_ x: Ref<Exchange>) -> WriteResult {
         let c = x.client
-        if c.stream.carrier == .http2 {
-            // The session takes it from here.
+        if c.stream.carrier.isVirtual {
+            // The session, or the exchange around it, takes it from here.
             if x.paceRate > 0 { paceStream(x, max(0, paceAllowance(x))) }
             return c.stream.hasPending ? .queued : .sent
         }
@@ -101,6 +101,8 @@ extension Worker {
     /// Sets the client's timer for what waits: until the rate allows more, or as long as a client may take nothing.
     func waitForClient(_ x: Ref<Exchange>) {
         let c = x.client
+        // The exchange around it waits for the client.
+        if x.inner != nil { return timers.cancel(c.timer) }
         // A stream that may send still waits for its session or its window, not for its rate.
         let mayStillSend = c.stream.clientStream.map { $0.credit > 0 } ?? !c.stream.isWritable
         x.isDelayed = x.paceRate > 0 && !mayStillSend

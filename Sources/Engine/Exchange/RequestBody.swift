@@ -10,7 +10,11 @@ extension Worker {
         if x.body.isComplete { return endBodyRead(x) }
         let proxy = x.location.proxy
         x.streamsBody = !proxy.requestBuffering && !(x.body.isUnsized && proxy.httpMinor == 0)
-        if x.streamsBody { return true }
+        return x.streamsBody || collectBody(x)
+    }
+
+    /// Begins to read the body whole. True when it is; else `bodyIsWhole` goes on, unless the exchange has been answered.
+    func collectBody(_ x: Ref<Exchange>) -> Bool {
         x.phase = .readingBody
         if x.client.stream.carrier == .http2 { widenWindow(x.client) }
         if !x.client.input.isEmpty { pumpRequestBody(x, whileBeginning: true) }
@@ -105,12 +109,17 @@ extension Worker {
         let c = x.client
         if x.body.isComplete {
             if !c.stream.hasPending { timers.cancel(c.timer) }
-            if x.phase == .readingBody, !whileBeginning, endBodyRead(x) { return x.location.handler == .admin ? handOver(x) : connect(x) }
+            if x.phase == .readingBody, !whileBeginning, endBodyRead(x) { return bodyIsWhole(x) }
             if x.streamsBody, x.phase == .sending { requestSentWhole(x) }
         } else if !c.stream.hasPending {
             // While the upstream holds things up nobody waits for the client.
             if upstreamTakesBody(x) { timers.set(c.timer, at: nowMs + x.location.clientBodyTimeoutMs) } else { timers.cancel(c.timer) }
         }
+    }
+
+    private func bodyIsWhole(_ x: Ref<Exchange>) {
+        if x.readsForMirrors { return bodyIsReadForMirrors(x) }
+        if x.location.handler == .admin { handOver(x) } else { connect(x) }
     }
 
     private func mayReadBody(_ x: Ref<Exchange>) -> Bool { x.client.stream.isReadable && upstreamTakesBody(x) }
@@ -197,6 +206,7 @@ extension Worker {
     private func bodyCut(_ x: Ref<Exchange>, _ fault: Fault) {
         x.keepsAlive = false
         x.dropsBody = true
+        x.readsForMirrors = false
         ownInput(x.client)
         if x.client.stream.carrier == .http2 {
             // Whatever answers now finds a request without a body; the stream ends with the answer.

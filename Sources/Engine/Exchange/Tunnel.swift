@@ -7,7 +7,7 @@ import HTTPMessage
 
 extension Worker {
     func beginTunnel(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>, _ bytes: ByteView, rest: ByteView) {
-        guard x.head.fields.hasUpgradeToken || x.head.fields.upgradeIndex >= 0 else {
+        guard x.head.fields.hasUpgradeToken || x.head.fields.upgradeIndex >= 0, x.inner == nil else {
             logExchange(.error, "upstream sent 101 to a request without Upgrade", x)
             return upstreamFailed(x, .upstreamBadHead, isLogged: true)
         }

@@ -49,6 +49,7 @@ extension Worker {
 
     /// Whether the body of an answer of ours has as many bytes behind the filters of its location as in front of them.
     func keepsBytes(_ x: Ref<Exchange>, _ answer: AnswerHead) -> Bool {
+        if x.location.ssi.isOn, isPageType(x.location.ssi, answer.contentType) { return false }
         guard let settings = x.location.filters else { return true }
         var changed = answer
         var plan = FilterPlan(upstream: nil)
@@ -109,7 +110,8 @@ extension Worker {
 
     /// Whether the client, and the proxies it comes through, take gzip: `gzip_http_version`, `gzip_proxied`, `gzip_disable`.
     func mayGzip(_ x: Ref<Exchange>, _ settings: Ref<FilterSettings>, _ answer: AnswerHead, _ upstream: ByteView?) -> Bool {
-        guard let accepted = requestField(.acceptEncoding, x), acceptsGzip(accepted.buffer.span) else { return false }
+        // What is a part of another answer is compressed with that.
+        guard x.inner == nil, let accepted = requestField(.acceptEncoding, x), acceptsGzip(accepted.buffer.span) else { return false }
         if x.head.versionMinor < settings.gzipHTTPMinor { return false }
         if requestField(.via, x) != nil, !mayGzipForProxy(x, settings, answer, upstream) { return false }
         guard settings.gzipDisabledForMSIE6 || !settings.gzipDisabled.isEmpty, let agent = requestField(.userAgent, x) else {

@@ -96,7 +96,7 @@ extension Worker {
         x.file = fd
         x.fileOffset = 0
         x.fileEnd = facts.size
-        if head.status == 200, x.errorStatus == 0, x.location.maxRanges > 0 {
+        if head.status == 200, x.errorStatus == 0, x.location.maxRanges > 0, x.inner == nil {
             head.acceptRanges = true
             if x.head.fields.presentNames & HeaderName.range.bit != 0, keepsBytes(x, head), !chooseParts(x, &head) {
                 kernel.close(fd)
@@ -107,6 +107,7 @@ extension Worker {
         composeHead(x, head)
         x.phase = .answering
         beginBody(x)
+        if x.page != nil { return pageFile(x, head: out.view) }
         if let f = x.filter { return filterFile(x, f, head: out.view) }
         if x.headOnly || facts.size == 0 {
             guard emit(x, out.view) else { return }
@@ -160,7 +161,8 @@ extension Worker {
 
     /// If-None-Match decides where it is given, else If-Modified-Since (RFC 9110 section 13).
     private func isUnchanged(_ x: Ref<Exchange>, _ head: AnswerHead) -> Bool {
-        if x.errorStatus != 0 { return false }
+        // A page changes with its parts, and a part is wanted in any case.
+        if x.errorStatus != 0 || x.inner != nil || x.location.ssi.isOn && isPageType(x.location.ssi, head.contentType) { return false }
         if let tags = joinedRequestFields(.ifNoneMatch, x, ", ") {
             return isListed(head.etag, in: tags, isWeak: true)
         }
@@ -174,6 +176,7 @@ extension Worker {
 
     /// Sends as much of the file as the client takes.
     func pumpFile(_ x: Ref<Exchange>) {
+        if x.page != nil { return pageFile(x, head: .empty) }
         if let f = x.filter { return filterFile(x, f, head: .empty) }
         let c = x.client
         var budget = Limits.bytesPerTurn
@@ -285,7 +288,7 @@ extension Worker {
                 if facts.mode & fileTypeMask == (wantsFolder ? fileTypeDirectory : fileTypeRegular) {
                     x.path = name
                     x.isTargetCurrent = false
-                    return x.location.handler == .proxy ? beginProxying(x) : answerFile(x)
+                    return sendMirrors(x) ? runHandler(x) : ()
                 }
             }
             x.path = was

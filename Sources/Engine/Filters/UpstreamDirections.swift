@@ -97,7 +97,7 @@ extension Worker {
 
     /// 103 goes on to clients that speak HTTP/1.1, where `early_hints` says so (RFC 8297).
     func forwardEarlyHints(_ x: Ref<Exchange>, _ bytes: ByteView) {
-        guard x.head.versionMinor > 0, passesEarlyHints(x) else { return }
+        guard x.head.versionMinor > 0, x.inner == nil, passesEarlyHints(x) else { return }
         let w = out
         w.value.reset()
         w.value.append("HTTP/1.1 103 Early Hints\r\n")

@@ -56,6 +56,8 @@ package protocol Kernel: AnyObject {
     // MARK: Files
 
     func open(_ path: UnsafePointer<CChar>, flags: Int32, mode: UInt32) -> Int32
+    /// Another descriptor of the same open file.
+    func duplicate(_ fd: Int32) -> Int32
     func fileFacts(_ fd: Int32, _ facts: inout FileFacts) -> Int32
     /// Writes at the end of a file opened with O_APPEND (a log).
     func write(_ fd: Int32, _ buffer: UnsafeRawPointer, _ count: Int) -> Int

@@ -81,6 +81,7 @@ package final class LinuxKernel: Kernel {
     package func close(_ fd: Int32) { _ = clinux_close(fd) }
 
     package func open(_ path: UnsafePointer<CChar>, flags: Int32, mode: UInt32) -> Int32 { clinux_open(path, flags, mode) }
+    package func duplicate(_ fd: Int32) -> Int32 { clinux_duplicate(fd) }
     package func fileFacts(_ fd: Int32, _ facts: inout FileFacts) -> Int32 {
         var f = clinux_file_facts()
         let r = clinux_file_facts(fd, &f)

@@ -14,6 +14,8 @@ package enum Tally: Int, CaseIterable, Sendable {
     // Of these, those that ended when a later revision was current.
     case lateCompleted, lateAbortedByClient, lateFailedByUpstream, lateFailedByProxy, lateMoved
     case held, retried, tunnels
+    // Requests made within requests, which count in none of the figures above, and mirrored ones that were not made for want of room.
+    case inner, mirrorsDropped
     // Connections of clients, under the revision that was current.
     case accepted, closedByClient, closedByProxy, closedByDrain
     /// Exchanges of earlier revisions in flight when the worker took this one, and the tunnels among them.
@@ -70,7 +72,7 @@ extension Worker {
         var carried: UInt64 = 0
         var tunnels: UInt64 = 0
         for handle in exchanges.handles {
-            guard let x = exchanges.find(handle) else { continue }
+            guard let x = exchanges.find(handle), x.inner == nil else { continue }
             carried += 1
             if x.phase == .tunnel { tunnels += 1 }
         }

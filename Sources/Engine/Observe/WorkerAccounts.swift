@@ -5,6 +5,8 @@ package struct WorkerAccounts: Equatable, Sendable {
     package var clients = 0
     package var upstreams = 0
     package var exchanges = 0
+    package var inner = 0
+    package var shadowPairs = 0
     /// Bodies that are being dropped.
     package var discards = 0
     /// PROXY headers of open connections.
@@ -33,6 +35,8 @@ extension Worker {
         accounts.clients = clients.count
         accounts.upstreams = upstreams.count
         accounts.exchanges = exchanges.count
+        accounts.inner = inner.slab.count
+        accounts.shadowPairs = shadowPairs.count
         accounts.discards = discards.count
         accounts.proxied = proxied.count
         accounts.timers = timers.count - 5

@@ -11,6 +11,10 @@ package struct CounterValues: Sendable, BitwiseCopyable {
     package var failed: UInt64 = 0
     package var retries: UInt64 = 0
     package var tunnels: UInt64 = 0
+    /// Requests made within requests, which count nowhere else; those that have ended; and mirrored ones that were not made for want of room.
+    package var inner: UInt64 = 0
+    package var innerEnded: UInt64 = 0
+    package var mirrorsDropped: UInt64 = 0
     package var acceptedConnections: UInt64 = 0
     package var closedConnections: UInt64 = 0
     package var refusedConnections: UInt64 = 0

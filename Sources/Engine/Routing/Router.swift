@@ -82,7 +82,14 @@ extension Worker {
     }
 
     func makeContent(_ x: Ref<Exchange>) {
-        if !x.location.tryFiles.isEmpty { return tryFiles(x) }
+        if x.location.hasPrecontent {
+            if !x.location.tryFiles.isEmpty { return tryFiles(x) }
+            if !sendMirrors(x) { return }
+        }
+        runHandler(x)
+    }
+
+    func runHandler(_ x: Ref<Exchange>) {
         switch x.location.handler {
         case .proxy: beginProxying(x)
         case .files: answerFile(x)

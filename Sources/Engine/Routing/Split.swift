@@ -18,11 +18,15 @@ package struct SplitSettings: BitwiseCopyable {
     /// The cookie that gives a visitor a key; empty: none.
     package var cookie = ByteView.empty
     package var cookieMaxAgeSeconds: Int64 = 0
+    /// Some of its requests are sent twice.
+    package var shadow: ShadowSettings?
     /// Who gets which variant; whose turn it is. Set by `SplitDefinition`.
     var choice: SplitView?
     var turns: SplitTurnsView?
     /// How many requests wait for it now, on all workers.
     var holding: UnsafeMutablePointer<Atomic<Int>>?
+    /// What came of requests that were sent twice.
+    var shadowCells: UnsafeMutablePointer<ShadowCells>?
     package init(name: ByteView, variants: Frozen<ByteView>) {
         self.name = name
         self.variants = variants
@@ -60,15 +64,24 @@ package final class SplitMemory: @unchecked Sendable {
     fileprivate let turns = SplitTurns()
     fileprivate let waiting = UnsafeMutablePointer<Atomic<Int>>.allocate(capacity: 1)
 
-    package init() { waiting.initialize(to: Atomic(0)) }
+    fileprivate let shadow = UnsafeMutablePointer<ShadowCells>.allocate(capacity: 1)
+
+    package init() {
+        waiting.initialize(to: Atomic(0))
+        shadow.initialize(to: ShadowCells())
+    }
 
     deinit {
+        shadow.deinitialize(count: 1)
+        shadow.deallocate()
         waiting.deinitialize(count: 1)
         waiting.deallocate()
     }
 
     /// Requests that wait now, on all workers.
     package var holding: Int { waiting.pointee.load(ordering: .relaxed) }
+    /// What shadows came to.
+    package var shadowTally: ShadowTally { shadow.pointee.tally }
 }
 
 /// Owns what a `SplitEntry` points to. Shared by the snapshots in which the split is the same.
@@ -86,6 +99,7 @@ package final class SplitDefinition: Sendable {
         settings.choice = choice.view
         settings.turns = memory.turns.view
         settings.holding = memory.waiting
+        settings.shadowCells = memory.shadow
         self.settings = arena.freeze(settings)
         self.variants = variants
         self.choice = choice
@@ -102,11 +116,19 @@ extension Worker {
         let settings = entry.settings
         x.proxyTarget.split = Int32(index)
         if entry.hold != nil || held.count > 0, waits(x, for: settings) { return false }
-        let variant = forcedVariant(x, settings) ?? keyedVariant(x, settings) ?? nextVariant(settings)
+        let variant = shadowVariant(x, index) ?? forcedVariant(x, settings) ?? keyedVariant(x, settings) ?? nextVariant(settings)
+        if let shadow = settings.shadow { beginShadow(x, index, settings, shadow, chosen: variant) }
         x.proxyTarget.variant = Int32(variant)
         x.proxyTarget.pool = x.pinned.pools[Int(entry.upstreams[variant].value)].value
-        if let watch = entry.watch { x.proxyTarget.row = watch.row(variant, worker: parameters.number) }
+        if let watch = entry.watch, x.inner?.receiver != .nobody { x.proxyTarget.row = watch.row(variant, worker: parameters.number) }
         return true
+    }
+
+    /// The one that a shadow is for.
+    @inline(__always)
+    private func shadowVariant(_ x: Ref<Exchange>, _ index: Int) -> Int? {
+        guard let r = x.inner, r.variant >= 0, r.split == index else { return nil }
+        return Int(r.variant)
     }
 
     /// The one that `force` names. A name of no variant forces nothing.

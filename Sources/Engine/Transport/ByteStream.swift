@@ -12,6 +12,12 @@ package enum StreamCarrier: UInt8, BitwiseCopyable {
     case tls
     /// A stream of an HTTP/2 connection, which has the socket.
     case http2
+    /// Nothing: the client is a request within the proxy (Client/Inner).
+    case inner
+
+    /// There is no socket of its own, and nothing tells the end of a body but its end.
+    @inline(__always)
+    var isVirtual: Bool { rawValue >= StreamCarrier.http2.rawValue }
 }
 
 /// Registered once, edge-triggered; so readiness is remembered here until a short read or write shows that it is used up.
@@ -30,6 +36,8 @@ package struct ByteStream: BitwiseCopyable {
     var isBroken = false
     /// The stream that carries it, when that is of HTTP/2 and a client's.
     var clientStream: Ref<ClientStream>?
+    /// The inner request that is the client.
+    var inner: Ref<InnerRequest>?
     /// The state of the TLS connection that these bytes come by: this stream's own, or that of the connection it is a stream of.
     var tls: Ref<TLSConnection>?
     /// What an upstream's stream of HTTP/2 reads from and writes to.
@@ -176,8 +184,8 @@ extension Worker {
         var left = most
         while s.hasPending {
             if s.isBroken { return .failed(ECONNRESET) }
-            // A stream of HTTP/2 is emptied by its session.
-            if !s.isWritable || left <= 0 || s.carrier == .http2 { return .queued }
+            // A stream of HTTP/2 is emptied by its session, an inner one by the exchange around it.
+            if !s.isWritable || left <= 0 || s.carrier.isVirtual { return .queued }
             let view = s.pendingView.slice(0, left)
             let n = kernel.send(s.fd, view.start, view.count, flags: 0)
             if n >= 0 {

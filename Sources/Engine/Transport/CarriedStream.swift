@@ -9,6 +9,7 @@ extension Worker {
         switch s.carrier {
         case .tls: readTLS(&s, into: buffer, count)
         case .http2: s.upstreamStream.map { readStream(&s, $0, into: buffer, count) } ?? readStream(&s, into: buffer, count)
+        case .inner: .wouldBlock
         case .socket: .failed(ENOTSUP)
         }
     }
@@ -17,6 +18,7 @@ extension Worker {
         switch s.carrier {
         case .tls: writeTLS(&s, bytes)
         case .http2: s.upstreamStream.map { writeStream(&s, $0, bytes) } ?? writeStream(&s, bytes)
+        case .inner: writeInner(&s, bytes)
         case .socket: .failed(ENOTSUP)
         }
     }
@@ -24,7 +26,7 @@ extension Worker {
     func queueCarried(_ s: inout ByteStream, _ bytes: ByteView) -> Bool {
         switch s.carrier {
         case .tls: queueTLS(&s, bytes)
-        case .http2: s.queue(bytes, pool: &buffers)
+        case .http2, .inner: s.queue(bytes, pool: &buffers)
         case .socket: false
         }
     }
@@ -36,7 +38,7 @@ extension Worker {
             // The alert may have to wait; who flushes it ends the stream again.
             if !s.hasPending { _ = kernel.shutdownWrite(s.fd) }
         case .http2: if let stream = s.upstreamStream { endOutput(stream) }
-        case .socket: return
+        case .socket, .inner: return
         }
     }
 
@@ -45,7 +47,7 @@ extension Worker {
         case .tls:
             s.tls?.isCut = true
             kernel.resetOnClose(s.fd)
-        case .socket, .http2: return
+        case .socket, .http2, .inner: return
         }
     }
 
@@ -55,6 +57,7 @@ extension Worker {
         case .http2:
             if let stream = s.upstreamStream { closeUpstreamStream(stream) } else { closeClientStream(&s) }
             s.upstreamStream = nil
+        case .inner: closeInnerStream(&s)
         case .socket: return
         }
     }

@@ -94,6 +94,10 @@ extension Worker {
             endTry(x, .succeeded)
             closeUpstream(u)
         }
+        if x.page != nil {
+            _ = givePage(x, .empty, head: .empty, isLast: true)
+            return
+        }
         if let f = x.filter {
             f.isWhole = true
             x.phase = .answering

@@ -259,6 +259,8 @@ extension Worker {
         let proxy = x.location.proxy
         var dropped = proxy.replacedKnown | Self.ownRequestFields | HeaderName.hopByHopBits
         // Servers ask for it, and what is more than "trailers" is left out where the fields of HTTP/2 are made.
+        // A part of a page is wanted whole and plain, whatever the page's client has or takes.
+        if let r = x.inner, r.receiver == .kept || r.receiver == .included { dropped |= Self.wholeClientsFields }
         if proxy.isGRPC, proxy.replacedKnown & HeaderName.te.bit == 0 { dropped &= ~HeaderName.te.bit }
         // The names that a Connection field lists: those fields are hop-by-hop too (RFC 9110 7.6.1).
         let listed: ByteView? = x.head.fields.listsNames ? x.bytes(x.fields[x.head.fields.connectionIndex].value.value) : nil
@@ -277,6 +279,12 @@ extension Worker {
             run.append(f.value, of: bytes, to: w)
         }
         run.end(bytes, w)
+    }
+
+    /// Fields by which a client asks for less than all of an answer, or for a coded one.
+    private static var wholeClientsFields: UInt64 {
+        HeaderName.range.bit | HeaderName.ifRange.bit | HeaderName.ifModifiedSince.bit | HeaderName.ifUnmodifiedSince.bit
+            | HeaderName.ifMatch.bit | HeaderName.ifNoneMatch.bit | HeaderName.acceptEncoding.bit
     }
 
     /// Fields of the request that are the proxy's to write.

@@ -12,7 +12,7 @@ extension Worker {
         case .sending, .waiting: readResponseHead(x, u)
         case .receiving: pumpResponse(x)
         case .tunnel: pumpTunnel(x)
-        case .routing, .readingBody, .connecting, .answering, .handedOver, .held, .delayed, .queued, .finished: break
+        case .routing, .readingBody, .connecting, .answering, .handedOver, .held, .delayed, .queued, .asking, .finished: break
         }
     }
 
@@ -130,6 +130,7 @@ extension Worker {
         if x.root.keepsUpstreamHead { keepUpstreamHead(x, bytes) }
         if followAccelFields(x, bytes) { return }
         if x.location.proxy.interceptErrors, status >= 300, intercept(x, bytes) { return }
+        if let pair = x.shadow { shadowHead(x, pair, bytes) }
         var answer = AnswerHead(status: status)
         describe(x, bytes, &answer)
         if let stream, answer.contentLength < 0, rest.isEmpty, stream.isReadOut, stream.trailers.count == 0, !x.response.isComplete {
@@ -147,6 +148,7 @@ extension Worker {
             x.upstreamPaceStartMs = nowMs
         }
         if out.overflowed {
+            if x.page != nil { dropPage(x) }
             if let f = x.filter { dropFilter(x, f) }
             logExchange(.error, Fault.headTooLarge.words, x)
             return upstreamFailed(x, .upstreamHeadTooLarge, isLogged: true)
@@ -183,11 +185,15 @@ extension Worker {
     func pumpResponse(_ x: Ref<Exchange>) {
         var budget = Limits.bytesPerTurn
         x.isUpstreamDelayed = false
-        if let f = x.filter, !resumeFilters(x, f) { return }
+        if x.page != nil {
+            if !resumePage(x) { return }
+        } else if let f = x.filter, !resumeFilters(x, f) {
+            return
+        }
         while let u = x.upstream, x.phase == .receiving, u.stream.isReadable {
             if !clientHasRoom(x) { return timers.cancel(u.timer) }
             if budget <= 0 { return post(x) }
-            var most = x.clientIsSlow || x.filter != nil ? Limits.readBytesWhileSlow : Limits.readBytes
+            var most = x.clientIsSlow || x.filter != nil || x.page != nil ? Limits.readBytesWhileSlow : Limits.readBytes
             if x.upstreamRate > 0 {
                 most = min(most, upstreamAllowance(x, u))
                 if most <= 0 { return }
@@ -251,6 +257,7 @@ extension Worker {
                 // The head has not gone out: there is still an answer to give.
                 if !head.isEmpty {
                     x.answerBegun = false
+                    if x.page != nil { dropPage(x) }
                     if let f = x.filter { dropFilter(x, f) }
                 }
                 upstreamFailed(x, .upstreamBadBody, isLogged: true)
@@ -267,6 +274,8 @@ extension Worker {
             }
             releaseUpstream(x, u)
         }
+        if let pair = x.shadow { shadowBody(x, pair, ByteView(start, count)) }
+        if x.page != nil { return givePage(x, ByteView(start, count), head: head, isLast: x.response.isComplete) }
         if let f = x.filter { return filterResponse(x, f, ByteView(start, count), head) }
         if !emit(x, head, payload: ByteView(start, count), isLast: x.response.isComplete) { return false }
         if x.response.isComplete {

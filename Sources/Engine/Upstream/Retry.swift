@@ -91,7 +91,7 @@ extension Worker {
 
     private func countRetry(_ x: Ref<Exchange>) {
         counts.retries += 1
-        x.pinned.account.add(.retried)
+        if x.inner == nil { x.pinned.account.add(.retried) }
     }
 
     private func closeRecord(_ x: Ref<Exchange>) {

@@ -48,9 +48,9 @@ extension Worker {
         case .request: return x.requestLine
         case .requestMethod: return x.headBytes.isEmpty ? nil : x.bytes(x.head.methodRange)
         case .scheme: return scheme(x)
-        case .https: return x.client.stream.tls == nil ? ByteView.empty : ByteView("on")
+        case .https: return isSecure(x) ? ByteView("on") : ByteView.empty
         case .serverName: return x.server.name
-        case .serverProtocol: return x.client.stream.carrier == .http2 ? ByteView("HTTP/2.0") : x.head.versionMinor == 0 ? ByteView("HTTP/1.0") : ByteView("HTTP/1.1")
+        case .serverProtocol: return isOverHTTP2(x.client) ? ByteView("HTTP/2.0") : x.head.versionMinor == 0 ? ByteView("HTTP/1.0") : ByteView("HTTP/1.1")
         case .http2: return http2Name(x)
         case .contentLength: return requestField(.contentLength, x)
         case .contentType: return joinedRequestFields(.contentType, x, ", ")
@@ -67,6 +67,7 @@ extension Worker {
         case .set, .namedCapture: return slotValue(x, v.index)
         case .map: return mapValue(x, Int(v.index))
         case .splitClients: return splitValue(x, Int(v.index))
+        case .dateLocal, .dateGMT: return dateValue(v, x)
         case .upstreamName: return x.proxyTarget.pool?.settings.name
         case .split: return x.proxyTarget.split < 0 ? nil : x.root.splits[Int(x.proxyTarget.split)].settings.name
         case .variant: return x.proxyTarget.variant < 0 ? nil : x.proxyTarget.pool?.settings.name

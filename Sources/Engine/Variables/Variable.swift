@@ -30,6 +30,7 @@ package enum VariableKind: UInt8, BitwiseCopyable {
     case proxyHost, proxyPort, proxyAddXForwardedFor, proxyInternalBodyLength
     // What the configuration defines
     case capture, namedCapture, set, map, splitClients
+    case dateLocal, dateGMT
     // Ours
     case upstreamName, split, variant, revision
 }
@@ -86,8 +87,25 @@ package struct Variable: BitwiseCopyable {
         "realip_remote_addr": .realIPRemoteAddr, "realip_remote_port": .realIPRemotePort, "proxy_protocol_addr": .proxyProtocolAddr,
         "proxy_protocol_port": .proxyProtocolPort, "proxy_protocol_server_addr": .proxyProtocolServerAddr,
         "proxy_protocol_server_port": .proxyProtocolServerPort, "limit_req_status": .limitReqStatus, "limit_conn_status": .limitConnStatus,
+        "date_local": .dateLocal, "date_gmt": .dateGMT,
         "upstream_name": .upstreamName, "split": .split, "variant": .variant, "revision": .revision,
     ]
+
+    /// The same for a name that is not known before a request; the variable lasts as long as the name.
+    static func named(_ name: ByteView) -> Variable? {
+        if let kind = builtIn[name.string.lowercased()] { return Variable(kind) }
+        for (prefix, kind) in prefixes where name.count > prefix.utf8.count && name.buffer.starts(with: prefix.utf8) {
+            return Variable(kind, name: name.slice(prefix.utf8.count))
+        }
+        return nil
+    }
+
+    /// As a number, and of one.
+    package var code: Int32 { index << 8 | Int32(kind.rawValue) }
+    init?(code: Int32) {
+        guard let kind = VariableKind(rawValue: UInt8(truncatingIfNeeded: code)) else { return nil }
+        self.init(kind, index: code >> 8)
+    }
 
     /// The built-in variable called `name` (without `$`), or nil when there is none. Names are frozen into `arena`.
     package static func named(_ name: String, arena: Arena) -> Variable? {

@@ -16,6 +16,13 @@ extension SimulatedKernel {
         return end("open", Int(flags), 0, install(.file(file)))
     }
 
+    package func duplicate(_ fd: Int32) -> Int32 {
+        begin()
+        guard let file = openFile(fd) else { return end("duplicate", Int(fd), 0, -EBADF) }
+        if isOutOfDescriptors { return end("duplicate", Int(fd), 0, -EMFILE) }
+        return end("duplicate", Int(fd), 0, install(.file(world.files.again(file))))
+    }
+
     package func fileFacts(_ fd: Int32, _ facts: inout FileFacts) -> Int32 {
         begin()
         guard let file = openFile(fd) else { return end("fileFacts", Int(fd), 0, -EBADF) }

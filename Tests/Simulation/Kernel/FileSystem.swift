@@ -169,6 +169,12 @@ package final class FileSystem {
         return 0
     }
 
+    /// The same open file under another descriptor.
+    func again(_ file: OpenFile) -> OpenFile {
+        file.node.openCount += 1
+        return file
+    }
+
     func close(_ file: OpenFile) {
         file.node.openCount -= 1
         if file.node.openCount == 0 && !file.node.isLinked { usedBytes -= file.node.bytes.count }

@@ -243,9 +243,10 @@ extension Worker {
         clients.remove(c.handle)
     }
 
-    /// The socket that the client's bytes come by, which a stream shares with others.
+    /// The socket that the client's bytes come by, which a stream shares with others. -1: the connection is gone, and an inner request left.
     func socket(of c: Ref<ClientConnection>) -> Int32 {
-        c.stream.clientStream.map { $0.session.connection.stream.fd } ?? c.stream.fd
+        if let r = c.stream.inner { return clients.find(r.connection)?.stream.fd ?? -1 }
+        return c.stream.clientStream.map { $0.session.connection.stream.fd } ?? c.stream.fd
     }
 
     /// `$http2`: what the protocol was called when it was agreed on.
