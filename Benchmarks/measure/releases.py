@@ -131,7 +131,8 @@ def spotless(row, stage, visits):
     mark = visits[0].name.partition("-")[0] + "-"
     served = Counter(words[0] for version in (OLD, NEW) for _, *words in stage.served(version) if words[0].startswith(mark))
     if served != Counter(visit.name for visit in visits):
-        row["problems"].append(f"applications counted {served.total()} requests ({row['served_twice']} twice), users {len(visits)}")
+        row["problems"].append(
+            f"applications counted {served.total()} requests ({row['served_twice']} twice), users {len(visits)}")
 
 
 def sent_back(visits, until=math.inf):
@@ -251,6 +252,32 @@ def stopped(play, name, plan, environment):
     return row
 
 
+def shadowed(play):
+    """A release that is quick and well, and answers something else. It is asked what users ask, and nobody gets its answers."""
+    row = {"release": "other answers, behind a shadow gate", "problems": []}
+    with play.stage("canary.yaml") as stage:
+        stage.edit("canary.yaml", "    rollout:\n", "    shadow: {compared_min: 200, time_max: 60s}\n    rollout:\n")
+        first(stage)
+        users = play.users(stage)
+        begun = users.now()
+        status, said = stage.run("deploy", "--commit", NEW, "--yes", timeout=120,
+                                 environment={"BREAKS": "answers", "BREAKS_VERSION": NEW})
+        row["took_s"] = round(users.now() - begun, 1)
+        visits = play.settle(users)
+        account(row, play, stage, users, visits, begun)
+        left_alone(row, stage, status, said, visits)
+        rollout = stage.get("/rollouts/1")
+        row |= {"ended": "stopped", "why": rollout["finding"]["text"] if rollout.get("finding") else reason(said)}
+        row["shadows"] = len([words for _, *words in stage.served(NEW)])
+        for what, count in (("failed requests", row["failed"]), ("answers by the new version", row["answered_by_new"]),
+                            ("wrong answers", row["bad"])):
+            if count:
+                row["problems"].append(f"{count} {what}")
+        if rollout["phase"] != "failed" or not row["shadows"]:
+            row["problems"].append(f"the gate did not stop it: {rollout['phase']}, {row['shadows']} requests mirrored")
+    return row
+
+
 def rolling(play):
     """Three replicas, one after another, the new one first."""
     row = {"release": "three replicas, start-first", "problems": []}
@@ -278,8 +305,7 @@ def sites(play):
             ["python3", os.path.join(stage.examples, "app.py")], play.lab.cores.upstream,
             env={**stage.environment, "PORT": str(stage.ports[number]), "VERSION": version})
             for number, version in enumerate((OLD, NEW))]
-        for number, app in enumerate(apps):
-            wait_until(lambda: app.poll() is None and os.path.exists(f"/proc/{app.pid}") and _listens(stage.ports[number]), 20, "an application")
+        wait_until(lambda: all(_listens(port) for port in stage.ports[:2]), 20, "the applications")
         for name, act in (("drill of a failover", _drill), ("failover by hand, and back", _failover), ("primary site killed", _kill)):
             row = {"release": name, "problems": [], "why": ""}
             users = play.users(stage)
@@ -355,6 +381,7 @@ ROWS = {
         play, f"dies after {play.life_s} s, no backup", f"dies-later:{play.life_s}", edit=_without_backup),
     "migration": lambda play: stopped(play, "migration fails", "migrations.yaml", {"BREAKS": "migration"}),
     "health": lambda play: stopped(play, "never healthy", "canary.yaml", {"BREAKS": "health", "BREAKS_VERSION": NEW}),
+    "shadow": shadowed,
     "rolling": rolling,
     "sites": sites,
 }

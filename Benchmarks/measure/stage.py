@@ -4,7 +4,7 @@ of both. `releases` calls it. What deploys have started ends with it, by the pid
 import http.client
 import json
 import os
-import re
+import random
 import shutil
 import signal
 import socket
@@ -18,6 +18,18 @@ EXAMPLES = os.path.join(HERE, "..", "..", "conf", "deploy")
 
 # What the examples call their ports, in the order of their configurations' servers.
 PORTS = {"BLUE_PORT": 0, "GREEN_PORT": 1, **{f"PORT{number + 1}": number for number in range(6)}}
+
+
+def quiet_port():
+    """One that no outgoing connection is given meanwhile: what is to listen there comes only later."""
+    while True:
+        port = random.randrange(12_000, 32_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
 
 
 class _Socket(http.client.HTTPConnection):
@@ -40,7 +52,7 @@ class Stage:
         self.lab, self.plan = lab, plan
         self.proxyd, self.proxyctl = binaries
         self.port = free_port()
-        self.ports = [free_port() for _ in range(6)]
+        self.ports = [quiet_port() for _ in range(6)]
         self.directory = lab.path(f"stage-{self.port}")
         self.examples = os.path.join(self.directory, "conf", "deploy")
         shutil.copytree(EXAMPLES, self.examples, ignore=shutil.ignore_patterns(".deploy", "__pycache__"))
@@ -96,6 +108,16 @@ class Stage:
             if words and words[0].isdigit() and os.path.exists(f"/proc/{words[0]}"):
                 found[name.removesuffix(".pid")] = int(words[0])
         return found
+
+    def edit(self, name, old, new):
+        """Puts `new` in the place of `old` in a file of the examples."""
+        path = os.path.join(self.examples, name)
+        with open(path) as file:
+            text = file.read()
+        if old not in text:
+            raise Failure(f"{name} has no {old!r}")
+        with open(path, "w") as file:
+            file.write(text.replace(old, new, 1))
 
     # Asking
 
@@ -158,11 +180,3 @@ class Stage:
         revision = self.get("/upstreams")["revision"]
         return [self.get(f"/receipts/{number}") for number in range(2, revision + 1)]
 
-
-def last_words(said):
-    """What a deploy said when it failed, in one line."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    for line in lines:
-        if match := re.search(r"proxyctl: (.*)", line):
-            return match.group(1)
-    return lines[-1] if lines else ""

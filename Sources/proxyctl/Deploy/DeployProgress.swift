@@ -63,6 +63,11 @@ final class DeployProgress {
         for rest in lines.dropFirst() { Output.line("      " + rest) }
     }
 
+    /// What a step in hand has to say. Its own line comes when it is over.
+    func say(_ text: String) {
+        if !isQuiet { line(.dim, "    ", text, "") }
+    }
+
     private static func remark(_ entry: DeployEntry) -> String {
         if let count = entry.note?["in_flight"]?.integer { return " (\(count) still in flight: they go on)" }
         if entry.note?["killed"]?.bool == true { return " (it had to be killed)" }
