@@ -38,6 +38,7 @@ struct DeployCanaryTests {
             ["deploy", "--commit", "v2", "--yes"], ["BREAKS": "errors", "BREAKS_VERSION": "v2", "STEP": "5s"]
         ).result(withinMs: 120_000)
         #expect(result.status == 1 && result.errors.contains("rolled_back"), "\(result.all)")
+        #expect(!result.output.contains("needs approval") && result.output.contains("approved by"), "nobody is asked: \(result.all)")
         #expect(try stage.served() == "v1\n")
         #expect(Set(stage.processes.keys) == ["app-green"])
         let account = try load.finish()

@@ -31,7 +31,7 @@ final class DeployDriver {
         self.notifier = notifier
         self.who = who
         self.approvesItself = approvesItself
-        let progress = DeployProgress(machine.record, isQuiet: isQuiet)
+        let progress = DeployProgress(machine.record, isQuiet: isQuiet, approvesItself: approvesItself)
         self.progress = progress
         doer = StepDoer(
             machine.record, folder: folder.folder(machine.record.number), client: client, tell: { progress.say($0) },
