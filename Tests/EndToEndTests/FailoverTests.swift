@@ -87,6 +87,16 @@ struct FailoverTests {
         #expect(try proxy.proxyctl("failover", "secondary", "--force").status == 0)
     }
 
+    @Test func aSiteIsNotWellByItsBackups() throws {
+        let one = try Upstream(saying: "one")
+        let proxy = try sites(
+            "upstream primary { server \(one.endpoint); } upstream secondary { server 127.0.0.1:9 down; server \(one.endpoint) backup; } "
+                + "split site { primary 1; secondary 0; }"
+        )
+        let refused = try proxy.proxyctl("failover", "secondary")
+        #expect(refused.status == 1 && refused.errors.contains("no server of the secondary site is up"), "\(refused.all)")
+    }
+
     @Test func aBackupIsVerifiedAndRestored() throws {
         let (one, two) = (try Upstream(saying: "one"), try Upstream(saying: "two"))
         let proxy = try sites(

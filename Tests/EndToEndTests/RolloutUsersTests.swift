@@ -156,10 +156,8 @@ struct RolloutUsersTests {
         try Harness.wait(for: "all three: \(load.current.bodies)") { load.current.bodies.count == 3 }
         try replicas[1].behave(.init(health: false))
         let admin = try Admin(proxy)
-        func states() throws -> [String] {
-            try admin.get("/status")["upstreams"][0]["servers"].list.compactMap { $0["state"].text }
-        }
-        try Harness.wait(for: "two to be sick") { try states().contains { $0 != "up" } }
+        func state() throws -> String? { try admin.get("/status")["upstreams"]["app"]["servers"][1]["health"]["state"].text }
+        try Harness.wait(for: "two to be sick") { try state() == "unhealthy" }
         try load.waitForAnswers(20)
         let count = try replicas[1].requestCount
         try load.waitForAnswers(200)

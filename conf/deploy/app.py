@@ -24,7 +24,9 @@ lock = threading.Condition()
 def is_well():
     global asked
     asked += 1
-    if BREAKS == "health" or BREAKS == "starts-slowly" and asked <= NUMBER:
+    if BREAKS == "health":
+        return False
+    if BREAKS == "starts-slowly" and asked <= NUMBER:
         return False
     path, needs = os.environ.get("DATABASE"), os.environ.get("NEEDS", "")
     if not path or not needs:
