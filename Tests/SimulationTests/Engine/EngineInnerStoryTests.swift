@@ -1,0 +1,88 @@
+// Requests within requests, one story at a time over the simulated kernel: holds and reloads in the middle of them, parts and shadows
+// that hang, blocks and conditions that are cut or wrong.
+
+import AdminAPI
+import Control
+import Engine
+import Simulation
+import Testing
+
+@Suite struct EngineInnerStoryTests {
+    let world = World(seed: 1)
+    static let names = ["pages", "parts", "blue", "green"]
+    static func address(_ name: String) -> Address { .host(UInt8((names.firstIndex(of: name) ?? 0) + 2), 3001) }
+
+    func configuration(_ http: String, _ server: String) -> String {
+        let pools = Self.names.map { "upstream \($0) { server \(Self.address($0)); }" }.joined(separator: " ")
+        return """
+            error_log /log/error.log info; events {}
+            http {
+                log_format line '$http_x_id $status'; access_log \(SimulatedProxy.accessLog) line;
+                proxy_read_timeout 2s; \(pools) \(http)
+                server { listen \(SimulatedProxy.address); \(server) }
+            }
+            """
+    }
+
+    var peers: [(upstream: String, server: String)] { Self.names.map { ($0, Self.address($0).description) } }
+
+    func proxy(_ http: String, _ server: String) throws -> SimulatedProxy {
+        try SimulatedProxy(world, configuration(http, server), peers: peers)
+    }
+
+    func upstream(_ name: String, _ answer: @escaping (UpstreamRecord) -> Answer) -> HTTPUpstream {
+        HTTPUpstream(world, name: name, at: Self.address(name), answer: answer)
+    }
+
+    static func page(_ text: String) -> Answer {
+        var answer = Answer.text(text)
+        answer.fields.append(("Content-Type", "text/html"))
+        return answer
+    }
+
+    static func late(_ answer: Answer, ms: UInt64) -> Answer {
+        var answer = answer
+        answer.delayNs = ms * 1_000_000
+        return answer
+    }
+
+    func client(_ id: String, afterMs: UInt64 = 1, target: String = "/", fields: [(String, String)] = []) -> HTTPClient {
+        let client = HTTPClient(
+            world, name: id, to: SimulatedProxy.address, requests: [PlannedRequest(id: id, target: target, fields: fields)])
+        client.start(afterNs: afterMs * 1_000_000)
+        return client
+    }
+
+    func run(_ proxy: SimulatedProxy, _ clients: [HTTPClient]) {
+        #expect(proxy.run(until: { clients.allSatisfy(\.isFinished) }) == .done, "\(world.story)")
+    }
+
+    /// Nothing is left over when the workers have stopped.
+    func end(_ proxy: SimulatedProxy) {
+        proxy.stop()
+        #expect(proxy.runToTheEnd() == .done)
+        #expect(proxy.workers.allSatisfy { $0.accounts.inner == 0 && $0.accounts.shadowPairs == 0 })
+        proxy.end()
+        world.end()
+    }
+
+    func text(_ client: HTTPClient) -> String { String(decoding: client.records[0].body, as: UTF8.self) }
+
+    // MARK: Pages
+
+    @Test func aPageWhoseUpstreamStallsAfterItsPartCameIsCut() throws {
+        let stalls = { (_: UpstreamRecord) -> Answer in
+            var answer = Self.page("<!--#include virtual=\"/part\" wait=\"yes\" -->" + String(repeating: "x", count: 9000))
+            answer.fault = .stallAfter(1000)
+            return answer
+        }
+        let all = [upstream("pages", stalls), upstream("parts") { _ in Self.late(.text("part"), ms: 500) }]
+        let proxy = try self.proxy("ssi on;", "location / { proxy_pass http://pages; } location /part { ssi off; proxy_pass http://parts; }")
+        let one = client("0")
+        run(proxy, [one])
+        #expect(text(one).hasPrefix("partxxx") && one.records[0].outcome == .cut)
+        let tookMs = (one.records[0].finishedNs - one.records[0].startedNs) / 1_000_000
+        #expect((2000...3000).contains(tookMs), "\(tookMs) ms")
+        withExtendedLifetime(all) { end(proxy) }
+    }
+}
