@@ -85,4 +85,37 @@ import Testing
         #expect((2000...3000).contains(tookMs), "\(tookMs) ms")
         withExtendedLifetime(all) { end(proxy) }
     }
+
+    /// A part that is missing is replaced while the page is in the middle of another block.
+    @Test func aBlockTakesItsPlaceWhateverThePageIsAt() throws {
+        let parts = upstream("parts") { _ in Self.late(Answer(204), ms: 300) }
+        let pages = upstream("pages") { _ in
+            Self.page(
+                "<!--#block name='a'-->A<!--#endblock--><!--#block name='open'-->O<!--#block name='b'-->o<!--#endblock-->"
+                    + "1<!--#include virtual='/part' stub='a'-->2<!--#include virtual='/part' stub='open'-->3"
+                    + "<!--#block name='c'-->" + String(repeating: "c", count: 5000) + "<!--#endblock-->4")
+        }
+        pages.pace = { _ in
+            var pace = Pace()
+            pace.writeBytes = 50...50
+            pace.writeGapNs = 10_000_000...10_000_000
+            return pace
+        }
+        let proxy = try self.proxy("ssi on;", "location / { proxy_pass http://pages; } location /part { proxy_pass http://parts; }")
+        let one = client("0")
+        run(proxy, [one])
+        #expect(text(one) == "1A2O34")
+        withExtendedLifetime(parts) { end(proxy) }
+    }
+
+    @Test func aBranchWithABadConditionIsNotTaken() throws {
+        let text = "1<!--#if expr='$arg_no'-->2<!--#elif expr='$arg_no ~ x'-->3<!--#else-->4<!--#endif-->5"
+            + "<!--#if expr='$arg_no'-->2<!--#elif expr='$arg_no = /(/'-->3<!--#endif-->6"
+        let pages = upstream("pages") { _ in Self.page(text) }
+        let proxy = try self.proxy("ssi on; ssi_silent_errors on;", "location / { proxy_pass http://pages; }")
+        let one = client("0")
+        run(proxy, [one])
+        #expect(self.text(one) == "1456")
+        withExtendedLifetime(pages) { end(proxy) }
+    }
 }

@@ -141,13 +141,16 @@ final class SSIPage {
 
     /// What `body` puts out, which scans another text, stands where the first output was.
     func replaceFirst(_ body: () -> Void) {
-        let outer = (scanner, conditions)
+        let outer = (scanner, conditions, blockName, block)
         scanner = freshScanner
         conditions = []
+        // The page may be in the middle of another block, and this one may begin one and not end it.
+        blockName = nil
+        block = []
         stubDepth += 1
         defer {
             stubDepth -= 1
-            (scanner, conditions) = outer
+            (scanner, conditions, blockName, block) = outer
         }
         let rest = Array(outputs[(firstOutput + 1)...])
         outputs = []
