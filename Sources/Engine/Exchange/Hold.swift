@@ -203,6 +203,11 @@ extension Worker {
         // The listener it came by is not in the configuration any more.
         if x.client.defaultServer(in: self) == nil { return refuseHeld(x, .shutdown) }
         x.wasReleased = true
+        beginAnew(x)
+    }
+
+    /// Its listener is in the newest snapshot.
+    func beginAnew(_ x: Ref<Exchange>) {
         let name = x.isInternal && x.tries != nil && x.location.isNamed ? x.location.name : .empty
         moveToCurrent(x)
         if x.tries == nil { return routeAnew(x) }

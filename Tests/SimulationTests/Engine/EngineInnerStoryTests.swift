@@ -118,4 +118,51 @@ import Testing
         #expect(self.text(one) == "1456")
         withExtendedLifetime(pages) { end(proxy) }
     }
+
+    // MARK: Holds and reloads
+
+    private static let fillers = (0..<20).map { "location /f\($0)/ { return 404; }" }.joined(separator: " ")
+
+    @Test func aHeldPartGoesOnUnderAnotherConfiguration() throws {
+        let pages = upstream("pages") { _ in Self.page("<<!--#include virtual='/z/part'-->>") }
+        let blue = upstream("blue") { _ in .text("blue") }
+        let last = "location / { proxy_pass http://pages; } location /z/part { internal; ssi off; proxy_pass http://s; }"
+        let proxy = try self.proxy("split s { blue 1; } ssi on;", Self.fillers + last)
+        try proxy.controller.hold("s", HoldSettings(timeoutMs: 60_000, heldMax: 100))
+        let one = client("0")
+        let next = configuration("split s { blue 1; } ssi on;", last)
+        world.after(100_000_000) { try? proxy.publish(next, peers: peers) }
+        world.after(200_000_000) { _ = try? proxy.controller.release("s", rate: 1000) }
+        run(proxy, [one])
+        #expect(text(one) == "<blue>")
+        withExtendedLifetime((pages, blue)) { end(proxy) }
+    }
+
+    /// What was asked while another configuration ran is asked again.
+    @Test func permissionThatWasHeldIsAskedForUnderTheNewestConfiguration() throws {
+        let pages = upstream("pages") { .text("\($0.head.field("x-user") ?? "-") \($0.head.field("x-more") ?? "-")") }
+        let blue = upstream("blue") { _ in
+            var answer = Answer(204)
+            answer.fields = [("X-Who", "joe"), ("X-More", "more")]
+            return answer
+        }
+        func server(_ more: String) -> String {
+            """
+            auth_request /auth; \(more) auth_request_set $user $upstream_http_x_who;
+            location / { proxy_set_header X-User $user; \(more.isEmpty ? "" : "proxy_set_header X-More $more;") proxy_pass http://pages; }
+            location = /auth { internal; proxy_pass http://s; }
+            """
+        }
+        let proxy = try self.proxy("split s { blue 1; }", Self.fillers + server(""))
+        try proxy.controller.hold("s", HoldSettings(timeoutMs: 60_000, heldMax: 100))
+        let one = client("0")
+        let next = configuration("split s { blue 1; }", server("auth_request_set $more $upstream_http_x_more;"))
+        world.after(100_000_000) { try? proxy.publish(next, peers: peers) }
+        world.after(200_000_000) { _ = try? proxy.controller.release("s", rate: 1000) }
+        run(proxy, [one])
+        #expect(one.records[0].status == 200 && text(one) == "joe more")
+        #expect(blue.records.count == 2)
+        #expect(EngineHoldTests.unbalanced(proxy.controller) == [])
+        withExtendedLifetime(pages) { end(proxy) }
+    }
 }

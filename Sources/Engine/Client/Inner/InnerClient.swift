@@ -238,8 +238,12 @@ extension Worker {
         if case .completed = outcome { r.isWhole = true }
         r.status = x.status
         guard let parent = r.parent else { return }
-        returnValues(x, to: parent)
-        if r.receiver == .status { permissionCame(x, for: parent) }
+        // After a reload while it was held its variables are others.
+        r.isMoved = !x.root.hasRoutes(of: parent.root)
+        if !r.isMoved {
+            returnValues(x, to: parent)
+            if r.receiver == .status { permissionCame(x, for: parent) }
+        }
         post(parent)
     }
 
