@@ -226,6 +226,12 @@ extension Worker {
             current.account.add(.started)
             current.account.add(.inFlight)
         }
+        // Its limits are others.
+        if !old.root.hasRoutes(of: current.root), x.connectionCount > 0 {
+            leaveConnections(x)
+            x.countedConnections = .empty
+            x.connectionLimitStatus = .none
+        }
         // What the log is to say of them lies in the snapshot that is let go.
         var record = x.tries
         while let one = record {

@@ -165,4 +165,22 @@ import Testing
         #expect(EngineHoldTests.unbalanced(proxy.controller) == [])
         withExtendedLifetime(pages) { end(proxy) }
     }
+
+    /// What a held request counts as goes by the configuration that it goes on under.
+    @Test func limitsOfAHeldRequestAreThoseOfTheNewestConfiguration() throws {
+        let blue = upstream("blue") { _ in Self.late(.text("blue"), ms: 1000) }
+        let server = "location / { proxy_pass http://s; }"
+        let proxy = try self.proxy("split s { blue 1; } limit_conn_zone $host zone=a:1m; limit_conn a 1;", server)
+        try proxy.controller.hold("s", HoldSettings(timeoutMs: 60_000, heldMax: 100))
+        let first = client("0")
+        let next = configuration(
+            "split s { blue 1; } limit_conn_zone $host zone=b:1m; limit_conn_zone $scheme zone=c:1m; limit_conn b 1; limit_conn c 9;", server)
+        world.after(100_000_000) { try? proxy.publish(next, peers: peers) }
+        world.after(200_000_000) { _ = try? proxy.controller.release("s", rate: 1000) }
+        let second = client("1", afterMs: 500)
+        let third = client("2", afterMs: 2000)
+        run(proxy, [first, second, third])
+        #expect([first, second, third].map(\.records[0].status) == [200, 503, 200])
+        withExtendedLifetime(blue) { end(proxy) }
+    }
 }
