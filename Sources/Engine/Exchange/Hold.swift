@@ -41,7 +41,7 @@ extension Worker {
         let place = heldQueue(of: settings.name)
         guard let hold = hold(of: settings.name) else {
             // Behind those that came before it. Beyond the bound it overtakes them: a hold that is over costs nobody an answer.
-            guard let place, !x.wasReleased, !isStopping, held.queues[place].count < held.queues[place].hold.heldMax else { return false }
+            guard let place, !x.wasReleased, !isStopping, x.inner?.receiver != .nobody, held.queues[place].count < held.queues[place].hold.heldMax else { return false }
             enqueue(x, place, held.queues[place].hold)
             return true
         }
@@ -226,7 +226,8 @@ extension Worker {
             current.account.add(.started)
             current.account.add(.inFlight)
         }
-        // Its limits are others.
+        // It is no more the client's answer to what its shadow was asked, and its limits are others.
+        if let pair = x.shadow { dropShadow(x, pair) }
         if !old.root.hasRoutes(of: current.root), x.connectionCount > 0 {
             leaveConnections(x)
             x.countedConnections = .empty

@@ -183,4 +183,96 @@ import Testing
         #expect([first, second, third].map(\.records[0].status) == [200, 503, 200])
         withExtendedLifetime(blue) { end(proxy) }
     }
+
+    // MARK: Shadows and mirrors
+
+    @Test func aShadowWaitsInNoLine() throws {
+        let blue = upstream("blue") { _ in .text("same") }
+        let green = upstream("green") { _ in .text("same") }
+        let proxy = try self.proxy("split s { blue 1; green 0; shadow green noise=0%; }", "location / { proxy_pass http://s; }")
+        try proxy.controller.hold("s", HoldSettings(timeoutMs: 60_000, heldMax: 100))
+        let clients = (0..<3).map { client("\($0)", afterMs: UInt64(1 + $0)) }
+        let world = world
+        var releasedNs: UInt64 = 0
+        world.after(100_000_000) {
+            releasedNs = world.nowNs
+            _ = try? proxy.controller.release("s", rate: 1)
+        }
+        run(proxy, clients)
+        let waitedMs = zip(blue.records, green.records).map { ($1.atNs - $0.atNs) / 1_000_000 }
+        #expect(waitedMs.count == 3 && waitedMs.allSatisfy { $0 < 10 }, "\(waitedMs)")
+        #expect((green.records.last?.atNs ?? 0) - releasedNs < 2_500_000_000)
+        end(proxy)
+    }
+
+    @Test func aShadowThatIsCutWithTheProxyIsNotCompared() throws {
+        let blue = upstream("blue") { _ in .text("same") }
+        let green = upstream("green") { _ in Self.late(.text("same"), ms: 1000) }
+        let proxy = try self.proxy("split s { blue 1; green 0; shadow green noise=0%; }", "location / { proxy_pass http://s; }")
+        run(proxy, [client("0")])
+        #expect(proxy.run(until: { !green.records.isEmpty }) == .done)
+        proxy.stop(gracefully: false)
+        #expect(proxy.runToTheEnd() == .done)
+        #expect(proxy.controller.shadowTally(of: "s") == ShadowTally())
+        proxy.end()
+        withExtendedLifetime(blue) { world.end() }
+    }
+
+    @Test func eachSplitHasItsShare() throws {
+        let blue = upstream("blue") { _ in .text("same") }
+        let green = upstream("green") { _ in .text("same") }
+        let shadow = "blue 1; green 0; shadow green share=50% noise=0%;"
+        let proxy = try self.proxy(
+            "split s { \(shadow) } split t { \(shadow) }", "location / { proxy_pass http://s; } location /t { proxy_pass http://t; }")
+        let clients = (0..<20).map { client("\($0)", afterMs: UInt64(1 + $0), target: $0 % 2 == 0 ? "/s" : "/t") }
+        run(proxy, clients)
+        end(proxy)
+        #expect(green.records.count { $0.target == "/s" } == 5 && green.records.count { $0.target == "/t" } == 5)
+        #expect(blue.records.count == 20)
+    }
+
+    @Test func aShadowOfEventsEndsWithItsClient() throws {
+        let events = { (_: UpstreamRecord) -> Answer in
+            var answer = Answer(body: Array(repeating: 0x0A, count: 1_000_000), framing: .untilClose)
+            answer.fields.append(("Content-Type", "text/event-stream"))
+            return answer
+        }
+        let blue = upstream("blue", events)
+        let green = upstream("green", events)
+        for upstream in [blue, green] {
+            upstream.pace = { _ in
+                var pace = Pace()
+                pace.writeBytes = 100...100
+                pace.writeGapNs = 100_000_000...100_000_000
+                return pace
+            }
+        }
+        let proxy = try self.proxy(
+            "split s { blue 1; green 0; shadow green noise=0%; }", "location / { proxy_read_timeout 1h; proxy_pass http://s; }")
+        let one = client("0")
+        world.after(100_000_000) { one.leave() }
+        let begunNs = world.nowNs
+        #expect(proxy.run(until: { one.isFinished && blue.openConnections + green.openConnections == 0 }) == .done)
+        #expect(world.nowNs - begunNs < 1_000_000_000)
+        #expect(green.records.count == 1)
+        #expect(proxy.controller.shadowTally(of: "s") == ShadowTally())
+        end(proxy)
+    }
+
+    @Test func nobodyReadsAMirrorsAnswerForEver() throws {
+        let blue = upstream("blue") { _ in .text("blue") }
+        let parts = upstream("parts") { _ in Answer(body: Array(repeating: 65, count: 100_000)) }
+        parts.pace = { _ in
+            var pace = Pace()
+            pace.writeBytes = 100...100
+            pace.writeGapNs = 1_000_000_000...1_000_000_000
+            return pace
+        }
+        let proxy = try self.proxy("", "location / { mirror /copy; proxy_pass http://blue; } location /copy { internal; proxy_pass http://parts; }")
+        let one = client("0")
+        let begunNs = world.nowNs
+        #expect(proxy.run(until: { one.isFinished && !parts.records.isEmpty && parts.openConnections == 0 }) == .done)
+        #expect((55...70).contains((world.nowNs - begunNs) / 1_000_000_000))
+        withExtendedLifetime(blue) { end(proxy) }
+    }
 }

@@ -201,7 +201,9 @@ extension Worker {
     func writeInner(_ s: inout ByteStream, _ bytes: ByteView) -> WriteResult {
         guard let r = s.inner else { return .failed(ECONNRESET) }
         switch r.receiver {
-        case .nobody, .status: return .sent
+        // What nobody waits for is not read for ever: it may be events.
+        case .nobody: return nowMs - (r.client.exchange?.startedMs ?? nowMs) < Limits.mirrorAnswerMsMax ? .sent : .failed(ECONNRESET)
+        case .status: return .sent
         case .kept: return keepAnswer(r, bytes) ? .sent : .failed(ENOBUFS)
         case .included:
             if !s.queue(bytes, pool: &buffers) { return .failed(ENOBUFS) }
