@@ -177,11 +177,13 @@ final class DeployJournal {
 
 /// Files that are there whole or not at all.
 enum Files {
+    /// On the disk when it returns.
     static func replace(_ path: String, _ bytes: [UInt8]) throws(Failure) {
         let next = path + ".next"
-        try TextFile.write(bytes, to: next)
+        try TextFile.write(bytes, to: next, isDurable: true)
         let result = clinux_rename(next, path)
         if result < 0 { throw Failure(.refused, "cannot write \(path): \(AdminClient.words(Int(result)))") }
+        syncFolder(path.lastIndex(of: "/").map { String(path[...$0]) } ?? ".")
     }
 
     static func text(_ path: String) -> String? {
