@@ -10,9 +10,7 @@ package struct SSISettings: BitwiseCopyable {
     package var isSilent = false
     package var keepsLastModified = false
     package var valueBytesMax = 256
-    /// Besides text/html.
-    package var types = NameSet.empty
-    package var takesAllTypes = false
+    package var types = MediaTypeList()
     package init() {}
 }
 
