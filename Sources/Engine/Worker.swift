@@ -50,9 +50,6 @@ package final class Worker {
     var ssiHub: SSIHub?
     var shadowPairs = Slab<ShadowPair>(limit: Limits.mirrorsMax)
     var lastHost = HostMemo()
-    /// Hundredths of a request that are due to be sent twice, and hundredths of those that are due to go to the same variant.
-    var shadowShare: Int32 = 0
-    var shadowNoise: Int32 = 0
     let libraryMemory = LibraryMemory()
     /// What HTTP/2 sessions share.
     let hub = SessionHub()

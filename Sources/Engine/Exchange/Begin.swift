@@ -72,7 +72,11 @@ extension Worker {
     /// Goes the whole way again from the request as it came, after `pinned` was changed.
     func routeAnew(_ x: Ref<Exchange>) {
         forgetRoute(x)
-        if let r = x.inner { return routeInner(x, r) }
+        if let r = x.inner {
+            // The server it had is one of the snapshot before.
+            chooseServer(x)
+            return routeInner(x, r)
+        }
         if !x.hasHost { x.host = .empty }
         x.arguments = .empty
         x.isTargetCurrent = true
