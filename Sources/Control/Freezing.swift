@@ -25,7 +25,7 @@ extension SnapshotBuilder {
         draft.settings.limits.connections = arena.freeze(draft.connectionLimits)
         draft.settings.isGated =
             !draft.settings.authRequest.isEmpty || !draft.trustedProxies.isEmpty || !draft.accessRules.isEmpty || !draft.requestLimits.isEmpty || !draft.connectionLimits.isEmpty
-        draft.settings.ssi.types = NameSet(draft.ssiTypes, arena: arena)
+        draft.settings.ssi.types = MediaTypeList(draft.ssiTypes, arena: arena)
         draft.settings.authValues = arena.freeze(draft.authValues)
         draft.settings.mirrors = arena.freeze(draft.mirrors)
         draft.settings.hasPrecontent = !draft.mirrors.isEmpty || !draft.settings.tryFiles.isEmpty

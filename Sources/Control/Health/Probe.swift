@@ -35,6 +35,8 @@ final class Probe {
     private var input: [UInt8] = []
     private var body = ProbeBody()
     private var isHeadGood = false
+    /// Bytes that have come.
+    private var heard = 0
     private var call: ProbeCall?
 
     private var check: HealthCheck { job.gate.check }
@@ -165,6 +167,9 @@ final class Probe {
             case .ended: return hearEnd(&memory)
             case .bytes(let n): count = n
             }
+            // Who never stops talking would keep the thread from all other checks.
+            heard += count
+            if heard > ControlLimits.healthAnswerBytesMax { return .failed("the answer does not end within \(ControlLimits.healthAnswerBytesMax >> 20) MiB") }
             let outcome: Outcome
             switch check.kind {
             case .http, .https: outcome = hearHTTP(count, &memory)

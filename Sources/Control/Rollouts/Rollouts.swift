@@ -218,7 +218,11 @@ final class Rollouts {
             store.remove(plan.number)
             throw Problem(.journalFailed, error.description, hint: "nothing has changed; make room or repair the folder of `state`")
         }
-        try controller.claim(plan.split, for: plan.number, rollout.watch)
+        do throws(Problem) { try controller.claim(plan.split, for: plan.number, rollout.watch) } catch {
+            // Else it would begin by itself at the next start.
+            store.remove(plan.number)
+            throw error
+        }
         lastNumber = plan.number
         live.append(rollout)
         dueMs = 0

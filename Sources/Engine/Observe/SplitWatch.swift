@@ -122,6 +122,12 @@ extension Worker {
     @inline(never)
     func observeAnswer(_ x: Ref<Exchange>, _ row: VariantRow, on u: Ref<UpstreamConnection>? = nil) {
         x.proxyTarget.row = nil
+        if x.tried.onBackup {
+            // The client is well served. But no server of the variant itself was there to do it.
+            row.add(.connect)
+            row.add(.finished)
+            return
+        }
         row.add(us: (nowNs &- min(nowNs, x.proxyTarget.watchedSinceNs)) / 1000)
         let status = x.upstreamHead.status
         if status >= 500 {

@@ -186,6 +186,8 @@ extension Worker {
         x.isUpstreamDelayed = false
         if x.page != nil {
             if !resumePage(x) { return }
+            // While the page waited nobody waited for the upstream.
+            if let u = x.upstream, !u.stream.isReadable { timers.set(u.timer, at: nowMs + x.location.proxy.readTimeoutMs) }
         } else if let f = x.filter, !resumeFilters(x, f) {
             return
         }
