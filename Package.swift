@@ -56,7 +56,7 @@ let package = Package(
         .target(name: "RolloutSimulation", dependencies: ["Rollout"], path: "Tests/RolloutSimulation"),
         .target(name: "Simulation", dependencies: ["Bytes", "CLinux", "CZlib", "Engine"], path: "Tests/Simulation"),
 
-        .testTarget(name: "AdminAPITests", dependencies: ["AdminAPI", "ConfigurationFile"]),
+        .testTarget(name: "AdminAPITests", dependencies: ["AdminAPI", "ConfigurationFile", "TestSupport"]),
         .testTarget(name: "BalancingTests", dependencies: ["Balancing"]),
         .testTarget(name: "BytesTests", dependencies: ["Bytes"]),
         .testTarget(name: "ConfigurationFileTests", dependencies: ["ConfigurationFile"]),

@@ -114,6 +114,9 @@
 
     @inlinable public var isEmpty: Bool { count == 0 }
 
+    /// Whether it is the very list that `other` is, whatever the elements of both.
+    @inlinable public func isSame(as other: Frozen) -> Bool { unsafe start == other.start && count == other.count }
+
     @inlinable @inline(__always)
     public subscript(_ i: Int) -> Ref<T> {
         precondition(i >= 0 && i < count)

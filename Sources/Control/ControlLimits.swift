@@ -120,6 +120,8 @@ package struct ControlLimits: Sendable {
     /// Of an answer, what is read of its head, and what is looked at of its body.
     static let healthHeadBytesMax = 32 << 10
     static let healthBodyBytesMax = 256 << 10
+    /// All that is read for one check.
+    static let healthAnswerBytesMax = 1 << 20
     /// What is known is written this long after it changed, and in any case as often as this, so that its age tells something.
     static let healthSaveMs: Int64 = 1000
     static let healthRefreshMs: Int64 = 60_000

@@ -25,7 +25,7 @@ extension SnapshotBuilder {
         draft.settings.limits.connections = arena.freeze(draft.connectionLimits)
         draft.settings.isGated =
             !draft.settings.authRequest.isEmpty || !draft.trustedProxies.isEmpty || !draft.accessRules.isEmpty || !draft.requestLimits.isEmpty || !draft.connectionLimits.isEmpty
-        draft.settings.ssi.types = NameSet(draft.ssiTypes, arena: arena)
+        draft.settings.ssi.types = MediaTypeList(draft.ssiTypes, arena: arena)
         draft.settings.authValues = arena.freeze(draft.authValues)
         draft.settings.mirrors = arena.freeze(draft.mirrors)
         draft.settings.hasPrecontent = !draft.mirrors.isEmpty || !draft.settings.tryFiles.isEmpty
@@ -34,6 +34,7 @@ extension SnapshotBuilder {
         draft.settings.filters = draft.filters.frozen(for: draft.settings, hasCharsets: !charsets.isEmpty, arena: arena)
         let tls = draft.passesGRPC ? draft.grpc.tls : draft.proxyTLS
         draft.settings.proxy.tls = draft.mayUseTLS && draft.settings.handler == .proxy ? try buildUpstreamTLS(tls) : nil
+        noteCheckTLS(draft, tls)
     }
 
     private func accessLogs(of draft: LocationDraft) throws(Diagnostic) -> [AccessLogSpec] {

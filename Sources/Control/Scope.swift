@@ -29,7 +29,7 @@ struct LocationDraft {
     var connectionLimits: [ConnectionLimit] = []
     var mirrors: [ByteView] = []
     var authValues: [AuthValue] = []
-    var ssiTypes: [String] = []
+    var ssiTypes = ["text/html"]
     var errorLogs: [(file: LogFile, level: LogLevel)] = []
     var proxyTLS = UpstreamTLSDraft()
     var grpc = GRPCDraft()

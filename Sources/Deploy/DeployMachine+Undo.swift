@@ -83,7 +83,7 @@ extension DeployMachine {
             scope = entry.note?.integer.map { Int($0) }
             if let scope { failedBatches.insert(scope) }
             phase = .undoing
-        case .undo: if let step { marks[step] = .undoing(part: entry.part) }
+        case .undo: if let step, record.steps[step].undo.indices.contains(entry.part) { marks[step] = .undoing(part: entry.part) }
         case .undone:
             guard let step else { return }
             marks[step] = entry.part + 1 < record.steps[step].undo.count ? .undoing(part: entry.part + 1) : .undone

@@ -100,6 +100,8 @@ package enum Limits {
     /// Mirrored requests that a worker has under way, and no more than a quarter of its connections; and bytes of bodies that were copied for them. More are not made.
     static let mirrorsMax = 1024
     static let mirrorBytesMax = 64 << 20
+    /// As long the answer to a mirrored request, or to one that is sent twice, is read on; then the connection ends.
+    static let mirrorAnswerMsMax: Int64 = 60_000
     /// `mirror` directives of one location.
     package static let mirrorsOfLocationMax = 16
 

@@ -137,3 +137,10 @@ package final class SnapshotPublisher: Sendable {
 
     package var current: Snapshot { newest.withLock { $0 } }
 }
+
+extension Ref where T == SnapshotRoot {
+    /// Places of locations, slots of values and indices in templates mean the same in both.
+    func hasRoutes(of other: Ref<SnapshotRoot>) -> Bool {
+        self == other || !self.locations.isEmpty && self.locations.isSame(as: other.locations)
+    }
+}

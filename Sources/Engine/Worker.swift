@@ -49,9 +49,7 @@ package final class Worker {
     var inner = InnerRequests()
     var ssiHub: SSIHub?
     var shadowPairs = Slab<ShadowPair>(limit: Limits.mirrorsMax)
-    /// Hundredths of a request that are due to be sent twice, and hundredths of those that are due to go to the same variant.
-    var shadowShare: Int32 = 0
-    var shadowNoise: Int32 = 0
+    var lastHost = HostMemo()
     let libraryMemory = LibraryMemory()
     /// What HTTP/2 sessions share.
     let hub = SessionHub()

@@ -29,7 +29,7 @@ public struct SSICommand: Sendable, Equatable {
 
 /// Why a command is none, for the log.
 public enum SSIFault: Error, Equatable, Sendable {
-    case unknownCommand, badSyntax, unknownParameter, repeatedParameter, missingParameter, badVariable, badExpression
+    case unknownCommand, badSyntax, unknownParameter, repeatedParameter, missingParameter, badVariable, badExpression, tooLong
 
     public var words: StaticString {
         switch self {
@@ -40,6 +40,7 @@ public enum SSIFault: Error, Equatable, Sendable {
         case .missingParameter: "mandatory parameter is absent in SSI command"
         case .badVariable: "invalid variable name in SSI command"
         case .badExpression: "invalid expression in SSI command"
+        case .tooLong: "too long a text in SSI command"
         }
     }
 }

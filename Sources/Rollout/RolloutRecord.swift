@@ -13,7 +13,7 @@ public struct RolloutRecord: Sendable, Equatable {
 
     /// Ticks within so much are kept as one.
     public static let tickMs: Int64 = 1_000
-    /// Beyond so many lines, neighbouring ticks are put together, so that a long rollout's record is coarser, not longer.
+    /// Beyond so many lines, neighbouring ticks are put together and looks left out, so that a long rollout's record is coarser, not longer.
     public static let linesMax = 8_192
 
     public init(plan: RolloutPlan) { self.plan = plan }
@@ -43,8 +43,22 @@ public struct RolloutRecord: Sendable, Equatable {
         lines.append(line)
     }
 
-    /// Every two ticks without anything between them become one.
+    /// Much shorter at once, so that neither this nor writing the record anew is done for every line.
     private mutating func coarsen() {
+        let goal = Self.linesMax / 4 * 3
+        while lines.count > goal {
+            let before = lines.count
+            mergeTicks()
+            // What was looked at and changed nothing stands between the ticks of a rollout that waits for days.
+            if lines.count > goal { thinLooks() }
+            if lines.count == before { break }
+        }
+        // Entries alone are left: the story's beginning and its latest part.
+        if lines.count > goal { lines.removeSubrange(Self.linesMax / 8..<Self.linesMax / 8 + lines.count - goal) }
+    }
+
+    /// Every two ticks without anything between them become one.
+    private mutating func mergeTicks() {
         var kept: [Line] = []
         var isPair = false
         for line in lines {
@@ -56,6 +70,31 @@ public struct RolloutRecord: Sendable, Equatable {
             }
             kept.append(line)
             isPair = false
+        }
+        lines = kept
+    }
+
+    /// Every second look of which nothing came is left out, and every refusal that was not told of.
+    private mutating func thinLooks() {
+        var kept: [Line] = []
+        var isSecond = false
+        for (i, line) in lines.enumerated() {
+            guard case .event(let event, _) = line else {
+                kept.append(line)
+                continue
+            }
+            if i + 1 < lines.count, case .entry = lines[i + 1] {
+                kept.append(line)
+                continue
+            }
+            switch event {
+            case .refused: continue
+            case .check, .dependency, .metric, .wayBack, .shadow:
+                isSecond.toggle()
+                if !isSecond { continue }
+            case .start, .tick, .switched, .operate, .overridden: break
+            }
+            kept.append(line)
         }
         lines = kept
     }

@@ -179,7 +179,7 @@ enum TextFile {
     }
 
     /// Writes over a file that is there, or makes one that only we may read.
-    static func write(_ bytes: [UInt8], to path: String) throws(Failure) {
+    static func write(_ bytes: [UInt8], to path: String, isDurable: Bool = false) throws(Failure) {
         let fd = clinux_open(path, O_WRONLY | O_CREAT | O_TRUNC, 0o600)
         if fd < 0 { throw Failure(.usage, "cannot write \(path): \(AdminClient.words(Int(fd)))") }
         defer { _ = clinux_close(fd) }
@@ -190,5 +190,7 @@ enum TextFile {
             if n <= 0 { throw Failure(.usage, "cannot write \(path): \(AdminClient.words(n))") }
             rest = rest.dropFirst(n)
         }
+        let result = isDurable ? clinux_sync(fd) : 0
+        if result < 0 { throw Failure(.usage, "cannot write \(path): \(AdminClient.words(Int(result)))") }
     }
 }

@@ -136,6 +136,18 @@ struct RolloutKeepingTests {
         #expect(again.phase() == "running")
     }
 
+    @Test func aStartThatWasRefusedDoesNotBeginLater() throws {
+        let processes = Processes()
+        var it: RolloutDesk? = try processes.next()
+        it?.desk.controller.stop()
+        let plan = RolloutPlan(number: 0, split: "app", old: "blue", new: "green", policy: RolloutPolicy(name: "p"))
+        #expect(throws: Problem.self) { _ = try it?.desk.server.rollouts.start(plan, RolloutFacts()) }
+        it = nil
+        it = try processes.next()
+        #expect(it?.desk.ask("GET", "/rollouts").json["rollouts"]?.array == [])
+        #expect(it?.weights == ["blue": 1, "green": 0])
+    }
+
     /// A long rollout's record is bounded, on the disk too.
     @Test func recordsAreBounded() throws {
         let plan = RolloutPlan(number: 1, split: "app", old: "blue", new: "green", policy: RolloutPolicy(name: "p"))

@@ -302,6 +302,27 @@ struct MachineTests {
         }
     }
 
+    /// Of another version, or damaged: what is not there is passed over.
+    @Test func aJournalThatNamesWhatIsNotThereEndsNothing() {
+        let record = Self.world(Self.abc).machine.record
+        let entries = [DeployEntry.Kind.begun, .done, .turned, .undo, .undone, .resumed].flatMap { kind in
+            [0, 2, 99].flatMap { step in
+                [0, 1, 1 << 52].map { part in
+                    var entry = DeployEntry(kind, atMs: 1, step: step)
+                    entry.part = part
+                    return entry
+                }
+            }
+        }
+        for first in entries {
+            for second in entries {
+                let world = World(DeployMachine(record, replaying: [DeployEntry(.begun, atMs: 0, step: 0), first, second]))
+                world.run()
+                #expect(world.machine.isEnded)
+            }
+        }
+    }
+
     @Test func entriesAreReadBackAsTheyWereWritten() throws {
         let world = Self.batches(.continue, ratio: 0.5)
         world.run()

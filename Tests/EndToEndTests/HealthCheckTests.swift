@@ -258,4 +258,21 @@ struct HealthCheckTests {
         try Harness.wait(for: "the other gate") { try health(admin, 0)["gates"][1]["state"].text == "passing" }
         try Harness.wait(for: "the service to be asked for") { asked.current.contains(0x0A) && String(decoding: asked.current, as: UTF8.self).contains("shop.Cart") }
     }
+
+    /// One that never stops talking keeps nobody else from being asked.
+    @Test func aServerThatTalksForEverDelaysNoOtherCheck() throws {
+        let talker = try Upstream(raw: nil) { c in
+            let talk = String(repeating: "HTTP/1.1 100 Continue\r\n\r\n", count: 4000)
+            while (try? c.send(talk)) != nil {}
+        }
+        let other = try CheckedServer("other")
+        let proxy = try proxy(
+            "server \(talker.endpoint); health_check uri=/health interval=20ms timeout=60s;",
+            "upstream other { server \(other.endpoint); health_check uri=/health interval=20ms; }",
+            location: "location /other { proxy_pass http://other; }")
+        let admin = try Admin(proxy)
+        try waitFor("unhealthy", 0, admin)
+        #expect(try health(admin, 0)["why"].text?.hasSuffix("the answer does not end within 1 MiB") == true)
+        try other.waitForChecks(3)
+    }
 }

@@ -95,6 +95,36 @@ struct RecordTests {
         #expect(requests == 100 + 19_990)
     }
 
+    /// As when it waits over a weekend for somebody's approval, or a switch back is refused all night.
+    @Test func recordsOfLooksAndOfRefusalsAreBoundedToo() {
+        var record = RolloutRecord(plan: RolloutPlan(number: 1, split: "s", old: "o", new: "n", policy: shortPolicy()))
+        let entry = RolloutEntry(atMs: 0, kind: .started, phase: .running, percent: 10, text: "started", figures: [], finding: nil)
+        record.append(.start, atMs: 0, [.record(entry)])
+        var most = 0
+        var shorter = 0
+        for i in 1..<60_000 as Range<Int64> {
+            for side in Side.allCases {
+                let before = record.lines.count
+                record.append(.check(side, isGood: i % 9 > 0), atMs: i * 5_000, [])
+                if record.lines.count < before { shorter += 1 }
+            }
+            record.append(.dependency("db", nil, isGood: true), atMs: i * 5_000, [])
+            record.append(.metric("rss", .new, value: 1), atMs: i * 5_000, [])
+            record.append(.tick(Observations(old: seen(1))), atMs: i * 5_000, [])
+            if i % 7 == 0 { record.append(.refused(id: 1, why: "no room"), atMs: i * 5_000, []) }
+            most = max(most, record.lines.count)
+        }
+        #expect(most <= RolloutRecord.linesMax)
+        // The whole record is written anew then.
+        #expect(shorter < 300)
+        #expect(record.entries == [entry])
+        var requests: UInt64 = 0
+        for case .event(.tick(let seen), _) in record.lines { requests += seen.old.finished }
+        #expect(requests == 59_999)
+        for i in 0..<20_000 as Range<Int64> { record.append(.wayBack(isGood: i % 2 == 0), atMs: 400_000_000 + i, [.record(entry)]) }
+        #expect(record.lines.count <= RolloutRecord.linesMax && record.lines.first == .event(.start, atMs: 0))
+    }
+
     // MARK: Replay
 
     @Test func theSamePolicyDoesTheSame() throws {

@@ -92,7 +92,7 @@ enum FilterDirectives {
     }
 
     /// text/html is in every list of types.
-    private static func types(_ scope: Scope, _ d: Directive) -> [String] {
+    static func types(_ scope: Scope, _ d: Directive) -> [String] {
         var list = ["text/html"]
         for word in d.arguments {
             let type = word.text.lowercased()

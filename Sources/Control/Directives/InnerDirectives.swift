@@ -39,8 +39,7 @@ enum InnerDirectives {
         .size("ssi_value_length", .httpLevels, \.ssi.valueBytesMax, in: 1...Limits.ssiValueBytesMax),
         .accepted("ssi_min_file_chunk", .httpLevels, 1...1, why: "pages go through memory"),
         DirectiveRule("ssi_types", .httpLevels, 1...(.max)) { (scope, d) throws(Diagnostic) in
-            scope.location.ssiTypes = d.arguments.map { $0.text.lowercased() }
-            scope.location.settings.ssi.takesAllTypes = d.arguments.contains { $0 == "*" }
+            scope.location.ssiTypes = FilterDirectives.types(scope, d)
         },
         .size("subrequest_output_buffer_size", .httpLevels, \.innerBodyBytes, in: 1...Limits.innerBodyBytesMax),
     ]

@@ -71,7 +71,10 @@ extension Controller {
         try exclusively(nil) { () throws(Problem) in
             _ = try state.split(named: split)
             claims.claim(split, rollout, watch)
-            show(try pools.build(state, over: routes, publication(current)))
+            do throws(Problem) { show(try pools.build(state, over: routes, publication(current))) } catch {
+                claims.release(split)
+                throw error
+            }
         }
     }
 

@@ -72,7 +72,11 @@ extension Worker {
     /// Goes the whole way again from the request as it came, after `pinned` was changed.
     func routeAnew(_ x: Ref<Exchange>) {
         forgetRoute(x)
-        if let r = x.inner { return routeInner(x, r) }
+        if let r = x.inner {
+            // The server it had is one of the snapshot before.
+            chooseServer(x)
+            return routeInner(x, r)
+        }
         if !x.hasHost { x.host = .empty }
         x.arguments = .empty
         x.isTargetCurrent = true
@@ -180,11 +184,18 @@ extension Worker {
 
     @inline(__always)
     private func setHost(_ x: Ref<Exchange>, _ value: ByteView) -> Bool {
+        if lastHost.isSame(as: value) {
+            x.hostPort = lastHost.port
+            x.hasHost = true
+            x.host = value.slice(0, lastHost.nameCount)
+            return true
+        }
         guard case .valid(let range, let port, let needsLowering) = validateHost(value.buffer.span) else { return false }
         let name = value.slice(Int(range.start), Int(range.count))
         x.hostPort = port ?? 0
         x.hasHost = true
         x.host = name
+        if !needsLowering { lastHost.keep(value, nameCount: name.count, port: x.hostPort) }
         if needsLowering {
             scratchText.value.reset()
             scratchText.value.append(lowercasing: name)

@@ -41,7 +41,7 @@ extension Worker {
         let place = heldQueue(of: settings.name)
         guard let hold = hold(of: settings.name) else {
             // Behind those that came before it. Beyond the bound it overtakes them: a hold that is over costs nobody an answer.
-            guard let place, !x.wasReleased, !isStopping, held.queues[place].count < held.queues[place].hold.heldMax else { return false }
+            guard let place, !x.wasReleased, !isStopping, x.inner?.receiver != .nobody, held.queues[place].count < held.queues[place].hold.heldMax else { return false }
             enqueue(x, place, held.queues[place].hold)
             return true
         }
@@ -203,6 +203,11 @@ extension Worker {
         // The listener it came by is not in the configuration any more.
         if x.client.defaultServer(in: self) == nil { return refuseHeld(x, .shutdown) }
         x.wasReleased = true
+        beginAnew(x)
+    }
+
+    /// Its listener is in the newest snapshot.
+    func beginAnew(_ x: Ref<Exchange>) {
         let name = x.isInternal && x.tries != nil && x.location.isNamed ? x.location.name : .empty
         moveToCurrent(x)
         if x.tries == nil { return routeAnew(x) }
@@ -220,6 +225,13 @@ extension Worker {
             settleAccount(old, .moved)
             current.account.add(.started)
             current.account.add(.inFlight)
+        }
+        // It is no more the client's answer to what its shadow was asked, and its limits are others.
+        if let pair = x.shadow { dropShadow(x, pair) }
+        if !old.root.hasRoutes(of: current.root), x.connectionCount > 0 {
+            leaveConnections(x)
+            x.countedConnections = .empty
+            x.connectionLimitStatus = .none
         }
         // What the log is to say of them lies in the snapshot that is let go.
         var record = x.tries

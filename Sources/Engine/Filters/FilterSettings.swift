@@ -4,7 +4,7 @@
 import Bytes
 import HTTPMessage
 
-/// The media types of `gzip_types` and the like.
+/// The media types of `gzip_types`, `ssi_types` and the like.
 package struct MediaTypeList: BitwiseCopyable {
     private var names = NameSet.empty
     private var isAny = false

@@ -64,8 +64,11 @@ extension Worker {
         while let r = place, r.receiver != .status { place = r.next }
         guard let r = place, r.isOver else { return }
         let status = r.isWhole ? r.status : 500
+        let isMoved = r.isMoved
         release(r, of: x)
         x.phase = .routing
+        // What was asked of another configuration says nothing in this one: the request goes its way again in that.
+        if isMoved { return x.client.defaultServer(in: self) == nil ? answerFault(x, .shutdown) : beginAnew(x) }
         switch status {
         case 200..<300:
             x.keptLines = .empty

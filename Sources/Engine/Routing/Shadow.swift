@@ -42,6 +42,17 @@ struct ShadowCells: ~Copyable {
     let differing = Atomic<UInt64>(0)
     let comparedOld = Atomic<UInt64>(0)
     let differingOld = Atomic<UInt64>(0)
+    /// Hundredths of a request that were due to be sent twice so far, and hundredths of those that were due to go to the same variant.
+    private let dueShare = Atomic<UInt64>(0)
+    private let dueNoise = Atomic<UInt64>(0)
+
+    /// Whether the next safe request is sent twice; evenly, of this split's.
+    func isDue(share: Int32) -> Bool { passesHundred(dueShare.wrappingAdd(UInt64(share), ordering: .relaxed)) }
+
+    /// Whether the next shadow goes to the client's own variant.
+    func isNoise(_ noise: Int32) -> Bool { passesHundred(dueNoise.wrappingAdd(UInt64(noise), ordering: .relaxed)) }
+
+    private func passesHundred(_ step: (oldValue: UInt64, newValue: UInt64)) -> Bool { step.oldValue / 100 != step.newValue / 100 }
 
     var tally: ShadowTally {
         var tally = ShadowTally()
@@ -72,6 +83,8 @@ struct AnswerPrint: BitwiseCopyable {
     var bodyBytes: Int64 = 0
     var isWhole = false
     var isOver = false
+    /// It is no answer of a variant's: ours, or cut by us or by the client.
+    var isVoid = false
 
     func isSame(as other: AnswerPrint) -> Bool {
         status == other.status && fields == other.fields && body == other.body && bodyBytes == other.bodyBytes
@@ -81,6 +94,8 @@ struct AnswerPrint: BitwiseCopyable {
 /// A client's request and its shadow.
 struct ShadowPair: BitwiseCopyable {
     var handle = Handle.none
+    /// The exchange of the shadow.
+    var shadow = Handle.none
     let split: Ref<SplitSettings>
     let isOld: Bool
     var ofClient = AnswerPrint()
@@ -94,12 +109,8 @@ extension Worker {
         guard x.inner == nil, x.shadow == nil, !x.isInternal, x.method == .get || x.method == .head || x.method == .options,
             x.method == x.head.method, x.body.framing == .none, x.head.upgradeIndex < 0, chosen != Int(shadow.to)
         else { return }
-        shadowShare += shadow.share
-        if shadowShare < 100 { return }
-        shadowShare -= 100
-        shadowNoise += shadow.noise
-        let isOld = shadowNoise >= 100
-        if isOld { shadowNoise -= 100 }
+        guard let cells = settings.shadowCells, cells.pointee.isDue(share: shadow.share) else { return }
+        let isOld = cells.pointee.isNoise(shadow.noise)
         guard mayMirror, let (pair, handle) = shadowPairs.insert(ShadowPair(split: settings, isOld: isOld)) else { return shadowDropped(x) }
         pair.handle = handle
         let plan = InnerPlan(receiver: .nobody, path: x.path, arguments: x.arguments, keepsMethod: true)
@@ -110,6 +121,7 @@ extension Worker {
         r.split = Int32(index)
         r.variant = isOld ? Int32(chosen) : shadow.to
         its.shadow = pair
+        pair.shadow = its.handle
         x.shadow = pair
     }
 
@@ -148,21 +160,35 @@ extension Worker {
         }
     }
 
-    /// One of the two is over. The split is there as long as one of them is.
+    /// One of the two is over. The split is there as long as the client's exchange or the shadow's is, unless they moved.
     @inline(never)
     func shadowEnded(_ x: Ref<Exchange>, _ pair: Ref<ShadowPair>, _ outcome: Outcome) {
         x.shadow = nil
         side(x, pair) {
             $0.status = x.status
             $0.isOver = true
-            if case .completed = outcome { $0.isWhole = true }
+            switch outcome {
+            case .completed:
+                $0.isWhole = true
+                $0.isVoid = x.blame == .proxy
+            case .abortedByClient: $0.isVoid = true
+            case .failed(let fault): $0.isVoid = fault.blame == .proxy
+            }
+        }
+        // It has said too much already.
+        if pair.ofClient.isWhole, pair.ofShadow.bodyBytes > pair.ofClient.bodyBytes { pair.ofShadow.isVoid = false }
+        // Of an answer that the client did not stay for nothing can be said, and events would go on without it for ever.
+        if x.inner == nil, !pair.ofClient.isWhole, !pair.ofShadow.isOver, let its = exchanges.find(pair.shadow) {
+            return clientGone(its, .clientClosed)
         }
         guard pair.ofClient.isOver, pair.ofShadow.isOver else { return }
-        // Of an answer that the client did not stay for nothing can be said.
-        if pair.ofClient.isWhole, let cells = pair.split.shadowCells {
+        if pair.ofClient.isWhole, !pair.ofClient.isVoid, !pair.ofShadow.isVoid, let cells = pair.split.shadowCells {
             let isSame = pair.ofShadow.isWhole && pair.ofShadow.isSame(as: pair.ofClient)
             cells.pointee.count(isSame: isSame, isOld: pair.isOld)
         }
         shadowPairs.remove(pair.handle)
     }
+
+    /// The client's exchange goes on under another snapshot, in which the split may be another one or none.
+    func dropShadow(_ x: Ref<Exchange>, _ pair: Ref<ShadowPair>) { shadowEnded(x, pair, .abortedByClient(.clientClosed)) }
 }

@@ -106,12 +106,7 @@ struct CommandRunner {
     }
 
     /// The whole group: first asked, then made to.
-    static func kill(_ identity: ProcessIdentity) {
-        identity.signal(SIGTERM)
-        if identity.waitForEnd(ms: patienceMs) { return }
-        identity.signal(SIGKILL)
-        _ = identity.waitForEnd(ms: patienceMs)
-    }
+    static func kill(_ identity: ProcessIdentity) { _ = identity.end(SIGTERM, graceMs: patienceMs, patienceMs: patienceMs) }
 
     /// The last lines that it said.
     func tail(_ count: Int = 8) -> [String] { LogTail.lines(log, count) }

@@ -129,10 +129,18 @@ final class DeployFolder {
 
     private static let limits = JSONLimits(depthMax: 64, bytesMax: TextFile.bytesMax, valuesMax: 1_000_000)
 
-    /// All that can be read, oldest first.
+    /// All that can be read, oldest first. Of the newest everybody has to know whether it has ended: it must be one of them.
     func machines() throws(Failure) -> [DeployMachine] {
         var result: [DeployMachine] = []
-        for number in numbers.suffix(Self.deploysMax) { if let machine = try machine(number) { result.append(machine) } }
+        let numbers = numbers.suffix(Self.deploysMax)
+        for number in numbers {
+            do throws(Failure) {
+                if let machine = try machine(number) { result.append(machine) }
+            } catch {
+                if number == numbers.last { throw error }
+                Output.error("proxyctl: deploy \(number) is passed over: \(Words.printable(error.text))")
+            }
+        }
         return result
     }
 }
@@ -177,11 +185,13 @@ final class DeployJournal {
 
 /// Files that are there whole or not at all.
 enum Files {
+    /// On the disk when it returns.
     static func replace(_ path: String, _ bytes: [UInt8]) throws(Failure) {
         let next = path + ".next"
-        try TextFile.write(bytes, to: next)
+        try TextFile.write(bytes, to: next, isDurable: true)
         let result = clinux_rename(next, path)
         if result < 0 { throw Failure(.refused, "cannot write \(path): \(AdminClient.words(Int(result)))") }
+        syncFolder(path.lastIndex(of: "/").map { String(path[...$0]) } ?? ".")
     }
 
     static func text(_ path: String) -> String? {

@@ -61,7 +61,15 @@ final class Notifier: @unchecked Sendable {
                 if let pointer { Unmanaged<Notifier>.fromOpaque(pointer).takeRetainedValue().drain() }
                 return nil
             }, me.toOpaque())
-        if result == 0 { pthread_detach(thread) } else { me.release() }
+        if result == 0 {
+            pthread_detach(thread)
+            return
+        }
+        me.release()
+        locked {
+            isSending = false
+            failure = "there is no thread to send notes"
+        }
     }
 
     /// Waits until everything is sent, but not for long. What the last failure was; nil: none.

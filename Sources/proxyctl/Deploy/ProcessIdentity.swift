@@ -12,9 +12,9 @@ struct ProcessIdentity: Equatable, Sendable {
 
     /// The process that has this number now; nil: none, or one that has ended and is only not buried yet.
     init?(running pid: pid_t) {
-        guard pid > 0, let (state, start) = Self.stat(pid), state != "Z", state != "X" else { return nil }
+        guard pid > 0, let now = Self.stat(pid), now.state != "Z", now.state != "X" else { return nil }
         self.pid = pid
-        self.start = start
+        start = now.start
         boot = Self.bootNow
     }
 
@@ -49,22 +49,55 @@ struct ProcessIdentity: Equatable, Sendable {
         (try? TextFile.read("/proc/sys/kernel/random/boot_id"))
         .map { String(decoding: $0, as: UTF8.self).trimmed } ?? ""
 
-    /// State and moment of start, proc(5). The name in brackets may hold anything.
-    private static func stat(_ pid: pid_t) -> (state: String, start: UInt64)? {
+    /// State, group and moment of start, proc(5). The name in brackets may hold anything.
+    private static func stat(_ pid: pid_t) -> (state: String, group: pid_t, start: UInt64)? {
         guard let bytes = try? TextFile.read("/proc/\(pid)/stat") else { return nil }
         let text = String(decoding: bytes, as: UTF8.self)
         guard let bracket = text.lastIndex(of: ")") else { return nil }
         let words = text[text.index(after: bracket)...].split(separator: " ")
-        guard words.count > 19, let start = UInt64(words[19]) else { return nil }
-        return (String(words[0]), start)
+        guard words.count > 19, let group = pid_t(words[2]), let start = UInt64(words[19]) else { return nil }
+        return (String(words[0]), group, start)
     }
 
     // MARK: Ending it
 
-    /// To it and to all that it has started, where it leads a group.
-    func signal(_ number: Int32) {
-        if !isRunning { return }
-        if kill(-pid, number) != 0 { kill(pid, number) }
+    enum Ending: Equatable { case byItself, killed, never }
+
+    /// Ends it with all that it has started, where it leads a group: first asked, then made to. A shell in front of a program goes at once;
+    /// the program behind it has its time all the same, and is not forgotten.
+    func end(_ number: Int32, graceMs: Int64, patienceMs: Int64) -> Ending {
+        if !isRunning { return .byItself }
+        let leads = getpgid(pid) == pid
+        kill(leads ? -pid : pid, number)
+        if waitForAll(leads, ms: graceMs) { return .byItself }
+        kill(leads ? -pid : pid, SIGKILL)
+        return waitForAll(leads, ms: patienceMs) || !isRunning ? .killed : .never
+    }
+
+    private func waitForAll(_ leads: Bool, ms: Int64) -> Bool {
+        let end = Clock.monotonicMs + ms
+        while true {
+            var status: Int32 = 0
+            _ = waitpid(pid, &status, WNOHANG)
+            let isRunning = isRunning
+            if !isRunning, !leads || !Self.hasMembers(pid) { return true }
+            if Clock.monotonicMs >= end { return false }
+            clinux_sleep_ms(isRunning ? 5 : 20)
+        }
+    }
+
+    /// Whether anybody of the group is left who is not only waiting to be buried, as in a container without an init.
+    private static func hasMembers(_ group: pid_t) -> Bool {
+        if kill(-group, 0) != 0, errno == ESRCH { return false }
+        guard let directory = opendir("/proc") else { return false }
+        defer { closedir(directory) }
+        while let entry = readdir(directory) {
+            let name = withUnsafePointer(to: &entry.pointee.d_name) { tuple in
+                tuple.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            if let pid = pid_t(name), let one = stat(pid), one.group == group, one.state != "Z", one.state != "X" { return true }
+        }
+        return false
     }
 
     /// True: it has ended by then. A child of ours is buried.

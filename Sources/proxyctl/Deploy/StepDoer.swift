@@ -204,17 +204,10 @@ final class StepDoer {
         }
         guard let identity, let file = work.pidFile else { return .succeeded(nil) }
         let signal = ["INT": SIGINT, "QUIT": SIGQUIT, "HUP": SIGHUP][work.signal] ?? SIGTERM
-        identity.signal(signal)
-        var note: JSON?
-        if !identity.waitForEnd(ms: work.graceMs) {
-            identity.signal(SIGKILL)
-            if !identity.waitForEnd(ms: CommandRunner.patienceMs) {
-                return .failed("process \(identity.pid) does not end", isFinal: true)
-            }
-            note = .members(["killed": true])
-        }
+        let ending = identity.end(signal, graceMs: work.graceMs, patienceMs: CommandRunner.patienceMs)
+        if ending == .never { return .failed("process \(identity.pid) does not end", isFinal: true) }
         unlink(file)
-        return .succeeded(note)
+        return .succeeded(ending == .killed ? .members(["killed": true]) : nil)
     }
 
     // MARK: Probes, links, pauses

@@ -74,7 +74,7 @@ struct RestoreVerb: WritingVerb {
         for file in files {
             let path = folder + "/" + file.name.dropFirst(7)
             if let slash = path.lastIndex(of: "/") { try DeployFolder.make(String(path[..<slash]), 0o700) }
-            try TextFile.write(file.bytes, to: path)
+            try Files.replace(path, file.bytes)
         }
         Output.line("\(folder): \(files.count) files")
     }

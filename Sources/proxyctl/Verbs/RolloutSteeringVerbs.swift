@@ -11,7 +11,7 @@ protocol RolloutSteering: ParsableCommand {
 }
 
 extension RolloutSteering {
-    func steer() throws {
+    func run() throws {
         let client = try write.server.client()
         let number = try choice.resolved(client, isLive: true)
         let answer = try client.send(write.request("POST", ["rollouts", String(number), Self.word])).orProblem()
@@ -27,7 +27,6 @@ struct RolloutPauseVerb: RolloutSteering {
     static let configuration = CommandConfiguration(commandName: word, abstract: "Stay at the present share. Guards stand.")
     @OptionGroup var choice: RolloutChoice
     @OptionGroup var write: WriteOptions
-    func run() throws { try steer() }
 }
 
 struct RolloutResumeVerb: RolloutSteering {
@@ -36,7 +35,6 @@ struct RolloutResumeVerb: RolloutSteering {
         commandName: word, abstract: "Go on with the present step, after a pause or a freeze.")
     @OptionGroup var choice: RolloutChoice
     @OptionGroup var write: WriteOptions
-    func run() throws { try steer() }
 }
 
 struct RolloutApproveVerb: RolloutSteering {
@@ -44,7 +42,6 @@ struct RolloutApproveVerb: RolloutSteering {
     static let configuration = CommandConfiguration(commandName: word, abstract: "Let the next step begin.")
     @OptionGroup var choice: RolloutChoice
     @OptionGroup var write: WriteOptions
-    func run() throws { try steer() }
 }
 
 struct RolloutPromoteVerb: RolloutSteering {
@@ -53,7 +50,6 @@ struct RolloutPromoteVerb: RolloutSteering {
         commandName: word, abstract: "Give the new variant everything now. Guards stand for the bake time.")
     @OptionGroup var choice: RolloutChoice
     @OptionGroup var write: WriteOptions
-    func run() throws { try steer() }
 }
 
 struct RolloutAbortVerb: RolloutSteering {
@@ -61,5 +57,4 @@ struct RolloutAbortVerb: RolloutSteering {
     static let configuration = CommandConfiguration(commandName: word, abstract: "Give the old variant everything now.")
     @OptionGroup var choice: RolloutChoice
     @OptionGroup var write: WriteOptions
-    func run() throws { try steer() }
 }

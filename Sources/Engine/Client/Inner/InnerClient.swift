@@ -201,7 +201,9 @@ extension Worker {
     func writeInner(_ s: inout ByteStream, _ bytes: ByteView) -> WriteResult {
         guard let r = s.inner else { return .failed(ECONNRESET) }
         switch r.receiver {
-        case .nobody, .status: return .sent
+        // What nobody waits for is not read for ever: it may be events.
+        case .nobody: return nowMs - (r.client.exchange?.startedMs ?? nowMs) < Limits.mirrorAnswerMsMax ? .sent : .failed(ECONNRESET)
+        case .status: return .sent
         case .kept: return keepAnswer(r, bytes) ? .sent : .failed(ENOBUFS)
         case .included:
             if !s.queue(bytes, pool: &buffers) { return .failed(ENOBUFS) }
@@ -238,8 +240,12 @@ extension Worker {
         if case .completed = outcome { r.isWhole = true }
         r.status = x.status
         guard let parent = r.parent else { return }
-        returnValues(x, to: parent)
-        if r.receiver == .status { permissionCame(x, for: parent) }
+        // After a reload while it was held its variables are others.
+        r.isMoved = !x.root.hasRoutes(of: parent.root)
+        if !r.isMoved {
+            returnValues(x, to: parent)
+            if r.receiver == .status { permissionCame(x, for: parent) }
+        }
         post(parent)
     }
 

@@ -33,6 +33,8 @@ struct InnerRequest: BitwiseCopyable {
     /// That client speaks HTTP/2.
     var isOverHTTP2 = false
     var isBegun = false
+    /// It ended under another configuration than that of the exchange around it.
+    var isMoved = false
     /// A shadow goes the way of the client's request, to this variant of this split.
     var split: Int32 = -1
     var variant: Int32 = -1

@@ -57,7 +57,7 @@ extension Worker {
 
     // MARK: Texts
 
-    /// The text with the values of its variables; what is not set is empty.
+    /// The text with the values of its variables; what is not set is empty. No longer than all variables may be together.
     private func ssiText(_ x: Ref<Exchange>, _ page: SSIPage, _ text: [UInt8]) throws(SSIFault) -> [UInt8] {
         var result: [UInt8] = []
         for part in try parseSSIText(text) {
@@ -65,6 +65,8 @@ extension Worker {
             case .bytes(let bytes): result += bytes
             case .variable(let name): result += ssiValue(x, page, name) ?? []
             }
+            // A variable that stands in a text a thousand times.
+            if result.count > Limits.ssiVariableBytesMax { throw .tooLong }
         }
         return result
     }
@@ -129,9 +131,7 @@ extension Worker {
             if !page.isOutput {
                 page.conditions.append(SSIPage.Condition(isDecided: true, isTaken: false))
             } else {
-                // An expression that is none does not hold.
-                var holds = false
-                do throws(SSIFault) { holds = try self.holds(x, page, command["expr"] ?? []) } catch { refuse(x, page, error.words) }
+                let holds = doesHold(x, page, command)
                 page.conditions.append(SSIPage.Condition(isDecided: holds, isTaken: holds))
             }
             return
@@ -139,10 +139,18 @@ extension Worker {
         guard var condition = page.conditions.popLast() else { throw .unknownCommand }
         if command.word == .endif { return }
         var holds = !condition.isDecided
-        if holds, command.word == .elif { holds = try self.holds(x, page, command["expr"] ?? []) }
+        if holds, command.word == .elif { holds = doesHold(x, page, command) }
         condition.isTaken = holds
         condition.isDecided = condition.isDecided || holds
         page.conditions.append(condition)
+    }
+
+    /// An expression that is none does not hold.
+    private func doesHold(_ x: Ref<Exchange>, _ page: SSIPage, _ command: SSICommand) -> Bool {
+        do throws(SSIFault) { return try holds(x, page, command["expr"] ?? []) } catch {
+            refuse(x, page, error.words)
+            return false
+        }
     }
 
     private func holds(_ x: Ref<Exchange>, _ page: SSIPage, _ text: [UInt8]) throws(SSIFault) -> Bool {

@@ -46,7 +46,7 @@ extension Worker {
 
     func isPageType(_ settings: SSISettings, _ contentType: ByteView) -> Bool {
         let type = contentType.slice(0, contentType.firstIndex(of: 0x3B) ?? contentType.count).trimmed
-        return settings.takesAllTypes || type.equalsIgnoringCase(ByteView("text/html")) || settings.types.contains(type)
+        return settings.types.contains(type)
     }
 
     /// Fields of an upstream that do not hold for a page.

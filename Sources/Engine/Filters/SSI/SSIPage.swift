@@ -10,9 +10,7 @@ package struct SSISettings: BitwiseCopyable {
     package var isSilent = false
     package var keepsLastModified = false
     package var valueBytesMax = 256
-    /// Besides text/html.
-    package var types = NameSet.empty
-    package var takesAllTypes = false
+    package var types = MediaTypeList()
     package init() {}
 }
 
@@ -141,13 +139,16 @@ final class SSIPage {
 
     /// What `body` puts out, which scans another text, stands where the first output was.
     func replaceFirst(_ body: () -> Void) {
-        let outer = (scanner, conditions)
+        let outer = (scanner, conditions, blockName, block)
         scanner = freshScanner
         conditions = []
+        // The page may be in the middle of another block, and this one may begin one and not end it.
+        blockName = nil
+        block = []
         stubDepth += 1
         defer {
             stubDepth -= 1
-            (scanner, conditions) = outer
+            (scanner, conditions, blockName, block) = outer
         }
         let rest = Array(outputs[(firstOutput + 1)...])
         outputs = []
