@@ -98,6 +98,9 @@ struct DeployCanaryTests {
         let running = try stage.start(["deploy", "--commit", "v2", "--yes"], ["STEP": "2s"])
         try Harness.wait(for: "the rollout: \(running.output)") { try stage.rollouts().contains("running") }
         #expect(try stage.proxy.stop(SIGKILL) == .signalled(SIGKILL))
+        // Away for so long that proxyctl has asked in vain: it asks five times a second.
+        let killedAt = DispatchTime.now().uptimeNanoseconds
+        try Harness.wait(for: "a second") { DispatchTime.now().uptimeNanoseconds - killedAt > 1_000_000_000 }
         try stage.proxy.start()
         let result = try running.result(withinMs: 60_000)
         #expect(result.status == 0, "\(result.all)")
