@@ -45,12 +45,12 @@ test: test-packages release unit end-to-end
 # Everything that needs no proxyd of its own.
 unit: packages
 	swift build --build-tests $(CHECKED)
-	swift test --skip-build --skip EndToEndTests
+	Tests/run --skip EndToEndTests
 
 # The release build, driven over real sockets.
 end-to-end: test-packages release
 	swift build --build-tests $(CHECKED)
-	SWITCHBACK_PROXY=$(CURDIR)/$(PROXYD) SWITCHBACK_PROXYCTL=$(CURDIR)/$(PROXYCTL) swift test --skip-build --filter EndToEndTests
+	SWITCHBACK_PROXY=$(CURDIR)/$(PROXYD) SWITCHBACK_PROXYCTL=$(CURDIR)/$(PROXYCTL) Tests/run --filter EndToEndTests
 
 # The unit tests under the address sanitizer, in a build of their own. Leaks are not looked for: the test library has some.
 test-asan: packages

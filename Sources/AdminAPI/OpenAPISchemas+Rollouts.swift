@@ -57,7 +57,13 @@ extension OpenAPISchemas {
         "Guards": object("Limits that act at once.", guards, required: []),
         "ShadowGate": object(
             "Mirrored answers must be the old variant's.",
-            ["compared_min": count("Fewest requests."), "differs_max": number("Share that may differ; of 1."), "time_max": time("")], required: []),
+            [
+                "compared_min": count("Fewest requests."), "differs_max": number("Share that may differ beyond the noise; of 1."),
+                "time_max": time("How long to wait for so many.", default: "10m"),
+                "share": integer("Percent of the safe requests that are sent twice.", 1...100),
+                "noise": integer("Percent of these that go to the old variant again.", 0...100),
+                "headers": list(type("string"), "Fields that are compared besides status and body."),
+            ], required: []),
         "HealthCheck": object("Health requests to both variants.", target, required: ["uri"]),
         "Dependency": object(
             "What the variants depend on: asked of them (uri), or itself (url).", target,

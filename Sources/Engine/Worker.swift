@@ -49,6 +49,7 @@ package final class Worker {
     var inner = InnerRequests()
     var ssiHub: SSIHub?
     var shadowPairs = Slab<ShadowPair>(limit: Limits.mirrorsMax)
+    var lastHost = HostMemo()
     let libraryMemory = LibraryMemory()
     /// What HTTP/2 sessions share.
     let hub = SessionHub()

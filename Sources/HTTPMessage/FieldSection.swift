@@ -15,20 +15,20 @@ func parseFieldSection(
 ) -> FieldSectionEnd {
     var at = start
     var count = 0
-    // Kept in registers and stored once, at the end of the section: nobody asks for them when there is none.
+    let most = fields.count
+    // Kept in a register and stored once, at the end of the section: nobody asks for it when there is none.
     var present: UInt64 = 0
-    var repeated: UInt64 = 0
+    summary.repeatedNames = 0
     while at < bytes.count {
         let beginning = word(bytes, at)
         let c = UInt8(truncatingIfNeeded: beginning)
         if c <= 0x20 {
             summary.fieldCount = count
             summary.presentNames = present
-            summary.repeatedNames = repeated
             if c == 0x0D, at &+ 1 < bytes.count, inside(bytes, at &+ 1) == 0x0A { return .end(at &+ 2) }
             return endOfSection(bytes, at, c)
         }
-        if count >= fields.count { return .bad(.tooManyFields) }
+        if count >= most { return .bad(.tooManyFields) }
 
         let name = scanName(bytes, at, beginning)
         if name.end <= at { return nameFault(bytes, at) }
@@ -36,7 +36,7 @@ func parseFieldSection(
         unsafe fields[unchecked: count] = HeaderField(name: ByteRange(at, name.end), known: name.known, flags: name.flags)
         if name.flags.rawValue != 0 { summary.hasFlaggedFields = true }
         let bit: UInt64 = 1 &<< UInt64(truncatingIfNeeded: name.known.place)
-        repeated |= present & bit
+        if present & bit != 0 { summary.repeatedNames |= bit }
         present |= bit
 
         // The blanks before the value are scanned with it: a space is no control.

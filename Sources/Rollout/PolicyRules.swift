@@ -56,6 +56,8 @@ extension RolloutPolicy {
             try Self.check(shadow.comparedMin, Bounds.samples, "shadow", "compared_min")
             try Self.check(shadow.differsMax, Bounds.ratio, "shadow", "differs_max")
             try Self.check(shadow.timeMaxMs, Bounds.intervalMs, "shadow", "time_max")
+            try Self.check(shadow.share, Bounds.percent, "shadow", "share")
+            try StateRules.check(shadow.state(to: ""), of: ["": 0])
         }
     }
 

@@ -145,14 +145,25 @@ extension MetricLimit: JSONCodable {
 
 extension ShadowGate: JSONCodable {
     public init(decoding json: JSON) throws(Problem) {
-        let fields = try Fields(json, of: "a shadow gate", known: ["compared_min", "differs_max", "time_max"])
+        let fields = try Fields(json, of: "a shadow gate", known: ["compared_min", "differs_max", "headers", "noise", "share", "time_max"])
         self.init()
         try fields.set(&comparedMin, "compared_min") { (name) throws(Problem) in try fields.int(name) }
         try fields.set(&differsMax, "differs_max", fields.number)
         try fields.set(&timeMaxMs, "time_max", fields.spanMs)
+        try fields.set(&share, "share") { (name) throws(Problem) in try fields.int(name) }
+        try fields.set(&noise, "noise") { (name) throws(Problem) in try fields.int(name) }
+        try fields.set(&headers, "headers") { (name) throws(Problem) in
+            try fields.list(name) { (json, at) throws(Problem) in
+                guard let text = json.string else { throw Problem(.wrongType, "found no text, expected the name of a header field", pointer: at.text) }
+                return text
+            }
+        }
     }
 
     public var json: JSON {
-        .members(["compared_min": .whole(comparedMin), "differs_max": .figure(differsMax), "time_max": .spanMs(timeMaxMs)])
+        .members([
+            "compared_min": .whole(comparedMin), "differs_max": .figure(differsMax), "headers": .array(headers.map { .string($0) }),
+            "noise": .whole(noise), "share": .whole(share), "time_max": .spanMs(timeMaxMs),
+        ])
     }
 }

@@ -1,6 +1,8 @@
 // How a rollout goes: steps, times, tests, guards. A plain value: PolicyRules.swift says what it must keep to, +JSON how it is
 // written. Read from a file or a request, carried by the machine. It decides nothing.
 
+import AdminAPI
+
 /// A named policy. Every default is usable as it stands.
 public struct RolloutPolicy: Sendable, Equatable {
     public enum Strategy: String, Sendable, CaseIterable {
@@ -135,6 +137,20 @@ public struct ShadowGate: Sendable, Equatable {
     public var differsMax = 0.01
     /// How long to wait for so many; then the answer is inconclusive.
     public var timeMaxMs: Int64 = 600_000
+    /// Percent of the safe requests that are sent twice, and percent of these that go to the old variant again, for the noise.
+    public var share = 100
+    public var noise = 20
+    /// Fields of answers that are compared besides status and body.
+    public var headers: [String] = []
 
     public init() {}
+
+    /// What the split is to do while the gate stands.
+    public func state(to variant: String) -> ShadowState {
+        var state = ShadowState(to: variant)
+        state.share = share
+        state.noise = noise
+        state.headers = headers
+        return state
+    }
 }

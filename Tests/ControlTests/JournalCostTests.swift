@@ -118,13 +118,12 @@ struct JournalCostTests {
             largest = max(largest, journal.size)
         }
         if compactionBytesMin < .max { #expect(largest < 5 << 20, "\(largest)") }
-        var again: Journal?
-        let read = try ContinuousClock().measure { again = try Journal.open(disk).journal }
-        #expect(again?.history.count == 1000)
-        #expect(again?.history.entries == journal.history.entries)
-        #expect(again?.history.current?.state == state)
-        // Far above what it takes: the machine may be busy.
-        #expect(read < .seconds(10), "\(read)")
+        // Bytes stand for time here: a change is written as its difference, never as a whole state.
+        #expect(journal.size < 10_000 * 512, "\(journal.size)")
+        let again = try Journal.open(disk).journal
+        #expect(again.history.count == 1000)
+        #expect(again.history.entries == journal.history.entries)
+        #expect(again.history.current?.state == state)
     }
 
     @Test func changesThatSortAndReplace() throws {

@@ -165,7 +165,7 @@ struct RolloutTests {
         refused(#"{"split": "app", "to": "green", "policy": "none"}"#, "not-found", "/policy")
         refused(#"{"split": "app", "to": "green", "policy": {"steps": [50, 20]}}"#, "out-of-range", "/policy/steps/1")
         refused(#"{"split": "app", "to": "green", "policy": {"guards": {"windw": 1}}}"#, "unknown-field", "/policy/guards/windw")
-        refused(#"{"split": "app", "to": "green", "policy": {"shadow": {}}}"#, "out-of-range", "/policy/shadow")
+        refused(#"{"split": "app", "to": "green", "policy": {"shadow": {"share": 0}}}"#, "out-of-range", "/policy/shadow/share")
         refused(
             #"{"split": "app", "to": "green", "policy": {"guards": {"metrics": [{"name": "m", "max": 1, "command": ["x"]}]}}}"#, "out-of-range",
             "/policy/guards/metrics/0/command")

@@ -21,7 +21,7 @@ struct DeployCanaryTests {
             try Harness.wait(for: "the question: \(running.output)") { running.output.contains("needs approval") }
             #expect(try stage.served() == "v1\n")
             #expect(try stage.run("deploy", "approve").output.contains("Approved: roll app out to blue"))
-            let result = try running.result(withinMs: 60_000)
+            let result = try running.result(withinMs: 120_000)
             #expect(result.status == 0, "\(result.all)")
             #expect(try stage.served() == "v2\n")
         }
@@ -36,7 +36,7 @@ struct DeployCanaryTests {
         try load.waitForAnswers(20)
         let result = try stage.start(
             ["deploy", "--commit", "v2", "--yes"], ["BREAKS": "errors", "BREAKS_VERSION": "v2", "STEP": "5s"]
-        ).result(withinMs: 60_000)
+        ).result(withinMs: 120_000)
         #expect(result.status == 1 && result.errors.contains("rolled_back"), "\(result.all)")
         #expect(try stage.served() == "v1\n")
         #expect(Set(stage.processes.keys) == ["app-green"])

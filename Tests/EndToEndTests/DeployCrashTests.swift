@@ -38,7 +38,7 @@ struct DeployCrashTests {
             for point in 1...100 {
                 let version = "v\(point)"
                 let run = try stage.start(["deploy", "--commit", version], ["PROXYCTL_CRASH_AT": "\(point)", "BAKE": "0s"])
-                let end = try run.end(withinMs: 60_000)
+                let end = try run.end(withinMs: 120_000)
                 if end == .exited(0) { break }
                 guard end == .signalled(SIGKILL) else { throw TestFailure("\(end): \(run.output)") }
                 crashes += 1

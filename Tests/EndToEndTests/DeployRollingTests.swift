@@ -12,7 +12,7 @@ struct DeployRollingTests {
 
     /// At the third replica: the third process that is started with this version.
     static func bad(_ action: String, _ more: [String: String] = [:]) -> [String: String] {
-        ["BREAKS": "health", "BREAKS_VERSION": "v2", "TRIES": "60", "FAILURE_ACTION": action].merging(more) { _, new in new }
+        ["BREAKS": "health", "BREAKS_VERSION": "v2", "TRIES": "500", "FAILURE_ACTION": action].merging(more) { _, new in new }
     }
 
     @Test func replicasAreReplacedOneByOne() throws {
@@ -32,7 +32,7 @@ struct DeployRollingTests {
         let stage = try DeployStage("three-replicas")
         try stage.deploy("v1")
         try stage.underLoad {
-            let result = try stage.start(["deploy", "--commit", "v2"], Self.bad("rollback")).result(withinMs: 60_000)
+            let result = try stage.start(["deploy", "--commit", "v2"], Self.bad("rollback")).result(withinMs: 120_000)
             #expect(result.status == 1 && result.errors.contains("is undone"), "\(result.all)")
             #expect(try answers(stage) == ["v1\n"])
         }
@@ -43,10 +43,10 @@ struct DeployRollingTests {
         let stage = try DeployStage("three-replicas")
         try stage.deploy("v1")
         try stage.underLoad {
-            let result = try stage.start(["deploy", "--commit", "v2"], Self.bad("pause")).result(withinMs: 60_000)
+            let result = try stage.start(["deploy", "--commit", "v2"], Self.bad("pause")).result(withinMs: 120_000)
             #expect(result.status == 1 && result.errors.contains("has paused"), "\(result.all)")
             #expect(try answers(stage) == ["v1\n"], "the batch that failed is undone")
-            let resumed = try stage.start(["deploy", "--resume"], ["BREAKS": ""]).result(withinMs: 60_000)
+            let resumed = try stage.start(["deploy", "--resume"], ["BREAKS": ""]).result(withinMs: 120_000)
             #expect(resumed.status == 0, "\(resumed.all)")
             #expect(try answers(stage) == ["v2\n"])
         }
@@ -65,7 +65,7 @@ struct DeployRollingTests {
                     + "\nsed -i 's/if BREAKS == \"health\":/if BREAKS == \"health\" and os.environ[\"DEPLOY_REPLICA\"] == \"two\":/' \"$DEPLOY_DIRECTORY/app.py\"\n"
             )
             let result = try stage.start(["deploy", "--commit", "v2"], Self.bad("continue", ["FAILURE_RATIO": "0.34"])).result(
-                withinMs: 60_000)
+                withinMs: 120_000)
             #expect(result.status == 1 && result.errors.contains("is done, but not whole"), "\(result.all)")
             #expect(try answers(stage) == ["v1\n", "v2\n"])
         }

@@ -42,7 +42,7 @@ struct DeployServicesTests {
             // It ran, what came after it failed: it is undone as well.
             try stage.refuse(
                 "v2", because: "answers 503",
-                environment: ["BREAKS": "health", "BREAKS_VERSION": "v2", "TRIES": "100", "COLUMN": "phone"])
+                environment: ["BREAKS": "health", "BREAKS_VERSION": "v2", "TRIES": "500", "COLUMN": "phone"])
             #expect(stage.read(".deploy/deploys/00003/steps/02-migrate-app.log").contains("users has phone now"))
             #expect(stage.read(".deploy/deploys/00003/steps/02-migrate-app-undo0.log").contains("users has no phone any more"))
             try stage.deploy("v3")
@@ -89,11 +89,11 @@ struct DeployServicesTests {
                 with: "name: arq\napprove: [switch]\nnotify: {url: \"http://\(slack.endpoint)/hook?a=b\", headers: {X-Key: k}}\n")
         )
         let first = try stage.start(["deploy", "--commit", "v1", "--to", "green"])
-        try Harness.wait(for: "the question: \(first.output)") { first.output.contains("needs approval") }
+        try Harness.wait(for: "the question: \(first.output)", withinMs: 120_000) { first.output.contains("needs approval") }
         #expect(try stage.run("deploy", "approve").output.contains("Approved: switch service to green"))
         #expect(try first.result().status == 0)
         let second = try stage.start(["deploy", "--commit", "v2"])
-        try Harness.wait(for: "the question: \(second.output)") { second.output.contains("needs approval") }
+        try Harness.wait(for: "the question: \(second.output)", withinMs: 120_000) { second.output.contains("needs approval") }
         #expect(try stage.run("deploy", "approve", "--reject").status == 0)
         let result = try second.result()
         #expect(result.status == 1 && result.errors.contains("rejected by"), "\(result.all)")

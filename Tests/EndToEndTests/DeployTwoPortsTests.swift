@@ -60,7 +60,7 @@ struct DeployTwoPortsTests {
         let stage = try DeployStage("two-ports")
         try stage.deploy("v1", ["--to", "green"])
         try stage.underLoad {
-            let bad = { (breaks: String) in ["BREAKS": breaks, "BREAKS_VERSION": "v2", "TRIES": "100"] }
+            let bad = { (breaks: String) in ["BREAKS": breaks, "BREAKS_VERSION": "v2", "TRIES": "500"] }
             try stage.refuse("v2", because: "this release cannot start", environment: bad("start"))
             try stage.refuse("v2", because: "/health answers 503 (100 times in a row)", environment: bad("health"))
             try stage.refuse("v2", because: "has ended with status 9", environment: bad("dies"))

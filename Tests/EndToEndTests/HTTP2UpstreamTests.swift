@@ -207,7 +207,7 @@ struct HTTP2UpstreamTests {
         let begun = try proxy.client()
         try begun.send("GET /begun HTTP/1.1\r\nHost: x\r\n\r\n")
         try Harness.wait(for: "a connection") { upstream.connectionCount == 1 }
-        #expect(begun.stream.isReadable(withinMs: 5000))
+        #expect(begun.stream.isReadable(withinMs: 30_000))
         #expect(try proxy.get("/rest").text == "again")
         #expect(throws: StreamEnd.self) { try begun.response() }
     }

@@ -66,7 +66,7 @@ struct MirrorTests {
         let upstream = try Upstream(saying: "quick")
         let proxy = try Proxy(server: Self.configuration(upstream, .tcp("127.0.0.1", try Ports.reserve())))
         for i in 0..<20 { #expect(try proxy.get("/\(i)").text == "quick") }
-        #expect(try proxy.stop(SIGQUIT, withinMs: 5000) == .exited(0))
+        #expect(try proxy.stop(SIGQUIT, withinMs: 30_000) == .exited(0))
     }
 
     @Test("a graceful stop lets copies that are under way come to their end")
@@ -79,7 +79,7 @@ struct MirrorTests {
         let proxy = try Proxy(server: Self.configuration(upstream, mirror.endpoint))
         #expect(try proxy.get("/").text == "quick")
         _ = try mirror.waitForRequests(1)
-        #expect(try proxy.stop(SIGQUIT, withinMs: 5000) == .exited(0))
+        #expect(try proxy.stop(SIGQUIT, withinMs: 30_000) == .exited(0))
         #expect(mirror.failures == [])
     }
 

@@ -13,7 +13,7 @@ final class Releases {
 
     static let policy = """
         {"name": "quick", "steps": [10, 50, 100], "interval": "1s", "warm_up": "0s", "samples_min": 10, "inconclusive": "go_on", "bake": "1s",
-         "guards": {"window": "5s", "throughput_drop_max": null}}
+         "guards": {"window": "5s", "throughput_drop_max": null, "latency_rise_floor": "150ms"}, "latency_rise_min": "150ms"}
         """
 
     init(main: String = "") throws {
@@ -104,21 +104,22 @@ struct RolloutTests {
         let admin = try it.admin()
         let load = it.load()
         try load.waitForAnswers(50)
-        try it.start(admin, policy: "{\"steps\": [50, 100], \"interval\": \"30s\", \"warm_up\": \"0s\"}")
+        let policy = """
+            {"steps": [50, 100], "interval": "30s", "warm_up": "0s", "latency_rise_min": "150ms", "guards": {"latency_rise_floor": "150ms"}}
+            """
+        try it.start(admin, policy: policy)
         try load.waitForAnswers(100)
+        #expect(try admin.get("/rollouts/1")["phase"].text == "running")
         it.green.die()
-        let diedAt = DispatchTime.now().uptimeNanoseconds
-        let end = try it.wait(admin, for: Self.ends, withinMs: 10_000)
-        let tookMs = (DispatchTime.now().uptimeNanoseconds - diedAt) / 1_000_000
+        let end = try it.wait(admin, for: Self.ends, withinMs: 60_000)
         #expect(end["phase"].text == "rolled_back", "\(end)")
-        // Half of 400 requests a second go there: five of them are there in no time.
-        #expect(tookMs < 1500, "\(tookMs) ms")
         try load.waitForAnswers(20)
         let bad = load.current.count(502)
         try load.waitForAnswers(100)
         let result = try load.finish()
         #expect(result.count(502) == bad)
-        #expect(bad > 0)
+        // Half of 400 requests a second go there and five are enough: what one second would see is far too many.
+        #expect((1...200).contains(bad), "\(bad)")
     }
 
     @Test func whatBothVariantsHaveFreezes() throws {
@@ -205,7 +206,7 @@ struct RolloutTests {
         let it = try Releases()
         let folder = Harness.packageDirectory + "/conf/rollout/"
         let names = try FileManager.default.contentsOfDirectory(atPath: folder).filter { $0.hasSuffix(".yaml") }.sorted()
-        #expect(names == ["ab.yaml", "blue-green.yaml", "canary.yaml", "limits.yaml", "rolling.yaml"])
+        #expect(names == ["ab.yaml", "blue-green.yaml", "canary.yaml", "limits.yaml", "rolling.yaml", "shadow.yaml"])
         for name in names {
             let put = try ctl(it, "policy", "put", folder + name)
             #expect(put.status == 0, "\(put.all)")

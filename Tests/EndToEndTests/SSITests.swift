@@ -180,6 +180,6 @@ struct AuthRequestTests {
         try client.send(RawClient.text() + RawClient.text())
         #expect(try client.response().text == "yes")
         #expect(try client.response().text == "yes")
-        #expect(try proxy.stop(SIGQUIT, withinMs: 5000) == .exited(0))
+        #expect(try proxy.stop(SIGQUIT, withinMs: 30_000) == .exited(0))
     }
 }

@@ -1,5 +1,6 @@
 // Tests the archive of a backup: its checksum, that it is read back as it was written, and that no change of it goes unseen.
 
+import AdminAPI
 import Testing
 
 @testable import proxyctl
@@ -24,6 +25,7 @@ struct BackupTests {
             Archive.File(name: "state.json", bytes: Array(repeating: 7, count: 700)), Archive.File(name: "empty", bytes: []),
             Archive.File(name: "folder/journal", bytes: Array("line\n".utf8)),
         ]
+        archive.facts = [JSON.Member("made", "2026-11-21T20:35:58.833Z")]
         return archive
     }
 
@@ -40,7 +42,7 @@ struct BackupTests {
         for i in bytes.indices {
             var changed = bytes
             changed[i] ^= 0x11
-            if let read = try? Archive(reading: changed) { #expect(read.files == archive.files, "byte \(i)") }
+            if let read = try? Archive(reading: changed) { #expect(read.files == archive.files && read.facts == archive.facts, "byte \(i)") }
         }
         for count in stride(from: 0, to: bytes.count - 512, by: 100) {
             #expect(throws: Failure.self) { try Archive(reading: Array(bytes[..<count])) }

@@ -17,7 +17,7 @@ public final class Admin: Sendable {
     private let client: RawClient
 
     /// Waits until somebody accepts on `admin.sock`, in `folder` of the proxy's directory.
-    public init(_ proxy: Proxy, folder: String = ".", timeoutMs: Int = 20_000) throws {
+    public init(_ proxy: Proxy, folder: String = ".", timeoutMs: Int = 60_000) throws {
         let endpoint = Endpoint.unix(proxy.path(folder + "/admin.sock"))
         let opened = Locked<RawClient?>(nil)
         try Harness.wait(for: "admin.sock to accept: \(proxy.errorLog.suffix(500))") {

@@ -1,6 +1,7 @@
 // Owns one started program: its arguments, its output files, and the news of its end.
 // Called by Proxy. It must never leave a program running: the child gets TERM when the test program dies.
 
+import CLinux
 import Foundation
 
 public enum ProcessEnd: Equatable, Sendable {
@@ -74,6 +75,8 @@ final class ChildProcess: Sendable {
             posix_spawn_file_actions_adddup2(&actions, stdin, 1)
         }
         posix_spawn_file_actions_addopen(&actions, 2, stderr, O_WRONLY | O_CREAT | O_APPEND, 0o644)
+        // What another thread of the tests has open just now (a script that it writes, say) is no business of the child's.
+        clinux_spawn_close_from(&actions, 3)
         var attributes = posix_spawnattr_t()
         posix_spawnattr_init(&attributes)
         defer { posix_spawnattr_destroy(&attributes) }

@@ -49,7 +49,7 @@ public enum Harness {
 
     /// Polls `condition` until it holds, and fails after `withinMs`, saying what was awaited.
     public static func wait(
-        for what: @autoclosure () -> String, withinMs: Int = 10_000, _ condition: () throws -> Bool
+        for what: @autoclosure () -> String, withinMs: Int = 60_000, _ condition: () throws -> Bool
     ) throws {
         let deadline = Deadline(ms: withinMs)
         while try !condition() {

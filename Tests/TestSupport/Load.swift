@@ -60,7 +60,7 @@ public final class Load: Sendable {
     }
 
     /// Lets requests in flight end, sends no more unless a number was given, and gives the account.
-    public func finish(withinMs: Int = 30_000) throws -> Result {
+    public func finish(withinMs: Int = 120_000) throws -> Result {
         if limit == Int.max { state.with { $0.isStopped = true } }
         guard group.wait(timeout: .now() + .milliseconds(withinMs)) == .success else {
             throw TestFailure("the load did not end in \(withinMs) ms")

@@ -154,7 +154,7 @@ public final class Proxy: @unchecked Sendable {
     /// Runs the binary with further arguments (`-t`, `-s quit`) to its end.
     public func run(_ arguments: [String]) throws -> (status: ProcessEnd, output: String) {
         let process = try launch(arguments, output: "run")
-        guard let status = process.waitForEnd(withinMs: 10_000) else {
+        guard let status = process.waitForEnd(withinMs: 60_000) else {
             process.signal(SIGKILL)
             throw TestFailure("\(Harness.binary) \(arguments) did not end")
         }
@@ -173,12 +173,12 @@ public final class Proxy: @unchecked Sendable {
 
     /// Sends `signal` and waits for the end.
     @discardableResult
-    public func stop(_ signal: Int32 = SIGTERM, withinMs: Int = 10_000) throws -> ProcessEnd {
+    public func stop(_ signal: Int32 = SIGTERM, withinMs: Int = 60_000) throws -> ProcessEnd {
         self.signal(signal)
         return try waitForEnd(withinMs: withinMs)
     }
 
-    public func waitForEnd(withinMs: Int = 10_000) throws -> ProcessEnd {
+    public func waitForEnd(withinMs: Int = 60_000) throws -> ProcessEnd {
         guard let status = child.current?.waitForEnd(withinMs: withinMs) else {
             throw TestFailure("\(Harness.binary) still runs after \(withinMs) ms")
         }
@@ -194,7 +194,7 @@ public final class Proxy: @unchecked Sendable {
 
     // MARK: Requests
 
-    public func client(timeoutMs: Int = 10_000, receiveBufferBytes: Int = 0) throws -> RawClient {
+    public func client(timeoutMs: Int = 30_000, receiveBufferBytes: Int = 0) throws -> RawClient {
         try RawClient(endpoint, timeoutMs: timeoutMs, receiveBufferBytes: receiveBufferBytes)
     }
 

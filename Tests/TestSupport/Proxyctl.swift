@@ -33,13 +33,13 @@ public final class Proxyctl: Sendable {
     public func signal(_ number: Int32) { child.signal(number) }
 
     /// Its end, whatever it is.
-    public func end(withinMs: Int = 20_000) throws -> ProcessEnd {
+    public func end(withinMs: Int = 60_000) throws -> ProcessEnd {
         guard let end = child.waitForEnd(withinMs: withinMs) else { throw TestFailure("proxyctl \(words) did not end: \(output)\(errors)") }
         return end
     }
 
     /// Waits for its end.
-    public func result(withinMs: Int = 20_000) throws -> Result {
+    public func result(withinMs: Int = 60_000) throws -> Result {
         guard let end = child.waitForEnd(withinMs: withinMs) else {
             throw TestFailure("proxyctl \(words) did not end in \(withinMs) ms: \(output)\(errors)")
         }

@@ -84,7 +84,7 @@ public final class PythonApp: Sendable {
         let process = try ChildProcess("/usr/bin/env", words, stdout: folder + "/out", stderr: folder + "/err")
         child.with { $0 = process }
         try "\(process.pid)\n".write(toFile: pidFile, atomically: true, encoding: .utf8)
-        try Harness.wait(for: "\(name) to answer: \(errors)", withinMs: 20_000) {
+        try Harness.wait(for: "\(name) to answer: \(errors)", withinMs: 60_000) {
             guard let client = try? RawClient(endpoint), let answer = try? client.request("GET", "/health") else { return false }
             return answer.status == 200
         }

@@ -9,7 +9,7 @@ public final class RawClient: Sendable {
     init(stream: Stream) { self.stream = stream }
 
     /// Connects. `receiveBufferBytes` bounds what the kernel takes for a client that doesn't read.
-    public init(_ endpoint: Endpoint, timeoutMs: Int = 10_000, receiveBufferBytes: Int = 0) throws {
+    public init(_ endpoint: Endpoint, timeoutMs: Int = 30_000, receiveBufferBytes: Int = 0) throws {
         stream = Stream(
             fd: try Sockets.connect(endpoint, timeoutMs: timeoutMs, receiveBufferBytes: receiveBufferBytes),
             timeoutMs: timeoutMs)

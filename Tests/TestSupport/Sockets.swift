@@ -45,7 +45,7 @@ public enum Sockets {
     }
 
     /// A connected socket, not blocking. Fails when the peer refuses or `timeoutMs` pass.
-    public static func connect(_ endpoint: Endpoint, timeoutMs: Int = 5000, receiveBufferBytes: Int = 0) throws -> Int32 {
+    public static func connect(_ endpoint: Endpoint, timeoutMs: Int = 20_000, receiveBufferBytes: Int = 0) throws -> Int32 {
         let fd = try make(endpoint)
         if receiveBufferBytes > 0 { _ = clinux_set_option(fd, SOL_SOCKET, SO_RCVBUF, Int32(receiveBufferBytes)) }
         var result = try withAddress(endpoint) { clinux_connect(fd, $0, $1) }

@@ -147,7 +147,7 @@ public final class TLSClient: Sendable {
     private let base: String
 
     /// `words`: further ones for s_client, such as `-tls1_2`.
-    public init(_ proxy: Proxy, _ words: [String] = ["-servername", "localhost"], timeoutMs: Int = 10_000) throws {
+    public init(_ proxy: Proxy, _ words: [String] = ["-servername", "localhost"], timeoutMs: Int = 30_000) throws {
         base = proxy.path("s_client-" + UUID().uuidString)
         let (near, far) = try Sockets.pair()
         defer { Glibc.close(far) }

@@ -126,7 +126,7 @@ public final class TLSConsole: Sendable {
         process = try ChildProcess(
             "/usr/bin/env", ["openssl", "s_server", "-accept", "127.0.0.1:\(port)", "-cert", directory + "/crt", "-key", directory + "/key"],
             stdin: far, stdout: directory + "/out", stderr: directory + "/err")
-        keyboard = Stream(fd: near, timeoutMs: 10_000)
+        keyboard = Stream(fd: near, timeoutMs: 30_000)
         try Harness.wait(for: "s_server to listen: \(output)") { output.contains("ACCEPT") }
     }
 

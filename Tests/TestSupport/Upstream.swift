@@ -24,7 +24,7 @@ public final class Upstream: Sendable {
     /// Listens at once on `endpoint`, a reserved port of 127.0.0.1 when nil. `handler` is called once a request has arrived
     /// whole, or with its head alone when `readsBodies` is false. What the handler throws ends the connection.
     public convenience init(
-        at endpoint: Endpoint? = nil, readsBodies: Bool = true, listening: Bool = true, timeoutMs: Int = 20_000,
+        at endpoint: Endpoint? = nil, readsBodies: Bool = true, listening: Bool = true, timeoutMs: Int = 60_000,
         _ handler: @escaping Handler
     ) throws {
         try self.init(raw: endpoint, listening: listening, timeoutMs: timeoutMs) { connection in
@@ -39,7 +39,7 @@ public final class Upstream: Sendable {
 
     /// A server that hands over each accepted connection before a byte was read.
     public init(
-        raw endpoint: Endpoint?, listening: Bool = true, timeoutMs: Int = 20_000,
+        raw endpoint: Endpoint?, listening: Bool = true, timeoutMs: Int = 60_000,
         _ serve: @escaping @Sendable (UpstreamConnection) -> Void
     ) throws {
         self.endpoint = try endpoint ?? .tcp("127.0.0.1", Ports.reserve())

@@ -12,6 +12,7 @@
 #include <netdb.h>
 #include <pwd.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -265,6 +266,9 @@ static inline void clinux_count_add(uint64_t *cell, uint64_t n) {
 }
 static inline void clinux_count_set(uint64_t *cell, uint64_t n) { __atomic_store_n(cell, n, __ATOMIC_RELEASE); }
 static inline uint64_t clinux_count_read(const uint64_t *cell) { return __atomic_load_n(cell, __ATOMIC_ACQUIRE); }
+
+// A program to be spawned gets no descriptor from `first` on. 0 or an error number.
+int clinux_spawn_close_from(posix_spawn_file_actions_t *actions, int first);
 
 // Runs a program, standard input and error /dev/null, signals as a shell has them. `texts`: `count` words, the path first, each with a 0
 // behind it. Its pid, and the end of a pipe that its output comes through; or -errno.

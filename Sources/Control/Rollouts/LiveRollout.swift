@@ -44,6 +44,10 @@ final class LiveRollout {
     private var healthDueMs: Int64 = 0
     /// Rounds of health checks that failed in a row, as the machine knows it.
     private var failedRounds: [Side: Int] = [:]
+    /// What shadows of the split had come to at the last look; nil: there was none yet.
+    private var shadowed: ShadowTally?
+    /// As last said.
+    private var shadowTrouble = ""
     /// Lines of the record that are in its file.
     private var linesWritten = 0
     private var stateWrittenMs: Int64?
@@ -134,6 +138,23 @@ final class LiveRollout {
         let isGone = count < known
         let more = min(isGone ? count : count - known, ControlLimits.rolloutRoundsToldMax)
         return (isGone ? [.check(side, isGood: true)] : []) + (0..<more).map { _ in .check(side, isGood: false) }
+    }
+
+    // MARK: Shadow
+
+    /// Only what comes from here on is this rollout's.
+    func beginShadow(at tally: ShadowTally) { if shadowed == nil { shadowed = tally } }
+
+    /// Nil: nothing was compared since the last look.
+    func grown(shadow now: ShadowTally) -> ShadowCounts? {
+        let before = shadowed ?? now
+        shadowed = now
+        return now == before ? nil : ShadowCounts(from: before, to: now)
+    }
+
+    func isFirstShadowTrouble(_ text: String) -> Bool {
+        defer { shadowTrouble = text }
+        return text != shadowTrouble
     }
 
     // MARK: Weights

@@ -50,6 +50,11 @@ extension Rollouts {
                 hint: "users would be sent back: begin with a larger step", pointer: "/policy/steps/0")
         }
         try located("/policy") { () throws(Problem) in try expectPossible(policy) }
+        if policy.shadow != nil, let shadow = split.shadow {
+            throw Problem(
+                .conflict, "requests of \(start.split) are mirrored to \(shadow.to) already, and the policy has a shadow gate of its own",
+                hint: "take the shadow off the split, or the gate out of the policy", pointer: "/policy/shadow")
+        }
         var plan = RolloutPlan(number: 0, split: start.split, old: old, new: start.to, policy: policy)
         plan.isWayBack = start.isWayBack
         var wanted = WantedRollout(plan: plan, weights: [old: split.weights[old] ?? 0, start.to: share])
@@ -68,9 +73,6 @@ extension Rollouts {
 
     /// Whether this process can do what a policy asks for.
     func expectPossible(_ policy: RolloutPolicy) throws(Problem) {
-        if policy.shadow != nil {
-            throw Problem(.outOfRange, "found a shadow gate, expected none: this proxy mirrors no requests", pointer: "/shadow")
-        }
         for (i, metric) in policy.guards.metrics.enumerated() {
             if case .command = metric.source, outside.commands == nil {
                 throw Problem(

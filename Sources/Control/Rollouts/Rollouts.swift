@@ -85,6 +85,7 @@ final class Rollouts {
             let condition = controller.condition(of: rollout.plan.old)
             if let news = rollout.news(ofWayBack: condition?.canServe ?? false) { feed(news, rollout) }
             lookAtChecks(rollout)
+            lookAtShadow(rollout)
         }
         feed(.tick(rollout.observe()), rollout)
         if !rollout.machine.phase.isEnd { outside.look(rollout.plan, controller, nowMs: monotonicMs) }
@@ -129,6 +130,7 @@ final class Rollouts {
         let isDecision = actions.contains { if case .wake = $0 { false } else { true } }
         // What is to be done is written before it is done: after a crash it is done again, under the same id.
         write(rollout, isDecision: isDecision)
+        settleShadow(rollout)
         for action in actions {
             switch action {
             case .setShare(let percent, let id):

@@ -184,11 +184,18 @@ extension Worker {
 
     @inline(__always)
     private func setHost(_ x: Ref<Exchange>, _ value: ByteView) -> Bool {
+        if lastHost.isSame(as: value) {
+            x.hostPort = lastHost.port
+            x.hasHost = true
+            x.host = value.slice(0, lastHost.nameCount)
+            return true
+        }
         guard case .valid(let range, let port, let needsLowering) = validateHost(value.buffer.span) else { return false }
         let name = value.slice(Int(range.start), Int(range.count))
         x.hostPort = port ?? 0
         x.hasHost = true
         x.host = name
+        if !needsLowering { lastHost.keep(value, nameCount: name.count, port: x.hostPort) }
         if needsLowering {
             scratchText.value.reset()
             scratchText.value.append(lowercasing: name)

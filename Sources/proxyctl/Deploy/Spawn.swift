@@ -26,8 +26,6 @@ enum Spawn {
     ) throws(Failure) -> Spawned {
         var ends: [Int32] = [0, 0]
         if pipe(&ends) != 0 { throw Failure(.refused, "cannot make a pipe: \(AdminClient.words(-Int(errno)))") }
-        // Nobody else is to hold the gate; and what runs on is not to hold what our caller waits for.
-        keepDescriptors()
         defer { _ = clinux_close(ends[0]) }
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
@@ -36,6 +34,8 @@ enum Spawn {
         posix_spawn_file_actions_addopen(&actions, 1, log, O_WRONLY | O_CREAT | O_APPEND, 0o640)
         posix_spawn_file_actions_adddup2(&actions, 1, 2)
         posix_spawn_file_actions_adddup2(&actions, ends[0], 3)
+        // Nobody else is to hold the gate; and what runs on is not to hold what our caller waits for.
+        clinux_spawn_close_from(&actions, 4)
         var attributes = posix_spawnattr_t()
         posix_spawnattr_init(&attributes)
         defer { posix_spawnattr_destroy(&attributes) }
@@ -59,18 +59,6 @@ enum Spawn {
                 .refused, "cannot start a shell: \(AdminClient.words(-Int(failure)))", hint: "Its output is to go to \(log).")
         }
         return Spawned(pid: pid, gate: ends[1])
-    }
-
-    /// No program gets a descriptor that it was not given.
-    private static func keepDescriptors() {
-        guard let directory = opendir("/proc/self/fd") else { return }
-        defer { closedir(directory) }
-        while let entry = readdir(directory) {
-            let name = withUnsafePointer(to: &entry.pointee.d_name) { tuple in
-                tuple.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-            }
-            if let fd = Int32(name), fd > 2 { _ = fcntl(fd, F_SETFD, FD_CLOEXEC) }
-        }
     }
 
     /// POSIX_SPAWN_SETSID; the module of glibc has it only with GNU's extensions.
