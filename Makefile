@@ -1,6 +1,6 @@
 # `make run` starts the example proxy, `make test` runs every test. Everything is built below .build*, nothing is installed
 # but Debian packages that are missing.
-.PHONY: run release packages test-packages test unit end-to-end test-asan fuzz scan bench bench-switch budget format clean
+.PHONY: run release packages test-packages test unit end-to-end test-asan fuzz scan bench bench-switch bench-releases budget format clean
 
 JOBS ?= 2
 # What building needs, and what tests and benchmarks run beside proxyd.
@@ -74,6 +74,10 @@ bench: test-packages release
 bench-switch: test-packages release
 	swift build $(RELEASE) --package-path Benchmarks --scratch-path .build-switch
 	Benchmarks/switch $(ARGS)
+
+# Who sees a bad release, and how soon it is taken back; fails on a lost request of a good one. Five minutes, ARGS=--quick for less.
+bench-releases: test-packages release
+	Benchmarks/releases $(ARGS)
 
 # What a request costs in counts; fails on a rise over Benchmarks/budgets.json.
 budget: test-packages release

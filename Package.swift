@@ -56,7 +56,7 @@ let package = Package(
         .target(name: "RolloutSimulation", dependencies: ["Rollout"], path: "Tests/RolloutSimulation"),
         .target(name: "Simulation", dependencies: ["Bytes", "CLinux", "CZlib", "Engine"], path: "Tests/Simulation"),
 
-        .testTarget(name: "AdminAPITests", dependencies: ["AdminAPI", "ConfigurationFile"]),
+        .testTarget(name: "AdminAPITests", dependencies: ["AdminAPI", "ConfigurationFile", "TestSupport"]),
         .testTarget(name: "BalancingTests", dependencies: ["Balancing"]),
         .testTarget(name: "BytesTests", dependencies: ["Bytes"]),
         .testTarget(name: "ConfigurationFileTests", dependencies: ["ConfigurationFile"]),
@@ -64,7 +64,7 @@ let package = Package(
             name: "ControlTests",
             dependencies: ["AdminAPI", "Balancing", "Bytes", "CLinux", "ConfigurationFile", "Control", "Engine", "HTTPMessage", "Health", "Rollout"]),
         .testTarget(name: "DeployTests", dependencies: ["AdminAPI", "Deploy"]),
-        .testTarget(name: "EndToEndTests", dependencies: ["CZlib", "TestSupport"]),
+        .testTarget(name: "EndToEndTests", dependencies: ["CZlib", "TestSupport"], exclude: ["SCENARIOS.md"]),
         .testTarget(name: "HealthTests", dependencies: ["Health", "Rollout"]),
         .testTarget(name: "HTTPMessageTests", dependencies: ["Bytes", "HTTPMessage"]),
         .testTarget(name: "ProxyctlTests", dependencies: ["AdminAPI", "CLinux", "Deploy", "TestSupport", "proxyctl"]),

@@ -28,8 +28,9 @@ public struct HealthCheck: Sendable, Equatable {
     /// In a row.
     public var fails = 1
     public var passes = 1
-    /// The name of a `match`; nil: what is usual.
+    /// The name of a `match`, or the rules themselves, which JSON alone can say. Neither: what is usual.
     public var match: String?
+    public var rules: HealthMatch?
     /// After a server has come its failures do not count for so long, or until it has passed.
     public var startPeriodMs: Int64 = 0
     /// A server gets nothing before it has passed. Nil: those that come while the proxy runs.
@@ -137,7 +138,10 @@ extension HealthCheck {
     }
 
     /// The words, without those that have their defaults.
-    public var words: [String] {
+    public var words: [String] { words(match: match) }
+
+    /// - Parameter match: what its rules are called.
+    func words(match name: String?) -> [String] {
         let usual = HealthCheck()
         var all: [String] = []
         func add<Value: Equatable>(_ name: String, _ path: KeyPath<HealthCheck, Value>, _ text: (Value) -> String) {
@@ -153,7 +157,7 @@ extension HealthCheck {
         add("timeout", \.timeoutMs) { NginxTime.text(ms: $0) }
         add("fails", \.fails) { "\($0)" }
         add("passes", \.passes) { "\($0)" }
-        add("match", \.match) { $0 ?? "" }
+        if let name { all.append("match=\(name)") }
         add("start_period", \.startPeriodMs) { NginxTime.text(ms: $0) }
         add("grpc_service", \.grpcService) { $0 ?? "" }
         add("grpc_status", \.grpcStatus) { "\($0 ?? 0)" }
@@ -175,7 +179,8 @@ extension HealthCheck: JSONCodable {
             case "uri": uri = try value.decodeString()
             case "host": host = try value.decodeOptionalString()
             case "name": self.name = try value.decodeString()
-            case "match": match = try value.decodeOptionalString()
+            case "match":
+                if case .object = value { rules = try HealthMatch(decoding: value) } else { match = try value.decodeOptionalString() }
             case "type":
                 let text = try value.decodeString()
                 guard let kind = Kind(rawValue: text) else {
@@ -205,7 +210,7 @@ extension HealthCheck: JSONCodable {
         .members([
             "fails": .integer(Int64(fails)), "grpc_service": grpcService.map { .string($0) }, "grpc_status": grpcStatus.map { .integer(Int64($0)) },
             "host": host.map { .string($0) }, "interval": .string(NginxTime.text(ms: intervalMs)), "jitter": .string(NginxTime.text(ms: jitterMs)),
-            "mandatory": mandatory.map { .bool($0) }, "match": match.map { .string($0) }, "name": name.isEmpty ? nil : .string(name),
+            "mandatory": mandatory.map { .bool($0) }, "match": rules?.json ?? match.map { .string($0) }, "name": name.isEmpty ? nil : .string(name),
             "passes": .integer(Int64(passes)), "persistent": .bool(persistent), "port": port.map { .integer(Int64($0)) },
             "start_period": .string(NginxTime.text(ms: startPeriodMs)), "timeout": .string(NginxTime.text(ms: timeoutMs)),
             "type": .string(kind.rawValue), "uri": kind.isHTTP ? .string(uri) : nil,
@@ -241,8 +246,9 @@ extension HealthCheck {
             throw bad("name", "\"\(shortened(name))\"", "1 to \(StateBounds.nameBytesMax) printable characters without spaces")
         }
         if let match, !isPlain(match, StateBounds.nameBytesMax) { throw bad("match", "\"\(shortened(match))\"", "the name of a match block") }
+        if let rules { do { try rules.checkFields() } catch { throw error.below("match") } }
         if kind.isGRPC {
-            if match != nil { throw bad("match", "a match with the type \(kind.rawValue)", "grpc_status or nothing") }
+            if match != nil || rules != nil { throw bad("match", "a match with the type \(kind.rawValue)", "grpc_status or nothing") }
             if let grpcService, !isPlain(grpcService, StateBounds.textBytesMax) {
                 throw bad("grpc_service", "\"\(shortened(grpcService))\"", "the name of a service")
             }

@@ -127,8 +127,8 @@ extension OpenAPISchemas {
             [
                 "id": type("integer"), "server": text(), "weight": count(), "backup": type("boolean"), "state": state, "in_flight": count(),
                 "requests": count("Tries given to it."), "failures": count("Those that failed."), "errors": count("Its answers 5xx."),
-                "health": reference("ServerHealth"),
-            ], required: ["id", "server", "weight", "backup", "state", "in_flight", "requests", "failures", "errors"]),
+                "answers": map(count(), "By class: 1xx, 2xx, 3xx, 4xx, 5xx."), "health": reference("ServerHealth"),
+            ], required: ["id", "server", "weight", "backup", "state", "in_flight", "requests", "failures", "errors", "answers"]),
         "ServerHealth": object(
             "What health checks say of a server.",
             [
@@ -170,7 +170,8 @@ extension OpenAPISchemas {
                 "ejections": count("Of servers that did worse than their siblings."),
                 "retries_refused": count("Requests not tried at a further server: the budget was spent."),
                 "requests_refused": count("By the circuit breaker."),
-            ], required: ["servers", "panic", "panics", "ejections", "retries_refused", "requests_refused"]),
+                "retries": count("Requests tried at a further server now, where a budget bounds them."),
+            ], required: ["servers", "panic", "panics", "ejections", "retries", "retries_refused", "requests_refused"]),
         "SplitStatus": object(
             "A split at this moment.",
             ["weights": map(count()), "held": type("boolean", "New requests wait."), "holding": count("Requests that wait now."),

@@ -8,7 +8,7 @@ extension OpenAPISchemas {
         .members(["description": .string(about + " null: off."), "examples": ["200ms", "1s"], "type": ["string", "integer", "null"]])
     }
 
-    private static let errorClasses = ["connect", "timeout", "reset", "invalid_answer", "status_5xx", "status_4xx"]
+    private static let errorClasses = ["connect", "timeout", "reset", "invalid_answer", "status_5xx", "status_4xx", "grpc_status"]
     private static let strategies = ["blue-green", "canary", "rolling", "ab"]
     private static let phases = [
         "pending", "shadowing", "running", "waiting_for_approval", "paused", "inconclusive", "frozen", "baking", "rolling_back", "succeeded",

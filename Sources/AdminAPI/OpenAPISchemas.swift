@@ -98,7 +98,7 @@ public enum OpenAPISchemas {
                 "servers": list(reference("Server")),
                 "sticky": text("As the configuration has it behind the word sticky; left out: none."),
             ], required: ["servers"]),
-        "HealthCheck": healthCheck, "Assign": object("Gives a visitor without a key one.", ["cookie": text("Its name."), "max_age": time("Of the cookie.")]),
+        "HealthCheck": healthCheck, "HealthMatch": healthMatch, "Assign": object("Gives a visitor without a key one.", ["cookie": text("Its name."), "max_age": time("Of the cookie.")]),
         "Split": object(
             "A weighted choice among upstreams.",
             [
@@ -129,13 +129,22 @@ public enum OpenAPISchemas {
                 "timeout": time("Of a check; 0: the interval, at most 5s.", default: "0s"),
                 "fails": integer("In a row that make a server sick.", HealthCheck.countRange, default: usual.fails),
                 "passes": integer("In a row that make it well.", HealthCheck.countRange, default: usual.passes),
-                "match": text("The name of a match block of the configuration."),
+                "match": .members([
+                    "anyOf": [type("string"), reference("HealthMatch")], "description": "The name of a match block of the configuration, or the rules themselves.",
+                ]),
                 "start_period": time("For so long failures of a new server do not count.", default: "0s"),
                 "mandatory": type("boolean", "Nothing before the first pass; left out: for servers that come while the proxy runs."),
                 "persistent": flag("Always so: what is known outlives reloads."), "grpc_service": text("For grpc and grpcs."),
                 "grpc_status": integer("The grpc-status that means well.", HealthCheck.statusRange),
             ], required: [])
     }()
+
+    private static let healthMatch = object(
+        "What an answer must be like: the lines of a match block.",
+        [
+            "status": text("200-299 !204."), "header": list(type("string"), "NAME, ! NAME, NAME = VALUE, NAME ~ REGEX; all of them."),
+            "body": list(type("string"), "~ REGEX or !~ REGEX; all of them."), "send": text("For tcp."), "expect": text("For tcp: a text, or ~ REGEX."),
+        ], required: [])
 
     private static let whole: KeyValuePairs<String, JSON> = [
         "upstreams": map(reference("Upstream")), "splits": map(reference("Split"), "Left out: the splits stay."), "reason": reason,

@@ -1,12 +1,31 @@
 // A state as configuration text, so that what runs can be put into the file and stay.
 // Called by /export. It writes upstreams and splits alone: routes never leave the file.
 
-/// All upstreams and splits, sorted by name, as blocks of `http`. Parameters that have their defaults are left out.
+/// All upstreams and splits, sorted by name, as blocks of `http`. Parameters that have their defaults are left out. Rules that stand in a
+/// health check itself are given a name, and stand in front of its upstream.
 /// A `fail_timeout` or `slow_start` of broken seconds, which the grammar does not have, is rounded up.
 public func exported(_ state: ProxyState) -> String {
-    let upstreams = state.upstreams.sorted { $0.key < $1.key }.map { block("upstream", $0.key, $0.value.directives) }
+    var taken = Set(state.upstreams.values.flatMap { $0.healthChecks.compactMap(\.match) })
+    let upstreams = state.upstreams.sorted { $0.key < $1.key }.flatMap { name, upstream in
+        let matches = upstream.healthChecks.map { check in check.match ?? check.rules.map { _ in fresh("\(name)_match", &taken) } }
+        let blocks = zip(upstream.healthChecks, matches).compactMap { check, match in
+            check.rules.map { block("match", match ?? "", $0.lines.map(\.words)) }
+        }
+        return blocks + [block("upstream", name, upstream.directives(matches: matches))]
+    }
     let splits = state.splits.sorted { $0.key < $1.key }.map { block("split", $0.key, $0.value.directives) }
     return (upstreams + splits).joined(separator: "\n")
+}
+
+/// `name`, or with a number behind it.
+private func fresh(_ name: String, _ taken: inout Set<String>) -> String {
+    var made = name
+    var number = 2
+    while !taken.insert(made).inserted {
+        made = name + String(number)
+        number += 1
+    }
+    return made
 }
 
 private func block(_ kind: String, _ name: String, _ directives: [[String]]) -> String {
@@ -19,7 +38,8 @@ private func words(of text: String) -> [String] { (try? ConfigurationWords.split
 
 extension UpstreamState {
     /// The way of balancing before `keepalive`, which wants it so.
-    fileprivate var directives: [[String]] {
+    /// - Parameter matches: of its health checks.
+    fileprivate func directives(matches: [String?]) -> [[String]] {
         let usual = UpstreamState()
         var all: [[String]] = []
         if balance != usual.balance { all.append(words(of: balance)) }
@@ -33,7 +53,7 @@ extension UpstreamState {
         }
         if let circuitBreaker { all.append([CircuitBreakerWords.name] + words(of: circuitBreaker)) }
         if let outlierDetection { all.append([OutlierDetection.name] + words(of: outlierDetection)) }
-        all += healthChecks.map { [HealthCheck.directive] + $0.words }
+        all += zip(healthChecks, matches).map { [HealthCheck.directive] + $0.words(match: $1) }
         if let panicThreshold { all.append(["panic_threshold", "\(panicThreshold)%"]) }
         if let queue { all.append([QueueWords.name] + words(of: queue)) }
         if let retryBudget { all.append([RetryBudgetWords.name] + words(of: retryBudget)) }

@@ -69,6 +69,7 @@ extension UpstreamStatus {
             case "panics": panics = try value.decodeInteger(in: 0...(.max))
             case "ejections": ejections = try value.decodeInteger(in: 0...(.max))
             case "retries_refused": retriesRefused = try value.decodeInteger(in: 0...(.max))
+            case "retries": retries = try value.decodeInteger(in: 0...(.max))
             case "requests_refused": requestsRefused = try value.decodeInteger(in: 0...(.max))
             case "queue": queue = try value.decodeOptional { (json) throws(Problem) in try QueueStatus(decoding: json) }
             case "health": health = try UpstreamHealth(self.name, value)
@@ -81,8 +82,8 @@ extension UpstreamStatus {
     public var json: JSON {
         .members([
             "ejections": .integer(Int64(ejections)), "health": health?.summary, "panic": .bool(isPanicking), "panics": .integer(Int64(panics)), "queue": queue?.json,
-            "requests_refused": .integer(Int64(requestsRefused)), "retries_refused": .integer(Int64(retriesRefused)),
-            "servers": .array(servers.map(\.json)),
+            "requests_refused": .integer(Int64(requestsRefused)), "retries": .integer(Int64(retries)),
+            "retries_refused": .integer(Int64(retriesRefused)), "servers": .array(servers.map(\.json)),
         ])
     }
 }
@@ -111,6 +112,9 @@ extension QueueStatus: JSONCodable {
 }
 
 extension ServerStatus: JSONCodable {
+    /// Of answers, in their order.
+    static let classes = ["1xx", "2xx", "3xx", "4xx", "5xx"]
+
     public init(decoding json: JSON) throws(Problem) {
         self.init(id: -1, server: "", weight: 1)
         var hasServer = false
@@ -127,6 +131,12 @@ extension ServerStatus: JSONCodable {
             case "requests": requests = try value.decodeInteger(in: 0...(.max))
             case "failures": failures = try value.decodeInteger(in: 0...(.max))
             case "errors": errors = try value.decodeInteger(in: 0...(.max))
+            case "answers":
+                try value.forEachMember(of: "answers by class") { (name, value) throws(Problem) in
+                    guard let place = Self.classes.firstIndex(of: name) else { return false }
+                    answers[place] = try value.decodeInteger(in: 0...(.max))
+                    return true
+                }
             case "health": health = try ServerHealth("", value)
             default: return false
             }
@@ -138,7 +148,8 @@ extension ServerStatus: JSONCodable {
 
     public var json: JSON {
         .members([
-            "backup": .bool(backup), "errors": .integer(Int64(errors)), "failures": .integer(Int64(failures)),
+            "answers": .object(zip(Self.classes, answers).map { JSON.Member($0, .integer(Int64($1))) }), "backup": .bool(backup),
+            "errors": .integer(Int64(errors)), "failures": .integer(Int64(failures)),
             "health": health?.json, "id": .integer(Int64(id)),
             "in_flight": .integer(Int64(inFlight)), "requests": .integer(Int64(requests)), "server": .string(server),
             "state": .string(state),

@@ -29,6 +29,8 @@ public struct UpstreamStatus: Sendable, Equatable {
     /// Requests that were not tried at a further server, and those refused because too many were active or waited for a connection.
     public var retriesRefused = 0
     public var requestsRefused = 0
+    /// Requests that are tried at a further server now, where a budget bounds them.
+    public var retries = 0
     /// Nil: there is none.
     public var queue: QueueStatus?
     /// Nil: it has no health checks. Its servers' stands with the servers.
@@ -59,6 +61,8 @@ public struct ServerStatus: Sendable, Equatable {
     public var requests = 0
     public var failures = 0
     public var errors = 0
+    /// Its answers by class, 1xx to 5xx, since then.
+    public var answers = [0, 0, 0, 0, 0]
     /// Nil: it has no health checks.
     public var health: ServerHealth?
     public init(id: Int, server: String, weight: Int) {

@@ -169,10 +169,10 @@ public struct Balancer: ~Copyable {
         return true
     }
 
-    /// Counts an answer of `peer` with a status of 500 or more. Its health is a matter of `release`.
-    public func countError(_ peer: Int32) {
+    /// Counts an answer of `peer` by its status. Its health is a matter of `release`.
+    public func countAnswer(_ peer: Int32, status: UInt16) {
         let slot = Int(slots[Int(peer)])
-        if slot >= 0 { primary.slots[slot].countError() } else { backup.slots[-1 - slot].countError() }
+        if slot >= 0 { primary.slots[slot].countAnswer(status) } else { backup.slots[-1 - slot].countAnswer(status) }
     }
 
     /// Counts a tunnel through `peer` that begins (1) or ends (-1).

@@ -2,8 +2,8 @@
 // number of workers. Made and kept by the control side, changed by balancers. It knows neither weights nor algorithms.
 import Synchronization
 
-/// What a `PeerCounters` counts in: two cache lines of its own, so that peers do not slow each other down. The first is what a pick
-/// reads, the second what only answers change.
+/// What a `PeerCounters` counts in: three cache lines of its own, so that peers do not slow each other down. The first is what a pick
+/// reads, the second what only answers change, the third what is counted where outliers are looked for.
 ///
 /// All accesses are relaxed: each counter stands for itself, and no other memory is published through it.
 struct PeerRow: ~Copyable {
@@ -23,8 +23,10 @@ struct PeerRow: ~Copyable {
     let risenMs = Atomic<Int64>(PeerRow.never)
 
     let failures = Atomic<Int>(0)
-    let errors = Atomic<Int>(0)
+    /// By the first digit of the status.
+    let answers = InlineArray<6, Atomic<Int>> { _ in Atomic<Int>(0) }
     let tunnels = Atomic<Int>(0)
+
     /// Errors one behind the other, and what was seen since the outliers were last looked for: see `Outliers.swift`.
     let streak = Atomic<Int>(0)
     let seenRequests = Atomic<Int>(0)
@@ -33,7 +35,8 @@ struct PeerRow: ~Copyable {
     /// How often the peer was ejected, less the intervals that went well since.
     let ejections = Atomic<Int>(0)
 
-    static var lineBytes: Int { 128 }
+    static var strideBytes: Int { 192 }
+    static var alignmentBytes: Int { 64 }
 }
 
 /// What somebody who asks a peer after its health knows of it.
@@ -54,15 +57,15 @@ public enum PeerHealth: UInt8, Sendable, BitwiseCopyable {
 
     init(_ count: Int) {
         self.count = count
-        unsafe memory = .allocate(byteCount: count * PeerRow.lineBytes, alignment: PeerRow.lineBytes)
+        unsafe memory = .allocate(byteCount: count * PeerRow.strideBytes, alignment: PeerRow.alignmentBytes)
         for i in 0..<count {
-            unsafe (memory + i * PeerRow.lineBytes).bindMemory(to: PeerRow.self, capacity: 1).initialize(to: PeerRow())
+            unsafe (memory + i * PeerRow.strideBytes).bindMemory(to: PeerRow.self, capacity: 1).initialize(to: PeerRow())
         }
     }
 
     func row(_ i: Int) -> UnsafeMutablePointer<PeerRow> {
         precondition(i >= 0 && i < count)
-        return unsafe (memory + i * PeerRow.lineBytes).assumingMemoryBound(to: PeerRow.self)
+        return unsafe (memory + i * PeerRow.strideBytes).assumingMemoryBound(to: PeerRow.self)
     }
 
     // Rows hold nothing that is to be destroyed.
@@ -100,8 +103,13 @@ public enum PeerHealth: UInt8, Sendable, BitwiseCopyable {
     /// How many of the requests failed.
     public var failures: Int { unsafe row.pointee.failures.load(ordering: .relaxed) }
 
-    /// How many of the answers had a status of 500 or more: what `Balancer.countError` was told.
-    public var errors: Int { unsafe row.pointee.errors.load(ordering: .relaxed) }
+    /// Its answers with a status that begins with this digit, 1 to 5: what `Balancer.countAnswer` was told.
+    public func answers(_ digit: Int) -> Int {
+        digit >= 1 && digit <= 5 ? unsafe row.pointee.answers[digit].load(ordering: .relaxed) : 0
+    }
+
+    /// How many of the answers had a status of 500 or more.
+    public var errors: Int { answers(5) }
 
     /// Tunnels among `active`: what `Balancer.countTunnel` was told.
     public var tunnels: Int { unsafe row.pointee.tunnels.load(ordering: .relaxed) }

@@ -236,8 +236,11 @@ enum Place: UInt8, BitwiseCopyable {
         unsafe row.pointee.active.wrappingSubtract(1, ordering: .relaxed)
     }
 
-    /// Counts an answer with a status of 500 or more.
-    func countError() { unsafe row.pointee.errors.wrappingAdd(1, ordering: .relaxed) }
+    /// Counts an answer by the first digit of its status; what is above 599 with 5xx.
+    @inline(__always)
+    func countAnswer(_ status: UInt16) {
+        unsafe row.pointee.answers[min(Int(status / 100), 5)].wrappingAdd(1, ordering: .relaxed)
+    }
 
     func countTunnel(_ step: Int) { unsafe row.pointee.tunnels.wrappingAdd(step, ordering: .relaxed) }
 

@@ -97,7 +97,7 @@ public struct TriedPeers: Sendable, BitwiseCopyable {
     var high: InlineArray<16, Int32> = .init(repeating: -1)
     var highCount = 0
     /// Once the backups are asked, the primaries are not asked again.
-    var onBackup = false
+    public internal(set) var onBackup = false
     var hasHash = false
     /// Keyed or random choices that met a peer out of service; beyond 20 the exchange falls back to round robin.
     var misses: UInt8 = 0

@@ -12,7 +12,7 @@ struct TurnRow: ~Copyable {
     private let row: UnsafeMutablePointer<TurnRow>
 
     public init() {
-        let memory = UnsafeMutableRawPointer.allocate(byteCount: PeerRow.lineBytes, alignment: PeerRow.lineBytes)
+        let memory = UnsafeMutableRawPointer.allocate(byteCount: PoolRow.lineBytes, alignment: PoolRow.lineBytes)
         unsafe row = memory.bindMemory(to: TurnRow.self, capacity: 1)
         unsafe row.initialize(to: TurnRow())
     }

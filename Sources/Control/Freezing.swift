@@ -34,6 +34,7 @@ extension SnapshotBuilder {
         draft.settings.filters = draft.filters.frozen(for: draft.settings, hasCharsets: !charsets.isEmpty, arena: arena)
         let tls = draft.passesGRPC ? draft.grpc.tls : draft.proxyTLS
         draft.settings.proxy.tls = draft.mayUseTLS && draft.settings.handler == .proxy ? try buildUpstreamTLS(tls) : nil
+        noteCheckTLS(draft, tls)
     }
 
     private func accessLogs(of draft: LocationDraft) throws(Diagnostic) -> [AccessLogSpec] {

@@ -72,6 +72,8 @@ package final class SnapshotBuilder {
     var matches: [String: (match: CheckMatch, position: Position)] = [:]
     /// Of locations, by what they pass to.
     var locationChecks: [(upstream: String, check: HealthCheck, position: Position)] = []
+    /// How locations speak TLS, by what they pass to: so do its checks.
+    var checkTLS: [String: [CheckTLS]] = [:]
     /// What `upstream_health` names.
     var shownUpstreams: [Word] = []
     var variables = VariableNames()
@@ -133,7 +135,7 @@ package final class SnapshotBuilder {
         let listens = try freeze()
         let routes = Routes(
             root: root, slots: slots.map { isNamed($0.name) ? $0.name : $0.direct }, implicit: implicit, variables: variables,
-            tokens: tokenFiles.map(\.tokens), certificates: CertificateTable(self), matches: matches.mapValues(\.match), arena: arena, owned: owned + logs.opened)
+            tokens: tokenFiles.map(\.tokens), certificates: CertificateTable(self), matches: matches.mapValues(\.match), checkTLS: checkTLS, arena: arena, owned: owned + logs.opened)
         return BuiltConfiguration(
             routes: routes, state: state, process: process, listens: listens, warnings: warnings, addresses: addresses,
             places: upstreams.mapValues(\.position).merging(splits.mapValues(\.position)) { first, _ in first })

@@ -25,6 +25,15 @@ extension SnapshotBuilder {
         return arena.freeze(settings)
     }
 
+    /// Health checks of what the location passes to speak TLS as it does.
+    func noteCheckTLS(_ draft: LocationDraft, _ tls: UpstreamTLSDraft) {
+        let proxy = draft.settings.proxy
+        guard proxy.tls != nil, proxy.usesTLS, case .named(let slot) = proxy.target, let known = upstreamTLS[tls.key] else { return }
+        let target = slots[Int(slot)].name
+        checkTLS[target, default: []].append(CheckTLS(
+            known.context, digest: Array(known.digest.buffer), tls, target: target, isGRPC: draft.passesGRPC, hasChecks: !draft.healthChecks.isEmpty))
+    }
+
     private func passwords(of draft: UpstreamTLSDraft) throws(Diagnostic) -> [String] {
         guard let word = draft.key.passwordFile else { return [] }
         return try passwords(word, of: "\(draft.prefix)_ssl_password_file")

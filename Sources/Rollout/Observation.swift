@@ -22,6 +22,8 @@ public enum ErrorClass: String, Sendable, CaseIterable {
     case status5xx = "status_5xx"
     /// Counted apart: most services answer some of them whatever the version.
     case status4xx = "status_4xx"
+    /// A call of gRPC whose status is the server's fault, where the variant is reached by `grpc_pass`.
+    case grpcStatus = "grpc_status"
 
     /// The counter of this class in an `ErrorCounts`.
     public var index: Int {
@@ -32,6 +34,7 @@ public enum ErrorClass: String, Sendable, CaseIterable {
         case .invalidAnswer: 3
         case .status5xx: 4
         case .status4xx: 5
+        case .grpcStatus: 6
         }
     }
 }

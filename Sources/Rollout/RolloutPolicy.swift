@@ -48,7 +48,7 @@ public struct RolloutPolicy: Sendable, Equatable {
     public var latencyRiseMinMs = 20
     public var latencyRiseMinRatio = 0.2
     /// What counts as an error.
-    public var errorClasses: [ErrorClass] = [.connect, .timeout, .reset, .invalidAnswer, .status5xx]
+    public var errorClasses: [ErrorClass] = [.connect, .timeout, .reset, .invalidAnswer, .status5xx, .grpcStatus]
     public var whenInconclusive = Inconclusive.hold
     /// Those of `steps` that an operator must approve before they begin.
     public var approvalSteps: [Int] = []

@@ -129,8 +129,10 @@ struct AnswerCodecTests {
         server.requests = 2
         server.failures = 3
         server.errors = 4
+        server.answers = [0, 5, 6, 7, 4]
         var upstream = UpstreamStatus(name: "blue")
         upstream.servers = [server]
+        upstream.retries = 8
         status.upstreams = [UpstreamStatus(name: "a"), upstream]
         var split = SplitStatus(name: "app", weights: ["blue": 90, "green": 10])
         split.isHeld = true

@@ -67,6 +67,62 @@ import Testing
         #expect(exported(ProxyState()) == "")
     }
 
+    /// Rules that stand in a check have no words there: they become a block with a name that nobody has.
+    @Test func rulesOfAHealthCheckAreABlock() throws {
+        var state = ProxyState(upstreams: ["blue": UpstreamState(servers: [ServerState(server: "127.0.0.1:1")])])
+        var (first, second, named) = (HealthCheck(), HealthCheck(), HealthCheck())
+        first.rules = try HealthMatch(json: parsed(#"{"status": "200-299 !204", "header": ["Content-Type ~ json; x", "! X-Bad", "Via", "A = b  c"], "body": ["~ \"status\": ?\"ok\"", "!~* error {2}"]}"#))
+        (second.kind, second.rules) = (.tcp, try HealthMatch(json: parsed(#"{"send": "PING\\x0d\\x0a", "expect": "~ ^.PONG"}"#)))
+        (named.uri, named.match) = ("/n", "blue_match")
+        state.upstreams["blue"]?.healthChecks = [first, second, named]
+        #expect(
+            exported(state) == #"""
+                match blue_match2 {
+                    status 200-299 !204;
+                    header Content-Type ~ "json; x";
+                    header ! X-Bad;
+                    header Via;
+                    header A = "b  c";
+                    body ~ "\"status\": ?\"ok\"";
+                    body !~* "error {2}";
+                }
+
+                match blue_match3 {
+                    send "PING\\x0d\\x0a";
+                    expect ~ ^.PONG;
+                }
+
+                upstream blue {
+                    server 127.0.0.1:1;
+                    health_check match=blue_match2;
+                    health_check type=tcp match=blue_match3;
+                    health_check uri=/n match=blue_match;
+                }
+
+                """#)
+    }
+
+    @Test func rulesOfAHealthCheckComeBack() throws {
+        let json = try parsed(#"{"body": ["~ a b"], "expect": "x", "header": ["A", "! B"], "send": "~ y", "status": "! 500"}"#)
+        let match = try HealthMatch(json: json)
+        #expect(match.json == json)
+        #expect(match.lines.map(\.words) == [
+            ["status", "!", "500"], ["header", "A"], ["header", "!", "B"], ["body", "~", "a b"], ["send", "~ y"], ["expect", "x"],
+        ])
+        #expect(match.lines.map(\.pointer) == ["/status", "/header/0", "/header/1", "/body/0", "/send", "/expect"])
+        let check = try HealthCheck(json: parsed(#"{"match": {"status": "200"}}"#))
+        #expect(check.match == nil && check.rules?.status == "200")
+        #expect(try HealthCheck(json: check.json) == check)
+        let cases = [
+            (#"{"match": {"statuss": "200"}}"#, "/match/statuss"), (#"{"match": {"header": "A"}}"#, "/match/header"),
+            (#"{"match": {"header": [1]}}"#, "/match/header/0"), (#"{"match": 7}"#, "/match"),
+        ]
+        for (text, pointer) in cases {
+            let json = try parsed(text)
+            #expect(problem { () throws(Problem) in try HealthCheck(json: json) }?.pointer == pointer, "\(text)")
+        }
+    }
+
     /// Whatever a value holds, it stays one word of its directive.
     @Test(arguments: [
         "a", "", "a b", "a;b", "a{b}", "}", "#a", "a#b", "\"", "'", "a\"b'", "\\", "a\\", "\\n", "\n\r\t", "${a}", "$a{", "é",

@@ -182,8 +182,12 @@ import Testing
     @Test func errorsAndTimesAreToldToTheControlSide() {
         let specs = [Self.spec { $0.isBackup = true }, Self.spec(), Self.spec()]
         var balancer = Balancer(.roundRobin, peers: specs)
-        for peer: Int32 in [0, 1, 1] { balancer.countError(peer) }
+        for (peer, status): (Int32, UInt16) in [(0, 500), (1, 599), (1, 999), (1, 200), (1, 101), (2, 404), (2, 304)] {
+            balancer.countAnswer(peer, status: status)
+        }
         #expect(specs.map(\.counters.errors) == [1, 2, 0])
+        #expect((0...6).map { specs[1].counters.answers($0) } == [0, 1, 1, 0, 0, 2, 0])
+        #expect((0...6).map { specs[2].counters.answers($0) } == [0, 0, 0, 1, 1, 0, 0])
         let counters = specs[1].counters
         #expect(counters.unavailableUntilMs(maxFails: 1, failTimeoutMs: 10_000) == nil)
         #expect(Self.pick(&balancer, 20_000) == .peer(1, isBackup: false))
@@ -193,7 +197,7 @@ import Testing
         #expect(counters.unavailableUntilMs(maxFails: 2, failTimeoutMs: 10_000) == nil)
         #expect(counters.isUnavailable(atMs: 30_000, maxFails: 1, failTimeoutMs: 10_000))
         #expect(!counters.isUnavailable(atMs: 30_001, maxFails: 1, failTimeoutMs: 10_000))
-        #expect(MemoryLayout<PeerRow>.size <= PeerRow.lineBytes)
+        #expect(MemoryLayout<PeerRow>.size <= PeerRow.strideBytes)
     }
 
     @Test func whatWasTriedIsBounded() {

@@ -31,7 +31,7 @@ struct AdminOpenAPITests {
             "GET /rollouts", "POST /rollouts", "GET /rollouts/{n}", "GET /rollouts/{n}/record", "POST /rollouts/{n}/replay",
             "POST /rollouts/{n}/pause", "POST /rollouts/{n}/resume", "POST /rollouts/{n}/approve", "POST /rollouts/{n}/promote",
             "POST /rollouts/{n}/abort", "GET /policies", "GET /policies/{name}", "PUT /policies/{name}", "DELETE /policies/{name}",
-            "GET /export", "GET /openapi.json",
+            "GET /export", "GET /openapi.json", "GET /metrics",
         ]
         #expect(Set(AdminRoute.all.map { "\($0.operation.method) \($0.operation.path)" }) == wanted)
     }
@@ -59,6 +59,12 @@ struct AdminOpenAPITests {
     // MARK: Codecs
 
     /// Each with all its fields set, as its codec writes it.
+    private static var rules: HealthMatch {
+        var rules = HealthMatch()
+        (rules.status, rules.headers, rules.bodies, rules.send, rules.expect) = ("200", ["A"], ["~ b"], "c", "d")
+        return rules
+    }
+
     static var full: [(schema: String, json: JSON)] {
         var server = ServerState(server: "127.0.0.1:1")
         server.id = 3
@@ -70,7 +76,9 @@ struct AdminOpenAPITests {
         var check = HealthCheck()
         (check.name, check.host, check.port, check.match, check.mandatory) = ("a", "b", 1, "fine", true)
         (check.grpcService, check.grpcStatus) = ("s", 12)
-        upstream.healthChecks = [check]
+        var ruled = HealthCheck()
+        ruled.rules = rules
+        upstream.healthChecks = [check, ruled]
         let assign = AssignState(cookie: "sid", maxAgeSeconds: 60)
         let shadow = ShadowState(to: "blue")
         let split = SplitState(weights: ["blue": 1], key: ["$a"], force: "$b", assign: assign, shadow: shadow)
@@ -118,7 +126,7 @@ struct AdminOpenAPITests {
             ("PlannedServer", plan.servers[0].json), ("Problem", problem.json), ("Revision", revision.json),
             ("RevisionWithState", revision.json(with: state)), ("Receipt", receipt.json), ("RequestAccount", RequestAccount().json),
             ("Status", status.json), ("UpstreamStatus", status.upstreams[0].json), ("QueueStatus", QueueStatus().json),
-            ("ServerStatus", status.upstreams[0].servers[0].json), ("HealthCheck", check.json), ("ServerHealth", serverHealth.json),
+            ("ServerStatus", status.upstreams[0].servers[0].json), ("HealthCheck", check.json), ("HealthMatch", rules.json), ("ServerHealth", serverHealth.json),
             ("ServerGate", serverGate.json), ("UpstreamHealth", health.summary), ("Gate", gate.json),
             ("SplitStatus", status.splits[0].json), ("Event", event.json),
             ("ReplacedCertificate", replaced.json), ("Certificate", certificate.brief), ("CertificateWithChain", certificate.json),

@@ -56,6 +56,47 @@ struct HealthDirectiveTests {
         #expect(built.result.routes.matches["n"]?.rules.status == StatusRule(refused: [500...599]))
     }
 
+    // MARK: Rules in JSON
+
+    private func put(_ check: String, _ desk: AdminDesk) -> Asked {
+        desk.ask("PUT", "/upstreams/spare", #"{"servers": [{"server": "127.0.0.1:9"}], "health_checks": [\#(check)]}"#)
+    }
+
+    @Test func rulesInACheckAreTheLinesOfABlock() throws {
+        let desk = try AdminDesk()
+        let match = #"{"status": "200-299 !204", "header": ["A", "! B", "C = d e", "E !~ f"], "body": ["~ g h", "!~* i"]}"#
+        #expect(put(#"{"uri": "/h", "match": \#(match)}"#, desk).status == 200)
+        let rules = try MatchReader.read(try #require(desk.controller.running.state.upstreams["spare"]?.healthChecks.first?.rules)).rules
+        #expect(rules.status == StatusRule(accepted: [200...299], refused: [204...204]))
+        #expect(rules.fields == [FieldRule("a"), FieldRule("b", isAbsent: true), FieldRule("c", .equals("d e")), FieldRule("e", .misses(0, pattern: "f"))])
+        #expect(rules.bodies == [.matches(1, pattern: "g h"), .misses(2, pattern: "(?i)i")])
+        // It comes back as it went, and is the configuration's in the export.
+        let shown = desk.ask("GET", "/upstreams/spare").json["health_checks"]?.array?.first?["match"]
+        #expect(shown == (try JSON.parse(Array(match.utf8)).merging(.members([:]))))
+        #expect(desk.ask("GET", "/export").text.contains("match spare_match {\n    status 200-299 !204;\n    header A;\n"))
+        // Changed rules are another gate's, the same are not.
+        #expect(put(#"{"uri": "/h", "match": \#(match)}"#, desk).json["changed"] == false)
+        #expect(put(#"{"uri": "/h", "match": {"status": "200"}}"#, desk).json["changed"] == true)
+        #expect(put(#"{"type": "tcp", "match": {"send": "a\\u0000b\\\\x00", "expect": "~ c"}}"#, desk).status == 200)
+    }
+
+    @Test(arguments: [
+        (#"{"status": "2000"}"#, "/status", "invalid value"), (#"{"header": ["A", "B ~ ("]}"#, "/header/1", "pcre2_compile() failed"),
+        (#"{"header": ["A ? b"]}"#, "/header/0", "expected NAME, ! NAME, or NAME with"), (#"{"header": [""]}"#, "/header/0", "expected NAME"), (#"{"header": ["! "]}"#, "/header/0", "expected NAME"), (#"{"body": ["ok"]}"#, "/body/0", "~ or !~"),
+        (#"{"send": "x"}"#, "", "which are for the type tcp"), (#"{"body": ["~ \#(String(repeating: "x", count: 1100))"]}"#, "/body/0", "at most 1024"),
+        (#"{"body": [\#(Array(repeating: #""~ a""#, count: 33).joined(separator: ","))]}"#, "", "33 lines"),
+        (#"{"stauts": "200"}"#, "/stauts", "did you mean \"status\"?"),
+    ])
+    func rulesThatAreNone(_ match: String, _ pointer: String, _ words: String) throws {
+        let desk = try AdminDesk()
+        let before = desk.everything
+        let asked = put(#"{"uri": "/h"}, {"uri": "/i", "match": \#(match)}"#, desk)
+        #expect(asked.status == 422, "\(asked.text)")
+        #expect(asked.pointer == "/health_checks/1/match" + pointer)
+        #expect(asked.text.contains(words.replacing("\"", with: "\\\"")), "\(asked.text)")
+        #expect(desk.everything == before)
+    }
+
     @Test func aLocationsCheckIsItsUpstreams() throws {
         let built = try build(
             "upstream u { server 127.0.0.1:1; } server { location /a { proxy_pass https://u; health_check uri=/h; } location /b { proxy_pass https://u; health_check uri=/h; location /b/c { return 204; } } }")

@@ -1,6 +1,7 @@
 // Owns the promise that the manual is whole: every directive with the blocks it may stand in and every variable is in its tables,
 // and nothing else is.
 
+import AdminAPI
 import Engine
 import Foundation
 import Testing
@@ -81,6 +82,17 @@ struct ManualTests {
         #expect(told["connections accepted from an address in one turn"] == "\(Limits.acceptsPerTurn)")
         #expect(told["groups of an expression"] == "\(Limits.capturesMax)")
         #expect(told["bytes that wait for one slow reader in memory"] == "\(Limits.pendingBytesMax >> 20) MiB")
+    }
+
+    @Test func everyMetricIsInTheManual() throws {
+        let rows = try Self.rows("Metrics.md", header: "metric")
+        let told = rows.map { $0[0].filter { $0 != "`" } + " " + $0[1] }
+        let families = Metrics.all.map { $0.name + ($0.labels.isEmpty ? "" : "{\($0.labels.joined(separator: ", "))}") + " " + $0.kind.rawValue }
+        #expect(Set(families).subtracting(told).sorted() == [])
+        #expect(Set(told).subtracting(families).sorted() == [])
+        #expect(told.count == Set(told).count, "a metric is told twice")
+        let text = try String(contentsOf: Self.folder.appending(path: "Metrics.md"), encoding: .utf8)
+        #expect(text.contains("at most \(Metrics.serversMax) servers"))
     }
 
     @Test func everyPageIsInTheTableOfContents() throws {

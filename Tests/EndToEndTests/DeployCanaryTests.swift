@@ -38,6 +38,7 @@ struct DeployCanaryTests {
             ["deploy", "--commit", "v2", "--yes"], ["BREAKS": "errors", "BREAKS_VERSION": "v2", "STEP": "5s"]
         ).result(withinMs: 120_000)
         #expect(result.status == 1 && result.errors.contains("rolled_back"), "\(result.all)")
+        #expect(!result.output.contains("needs approval") && result.output.contains("approved by"), "nobody is asked: \(result.all)")
         #expect(try stage.served() == "v1\n")
         #expect(Set(stage.processes.keys) == ["app-green"])
         let account = try load.finish()
@@ -70,6 +71,37 @@ struct DeployCanaryTests {
             #expect(resumed.status == 0, "\(resumed.all)")
             #expect(try stage.served() == "v2\n")
         }
+        #expect(try stage.rollouts().components(separatedBy: "\"split\"").count == 2, "one rollout, not two")
+    }
+
+    /// A rollout may take hours: what it does is told meanwhile, and so is what it waits for.
+    @Test func whatTheRolloutSaysIsTold() throws {
+        let stage = try stage()
+        let text = stage.read("canary.yaml")
+        try stage.write("canary.yaml", text.replacing("steps: [5, 25, 50, 100]", with: "steps: [25, 100]\n      approval_steps: [100]"))
+        try stage.underLoad {
+            let running = try stage.start(["deploy", "--commit", "v2", "--yes"])
+            try Harness.wait(for: "the second question: \(running.output)", withinMs: 60_000) {
+                running.output.contains("`proxyctl rollout approve 1` lets it begin")
+            }
+            #expect(running.output.contains("step: blue has 25 %"), "\(running.output)")
+            let approved = try Proxyctl(stage.proxy, ["rollout", "approve"], admin: DeployStage.socket).result()
+            #expect(approved.status == 0, "\(approved.all)")
+            let result = try running.result(withinMs: 60_000)
+            #expect(result.status == 0 && result.output.contains("step: blue has 100 %"), "\(result.all)")
+        }
+    }
+
+    /// The proxy is killed and started again while the rollout runs: both go on.
+    @Test func aRolloutOutlivesItsProxy() throws {
+        let stage = try stage()
+        let running = try stage.start(["deploy", "--commit", "v2", "--yes"], ["STEP": "2s"])
+        try Harness.wait(for: "the rollout: \(running.output)") { try stage.rollouts().contains("running") }
+        #expect(try stage.proxy.stop(SIGKILL) == .signalled(SIGKILL))
+        try stage.proxy.start()
+        let result = try running.result(withinMs: 60_000)
+        #expect(result.status == 0, "\(result.all)")
+        #expect(try stage.served() == "v2\n")
         #expect(try stage.rollouts().components(separatedBy: "\"split\"").count == 2, "one rollout, not two")
     }
 }

@@ -28,6 +28,76 @@ struct DeployRollingTests {
         }
     }
 
+    /// How many servers of the pool took requests while `body` ran: the fewest and the most.
+    private func serving(_ stage: DeployStage, while body: () throws -> Void) throws -> ClosedRange<Int> {
+        let (isEnding, seen) = (Locked(false), Locked<[Int]>([]))
+        let admin = try Admin(stage.proxy, folder: "switchback.state")
+        let ended = Signal()
+        onThread {
+            while !isEnding.current {
+                guard let servers = try? admin.get("/upstreams/hubnity")["servers"].list else { break }
+                let count = servers.count { $0["down"].bool != true && $0["drain"].bool != true }
+                seen.with { $0.append(count) }
+            }
+            ended.fire()
+        }
+        defer { isEnding.with { $0 = true } }
+        try body()
+        isEnding.with { $0 = true }
+        ended.wait()
+        guard let fewest = seen.current.min(), let most = seen.current.max() else { throw TestFailure("nothing was seen") }
+        return fewest...most
+    }
+
+    @Test func theNewOneComesFirst() throws {
+        let stage = try DeployStage("start-first", proxy: "three-replicas")
+        try stage.deploy("v1")
+        #expect(stage.processes.count == 3)
+        try stage.underLoad {
+            // Never fewer than three serve, and never more than one at a time is replaced.
+            let there = try serving(stage) { try stage.deploy("v2") }
+            #expect(there == 3...4)
+            #expect(try answers(stage) == ["v2\n"])
+            #expect(stage.processes.count == 3)
+            let back = try serving(stage) {
+                let result = try stage.run("deploy", "rollback")
+                #expect(result.status == 0, "\(result.all)")
+            }
+            #expect(back == 3...4)
+            #expect(try answers(stage) == ["v1\n"])
+        }
+        #expect(stage.processes.count == 3)
+    }
+
+    /// The second of three successors is not well: the first one goes back, too, and nobody was without a server.
+    @Test func aBadSuccessorIsRolledBack() throws {
+        let stage = try DeployStage("start-first", proxy: "three-replicas")
+        try stage.deploy("v1")
+        let text = stage.read("build.sh")
+        let luckless = "sed -i 's/if BREAKS == \"health\"/if BREAKS == \"health\" and os.environ[\"DEPLOY_REPLICA\"] == \"two\"/'"
+        try stage.write("build.sh", text + "\n\(luckless) \"$DEPLOY_DIRECTORY/app.py\"\n")
+        try stage.underLoad {
+            let range = try serving(stage) {
+                let result = try stage.start(["deploy", "--commit", "v2"], Self.bad("rollback")).result(withinMs: 60_000)
+                #expect(result.status == 1 && result.errors.contains("is undone"), "\(result.all)")
+            }
+            #expect(range.lowerBound >= 3, "\(range)")
+            #expect(try answers(stage) == ["v1\n"])
+        }
+        #expect(stage.processes.count == 3)
+    }
+
+    @Test func failuresOfItsStartDoNotCountAgainstAReplica() throws {
+        let stage = try DeployStage("start-first", proxy: "three-replicas")
+        try stage.deploy("v1")
+        let slow = ["BREAKS": "starts-slowly:10", "BREAKS_VERSION": "v2", "TRIES": "3"]
+        try stage.underLoad {
+            try stage.refuse("v2", because: "(3 times in a row)", environment: slow)
+            try stage.deploy("v2", environment: slow.merging(["START_PERIOD": "60s"]) { _, new in new })
+            #expect(try answers(stage) == ["v2\n"])
+        }
+    }
+
     @Test func aBadReleaseIsRolledBack() throws {
         let stage = try DeployStage("three-replicas")
         try stage.deploy("v1")

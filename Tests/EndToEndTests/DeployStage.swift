@@ -18,8 +18,8 @@ final class DeployStage {
     ///   - editing: pairs of texts of that configuration; the first of each must be in it.
     init(_ name: String, proxy proxyName: String? = nil, editing: [(String, String)] = []) throws {
         plan = "conf/deploy/\(name).yaml"
-        let ports = try (0..<4).map { _ in try Ports.reserve() }
-        let originals = proxyName == "services" || name == "services" ? [3001, 3002, 3011, 3012] : [3001, 3002, 3003, 3004]
+        let ports = try (0..<6).map { _ in try Ports.reserve() }
+        let originals = proxyName == "services" || name == "services" ? [3001, 3002, 3011, 3012] : [3001, 3002, 3003, 3004, 3005, 3006]
         var replacing = editing + [("127.0.0.1:8080", "127.0.0.1:%PORT%")]
         let text = try String(
             contentsOfFile: Harness.packageDirectory + "/conf/deploy/\(proxyName ?? name).conf", encoding: .utf8)
@@ -31,8 +31,8 @@ final class DeployStage {
         try FileManager.default.createDirectory(atPath: proxy.path("conf"), withIntermediateDirectories: true)
         try FileManager.default.copyItem(atPath: Harness.packageDirectory + "/conf/deploy", toPath: folder)
         try? FileManager.default.removeItem(atPath: folder + "/.deploy")
-        let names = ["BLUE_PORT", "GREEN_PORT", "PORT1", "PORT2", "PORT3", "API_BLUE", "API_GREEN", "WEB_BLUE", "WEB_GREEN"]
-        variables = Dictionary(uniqueKeysWithValues: zip(names, [0, 1, 0, 1, 2, 0, 1, 2, 3].map { "\(ports[$0])" }))
+        let names = ["BLUE_PORT", "GREEN_PORT", "PORT1", "PORT2", "PORT3", "API_BLUE", "API_GREEN", "WEB_BLUE", "WEB_GREEN", "PORT4", "PORT5", "PORT6"]
+        variables = Dictionary(uniqueKeysWithValues: zip(names, [0, 1, 0, 1, 2, 0, 1, 2, 3, 3, 4, 5].map { "\(ports[$0])" }))
         variables.merge([
             "PROXY": "http://127.0.0.1:\(proxy.port)", "INTERVAL": "20ms", "TRIES": "500", "BAKE": "100ms", "DRAIN": "5s",
             "DELAY": "0s",

@@ -76,13 +76,9 @@ struct DeployTwoPortsTests {
         #expect(history.output.components(separatedBy: "\"undone\"").count == 6, "\(history.all)")
     }
 
-    /// With the other environment as backup (conf/fallback.conf) even this costs no request.
+    /// With the other environment as backup even this costs no request.
     @Test func aReleaseThatDiesInServiceIsTakenBack() throws {
-        let backup = [
-            ("server 127.0.0.1:3001;", "server 127.0.0.1:3001; server 127.0.0.1:3002 backup;"),
-            ("upstream green { server 127.0.0.1:3002;", "upstream green { server 127.0.0.1:3002; server 127.0.0.1:3001 backup;"),
-        ]
-        let stage = try DeployStage("two-ports", editing: backup)
+        let stage = try DeployStage("two-ports")
         try stage.deploy("v1", ["--to", "green"])
         try stage.underLoad {
             try stage.refuse(

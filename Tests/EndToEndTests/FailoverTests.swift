@@ -41,6 +41,40 @@ struct FailoverTests {
         #expect(try proxy.get().text == "one")
     }
 
+    /// Two sites of real processes under load: drills change nothing, the secondary takes over when the primary is killed and gives
+    /// back when it is there again, and by hand it is one change each way. No request fails.
+    @Test func twoSitesCoverForEachOther() throws {
+        let (one, two) = (try PythonApp("primary"), try PythonApp("secondary"))
+        let proxy = try sites("upstream site { server \(one.endpoint) fail_timeout=1s; server \(two.endpoint) backup; keepalive 16; }")
+        let load = Load(proxy.endpoint, connections: 4)
+        try load.waitForAnswers(50)
+        let before = try Admin(proxy).get("/upstreams")
+        for _ in 0..<5 {
+            let drill = try proxy.proxyctl("failover", "--drill")
+            #expect(drill.status == 0 && drill.output.contains("Would change revision 1"), "\(drill.all)")
+        }
+        #expect(try Admin(proxy).get("/upstreams").description == before.description)
+        try load.waitForAnswers(50)
+        #expect(try two.requestCount == 0 && load.current.bodies == ["primary": load.current.bodies["primary"] ?? 0])
+        // By itself.
+        one.die()
+        try Harness.wait(for: "the secondary site") { load.current.bodies["secondary", default: 0] > 50 }
+        try one.start()
+        try Harness.wait(for: "the primary site again") { try one.requestCount > 50 }
+        // By hand.
+        #expect(try proxy.proxyctl("failover", "secondary", "--reason", "fire", "--wait").status == 0)
+        let there = try one.requestCount
+        try load.waitForAnswers(50)
+        #expect(try one.requestCount == there, "nothing goes to the primary any more")
+        #expect(try proxy.proxyctl("failover", "primary", "--wait").status == 0)
+        let back = try two.requestCount
+        try load.waitForAnswers(50)
+        #expect(try two.requestCount == back, "nothing goes to the secondary any more")
+        let account = try load.finish()
+        #expect(account.failures == [])
+        #expect(account.count(200) == account.sent, "\(account.statuses)")
+    }
+
     @Test func aSiteThatIsGoneIsRefused() throws {
         let one = try Upstream(saying: "one")
         let proxy = try sites(
@@ -51,6 +85,16 @@ struct FailoverTests {
         #expect(try proxy.proxyctl("failover", "--drill").status == 1)
         #expect(try proxy.get().text == "one")
         #expect(try proxy.proxyctl("failover", "secondary", "--force").status == 0)
+    }
+
+    @Test func aSiteIsNotWellByItsBackups() throws {
+        let one = try Upstream(saying: "one")
+        let proxy = try sites(
+            "upstream primary { server \(one.endpoint); } upstream secondary { server 127.0.0.1:9 down; server \(one.endpoint) backup; } "
+                + "split site { primary 1; secondary 0; }"
+        )
+        let refused = try proxy.proxyctl("failover", "secondary")
+        #expect(refused.status == 1 && refused.errors.contains("no server of the secondary site is up"), "\(refused.all)")
     }
 
     @Test func aBackupIsVerifiedAndRestored() throws {

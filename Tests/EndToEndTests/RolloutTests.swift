@@ -16,10 +16,12 @@ final class Releases {
          "guards": {"window": "5s", "throughput_drop_max": null, "latency_rise_floor": "150ms"}, "latency_rise_min": "150ms"}
         """
 
-    init(main: String = "") throws {
+    init(split: String = "blue 1; green 0;", http: String = "", main: String = "") throws {
         blue = try PythonApp("blue")
         green = try PythonApp("green")
-        proxy = try Proxy(BlueGreen.configuration(blue.endpoint, green.endpoint, main: "state state; worker_processes 2; \(main)"))
+        let text = BlueGreen.configuration(
+            blue.endpoint, green.endpoint, split: split, http: http, main: "state state; worker_processes 2; \(main)")
+        proxy = try Proxy(text)
     }
 
     func admin() throws -> Admin { try Admin(proxy, folder: "state") }
@@ -120,6 +122,31 @@ struct RolloutTests {
         #expect(result.count(502) == bad)
         // Half of 400 requests a second go there and five are enough: what one second would see is far too many.
         #expect((1...200).contains(bad), "\(bad)")
+    }
+
+    /// With the other variant's servers as backups: what covers up for a dead release does not make it a good one.
+    @Test func aReleaseThatDiesBehindABackupIsLeftWithoutAFailedRequest() throws {
+        let it = try Releases()
+        let text = it.proxy.configuration
+            .replacing("upstream blue { server \(it.blue.endpoint);", with: "upstream blue { server \(it.blue.endpoint); server \(it.green.endpoint) backup;")
+            .replacing("upstream green { server \(it.green.endpoint);", with: "upstream green { server \(it.green.endpoint); server \(it.blue.endpoint) backup;")
+            .replacing("listen 127.0.0.1:\(it.proxy.port)", with: "listen 127.0.0.1:%PORT%")
+        let proxy = try Proxy(text)
+        let admin = try Admin(proxy, folder: "state")
+        let load = Load(proxy.endpoint, connections: 4)
+        try load.waitForAnswers(50)
+        try it.start(admin, policy: "{\"steps\": [50, 100], \"interval\": \"30s\", \"warm_up\": \"0s\"}")
+        try load.waitForAnswers(100)
+        it.green.die()
+        let diedAt = DispatchTime.now().uptimeNanoseconds
+        let end = try it.wait(admin, for: Self.ends, withinMs: 10_000)
+        let tookMs = (DispatchTime.now().uptimeNanoseconds - diedAt) / 1_000_000
+        #expect(end["phase"].text == "rolled_back", "\(end)")
+        #expect(tookMs < 1500, "\(tookMs) ms")
+        #expect(try admin.weights() == ["blue": 100, "green": 0])
+        let result = try load.finish()
+        #expect(result.failures == [])
+        #expect(result.count(200) == result.sent, "\(result.statuses)")
     }
 
     @Test func whatBothVariantsHaveFreezes() throws {

@@ -155,7 +155,7 @@ struct TidyTests {
     static let everything = SourceFile.all(
         in: "",
         endings: [
-            ".swift", ".c", ".h", ".md", ".conf", ".py", ".yaml", ".json", "Makefile", ".modulemap", "/run", "/compare", "/budget", "/rollout",
+            ".swift", ".c", ".h", ".md", ".conf", ".py", ".yaml", ".json", "Makefile", ".modulemap", "/run", "/compare", "/budget", "/rollout", "/switch", "/releases",
             ".ci/packages",
         ])
 

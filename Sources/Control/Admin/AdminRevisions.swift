@@ -79,10 +79,7 @@ extension AdminServer {
     }
 
     func getStatus(_ call: AdminCall) -> AdminOutcome {
-        var status = controller.status
-        status.version = "\(Product.version)"
-        status.processID = processID
-        status.startedAtMs = startedAtMs
+        let status = wholeStatus
         return call.json(status.json, revision: status.revision)
     }
 }

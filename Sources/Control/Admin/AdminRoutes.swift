@@ -33,7 +33,7 @@ final class AdminRoute: Sendable {
     /// What stands for the names in braces, in a path of this route.
     func names(in segments: [String]) -> [String] { template.indices.filter { template[$0] == nil }.map { segments[$0] } }
 
-    static let all: [AdminRoute] = state + servers + splits + certificates + rollouts + policies + history + moment
+    static let all: [AdminRoute] = state + servers + splits + certificates + rollouts + policies + history + moment + metrics
 
     // MARK: Pools
 

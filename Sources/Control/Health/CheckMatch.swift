@@ -9,12 +9,15 @@ import Health
 
 package final class CheckMatch: @unchecked Sendable {
     let rules: MatchRules
+    /// As they were said, in the order of `HealthMatch.lines`.
+    let lines: [[String]]
     private let expressions: [CompiledExpression]
     /// Keeps names of groups.
     private let arena: Arena
 
-    init(_ rules: MatchRules, _ expressions: [CompiledExpression], _ arena: Arena) {
+    init(_ rules: MatchRules, lines: [[String]], _ expressions: [CompiledExpression], _ arena: Arena) {
         self.rules = rules
+        self.lines = lines
         self.expressions = expressions
         self.arena = arena
     }
@@ -39,22 +42,42 @@ package final class CheckMatch: @unchecked Sendable {
     }
 }
 
-/// Reads the lines of a block.
+/// Reads the lines of a block, or those that stand in a check itself.
 struct MatchReader {
     private var rules = MatchRules()
     private var expressions: [CompiledExpression] = []
     private let arena = Arena(blockBytes: 1024)
     private var seen: [String: Position] = [:]
+    private var said: [[String]] = []
 
     static func read(_ d: Directive) throws(Diagnostic) -> CheckMatch {
         var reader = MatchReader()
         for line in d.block ?? [] { try reader.take(line) }
-        return CheckMatch(reader.rules, reader.expressions, reader.arena)
+        return reader.made
+    }
+
+    /// - Throws: `bad-check`, with a pointer into the match.
+    static func read(_ match: HealthMatch) throws(Problem) -> CheckMatch {
+        var reader = MatchReader()
+        for (pointer, words) in match.lines {
+            let position = Position(file: "match")
+            let line = Directive(name: Word(words[0], position: position), arguments: words.dropFirst().map { Word($0, position: position) })
+            do throws(Diagnostic) { try reader.take(line) } catch {
+                throw Problem(.badCheck, "\(error.message), expected \(error.expected)", hint: error.hint ?? "", pointer: pointer)
+            }
+        }
+        return reader.made
+    }
+
+    private var made: CheckMatch {
+        let lines = HealthMatch.kinds.flatMap { kind in said.filter { $0[0] == kind } }
+        return CheckMatch(rules, lines: lines, expressions, arena)
     }
 
     private mutating func take(_ line: Directive) throws(Diagnostic) {
         if line.block != nil { throw .notTerminated(line) }
         let name = line.name.text
+        said.append([name] + line.arguments.map(\.text))
         if ["status", "send", "expect"].contains(name) {
             if let first = seen[name] { throw .duplicate(line, first: first) }
             seen[name] = line.position
@@ -103,6 +126,8 @@ struct MatchReader {
     private mutating func field(_ line: Directive) throws(Diagnostic) -> FieldRule {
         let words = line.arguments
         let expected = "NAME, ! NAME, or NAME with =, !=, ~ or !~ and a value"
+        // Behind a "!" by itself, too.
+        if let name = words.first(where: { !($0 == "!") }), name.bytes.isEmpty { throw .invalidValue(name, of: "header", expected: expected) }
         switch words.count {
         case 1: return FieldRule(words[0].text)
         case 2 where words[0] == "!": return FieldRule(words[1].text, isAbsent: true)

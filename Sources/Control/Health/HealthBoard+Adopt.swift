@@ -10,6 +10,7 @@ import Health
 struct PoolChange {
     let state: ProxyState
     let matches: [String: CheckMatch]
+    var tls: [String: [CheckTLS]] = [:]
     let definitions: [UpstreamDefinition]
     /// Those that serve until now; nil: nothing does, this is the start.
     let before: [UpstreamDefinition]?
@@ -61,8 +62,10 @@ extension HealthBoard {
     private static func watch(
         _ name: String, _ upstream: UpstreamState, _ definition: UpstreamDefinition, _ change: PoolChange, _ tables: inout Tables
     ) {
-        var gates = upstream.healthChecks.map { check in Gate(check, check.match.flatMap { change.matches[$0] }) }
         let known = tables.upstreams[name]
+        var gates = upstream.healthChecks.map { check in
+            Gate(check, match(of: check, change, known), CheckTLS.choose(change.tls, name, check.kind, change.state))
+        }
         if let known {
             // The same gate goes on with the expressions it has.
             gates = gates.map { gate in known.gates.first { $0.isLike(gate) } ?? gate }
@@ -102,6 +105,13 @@ extension HealthBoard {
         }
         tables.upstreams[name] = next
         for server in next.servers { _ = settle(server, tables.roster, nowMs: change.nowMs, atMs: 0) }
+    }
+
+    /// Rules that stand in a check itself have been read before, when the pools were built.
+    private static func match(of check: HealthCheck, _ change: PoolChange, _ known: WatchedUpstream?) -> CheckMatch? {
+        guard let rules = check.rules else { return check.match.flatMap { change.matches[$0] } }
+        if let same = known?.gates.first(where: { $0.check.rules == rules }) { return same.match }
+        return try? MatchReader.read(rules)
     }
 
     /// The counters of those that get requests now.

@@ -50,7 +50,8 @@ final class Probe {
     /// Opens the connection. The socket is to be watched if it waits.
     func begin(_ tls: ProbeTLS?) -> Outcome? {
         if check.kind.usesTLS, tls == nil { return .impossible("no memory for TLS") }
-        let (stream, errno) = ProbeStream.open(check.port.map { Self.address(job.address, port: $0) } ?? job.address, tls: check.kind.usesTLS ? tls : nil)
+        let (stream, errno) = ProbeStream.open(
+            check.port.map { Self.address(job.address, port: $0) } ?? job.address, tls: check.kind.usesTLS ? tls : nil, as: job.gate.tls?.context)
         guard let stream else { return .impossible("socket() failed (\(errnoWords(errno)))") }
         self.stream = stream
         return nil
@@ -77,7 +78,7 @@ final class Probe {
             }
         }
         if phase == .shaking {
-            switch stream.shakeHands(name: serverName, protocols: check.kind.isGRPC ? "\u{2}h2" : "") {
+            switch stream.shakeHands(name: serverName, protocols: check.kind.isGRPC ? "\u{2}h2" : "", verifiedName: verifiedName) {
             case .waits: return .waits
             case .failed(let reason): return .failed(reason)
             case .done: phase = .asking
@@ -122,20 +123,29 @@ final class Probe {
         if let host = check.host { return host }
         if job.name.hasPrefix("unix:") { return "localhost" }
         guard let port = check.port else { return job.name }
-        return "\(Self.withoutPort(job.name)):\(port)"
+        return "\(CheckTLS.withoutPort(job.name)):\(port)"
     }
 
     /// The name for TLS; an address is none (RFC 6066 section 3).
     private var serverName: String? {
-        if !check.kind.usesTLS || check.host == nil && job.name.hasPrefix("unix:") { return nil }
-        let name = Self.withoutPort(host)
-        return name.hasPrefix("[") || numericAddress(name, port: 1) != nil ? nil : name
+        if !check.kind.usesTLS { return nil }
+        var asked = host
+        if check.host == nil {
+            if let tls = job.gate.tls {
+                guard tls.asksForName, let name = tls.name else { return nil }
+                asked = name
+            } else if job.name.hasPrefix("unix:") {
+                return nil
+            }
+        }
+        let name = CheckTLS.withoutPort(asked)
+        return name.isEmpty || name.hasPrefix("[") || numericAddress(name, port: 1) != nil ? nil : name
     }
 
-    private static func withoutPort(_ name: String) -> String {
-        if name.hasSuffix("]") { return name }
-        guard let colon = name.lastIndex(of: ":") else { return name }
-        return String(name[..<colon])
+    /// What the server's certificate must be for, where requests to it are as careful: the name the check asks by, else that of the requests.
+    private var verifiedName: ProbeStream.VerifiedName {
+        guard let tls = job.gate.tls, tls.verifies else { return .notVerified }
+        return (check.host.map(CheckTLS.withoutPort) ?? tls.name).map { .name($0) } ?? .any
     }
 
     /// A `sockaddr` with another port; that of a unix socket has none.

@@ -15,15 +15,24 @@ final class Gate: Sendable {
     let rules: MatchRules
     let timing: CheckTiming
 
-    init(_ check: HealthCheck, _ match: CheckMatch?) {
+    /// Nil: no location speaks TLS to the upstream. Then nobody is verified.
+    let tls: CheckTLS?
+
+    init(_ check: HealthCheck, _ match: CheckMatch?, _ tls: CheckTLS?) {
         self.check = check
+        self.tls = tls
         name = check.gate
         self.match = match
         rules = match?.rules ?? (check.kind.isHTTP ? .usual : MatchRules())
         timing = CheckTiming(intervalMs: check.intervalMs, jitterMs: check.jitterMs, fails: check.fails, passes: check.passes)
     }
 
-    func isLike(_ other: Gate) -> Bool { check == other.check && rules == other.rules }
+    func isLike(_ other: Gate) -> Bool { check == other.check && rules == other.rules && hasSameTLS(other) }
+
+    private func hasSameTLS(_ other: Gate) -> Bool {
+        guard let tls, let others = other.tls else { return tls == nil && other.tls == nil }
+        return tls.isLike(others)
+    }
 }
 
 /// One gate at one server.

@@ -217,6 +217,7 @@ package final class PoolBuilder {
             return known.definition
         }
         let pointer = "/upstreams/\(JSONPointer.escape(name))"
+        try Self.checkRules(state, pointer)
         let fresh = try Self.make(
             name, state, variables: routes.variables, counters: counters, before: upstreams[name]?.definition, nowMs: nowMs, pointer: pointer
         ) {
@@ -242,6 +243,20 @@ package final class PoolBuilder {
                 throw Problem(.badCheck, "found \"\(wanted)\", expected the name of a match block", hint: known, pointer: pointer)
             }
             if let misfit = match.misfit(check.kind) { throw Problem(.badCheck, "the match block \"\(wanted)\" \(misfit)", pointer: pointer) }
+        }
+    }
+
+    /// Whether the rules that stand in its health checks can be compiled.
+    private static func checkRules(_ state: UpstreamState, _ pointer: String) throws(Problem) {
+        for (i, check) in state.healthChecks.enumerated() {
+            guard let rules = check.rules else { continue }
+            do throws(Problem) {
+                if let misfit = try MatchReader.read(rules).misfit(check.kind) { throw Problem(.badCheck, "the match \(misfit)", pointer: "") }
+            } catch {
+                var problem = error
+                problem.pointer = "\(pointer)/health_checks/\(i)/match" + (error.pointer ?? "")
+                throw problem
+            }
         }
     }
 

@@ -18,13 +18,16 @@ package final class Routes: @unchecked Sendable {
     let certificates: CertificateTable
     /// `match` blocks by their names.
     let matches: [String: CheckMatch]
+    /// How locations speak TLS, by what they pass to.
+    let checkTLS: [String: [CheckTLS]]
     /// Keep alive what `root` points to.
     private let arena: Arena
     private let owned: [any Sendable]
 
     init(
         root: SnapshotRoot, slots: [String], implicit: [(name: String, definition: UpstreamDefinition)], variables: VariableNames,
-        tokens: [[(name: String, token: String)]] = [], certificates: CertificateTable, matches: [String: CheckMatch] = [:], arena: Arena, owned: [any Sendable]
+        tokens: [[(name: String, token: String)]] = [], certificates: CertificateTable, matches: [String: CheckMatch] = [:],
+        checkTLS: [String: [CheckTLS]] = [:], arena: Arena, owned: [any Sendable]
     ) {
         self.root = root
         self.slots = slots
@@ -33,6 +36,7 @@ package final class Routes: @unchecked Sendable {
         self.tokens = tokens
         self.certificates = certificates
         self.matches = matches
+        self.checkTLS = checkTLS
         self.arena = arena
         self.owned = owned
     }

@@ -107,6 +107,7 @@ final class LiveRollout {
         seen.errors[.invalidAnswer] = grown(.invalidAnswer)
         seen.errors[.status5xx] = grown(.status5xx)
         seen.errors[.status4xx] = grown(.status4xx)
+        seen.errors[.grpcStatus] = grown(.grpcStatus)
         if seen.finished > 0 {
             let latencies = now.latencies.indices.map { now.latencies[$0] &- before.latencies[$0] }
             seen.latency = LatencyHistogram(row: latencies.span)

@@ -23,6 +23,7 @@ final class Rollouts {
     private(set) var live: [LiveRollout] = []
     private(set) var ended: [EndedRollout] = []
     private(set) var policies: [String: RolloutPolicy] = [:]
+    private(set) var counts = RolloutCounts()
     private var lastNumber: UInt64 = 0
     private var hasBegun = false
     private var dueMs: Int64 = 0
@@ -139,7 +140,10 @@ final class Rollouts {
                 events.append(set(percent, id, "rollout \(rollout.number): back to \(rollout.plan.old): \(finding.text)", rollout))
             case .probe: outside.probe(rollout.plan, controller)
             case .notify(let entry): tell(entry, rollout)
-            case .record, .wake: break
+            case .record(let entry):
+                // A fixed share is looked at, not judged.
+                if rollout.plan.policy.strategy != .ab || entry.kind != .verdict { counts.add(entry) }
+            case .wake: break
             }
         }
     }

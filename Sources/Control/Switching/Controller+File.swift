@@ -28,6 +28,22 @@ struct Unkept {
     var fileState: ProxyState
 }
 
+extension ProxyState {
+    /// Rules that stand in a health check are those of a block of the file when they say the same, as after an export: no conflict.
+    fileprivate mutating func takeNames(of file: BuiltConfiguration) {
+        for (name, upstream) in upstreams {
+            guard let theirs = file.state.upstreams[name]?.healthChecks, theirs.count == upstream.healthChecks.count else { continue }
+            for (i, check) in upstream.healthChecks.enumerated() {
+                guard let rules = check.rules, let block = theirs[i].match.flatMap({ file.routes.matches[$0] }),
+                    block.lines == rules.lines.map(\.words)
+                else { continue }
+                upstreams[name]?.healthChecks[i].rules = nil
+                upstreams[name]?.healthChecks[i].match = theirs[i].match
+            }
+        }
+    }
+}
+
 extension Controller {
     // MARK: Start
 
@@ -40,6 +56,7 @@ extension Controller {
         let certificates = certificatesThatStay(remembered, built.routes, preferringFile: false)
         var running = remembered
         running.certificates = certificates.staying
+        running.takeNames(of: built)
         let file = FileMerge(base: replay.fileState ?? remembered, file: built.state, running: running, preferringFile: false)
         current = last.revision.number
         state = remembered
@@ -109,6 +126,7 @@ extension Controller {
             let certificates = certificatesThatStay(state, built.routes, preferringFile: preferringFile)
             var running = state
             running.certificates = certificates.staying
+            running.takeNames(of: built)
             let file = FileMerge(base: fileState, file: built.state, running: running, preferringFile: preferringFile)
             let before = routes
             routes = built.routes
@@ -132,6 +150,7 @@ extension Controller {
             let certificates = certificatesThatStay(state, built.routes, preferringFile: preferringFile)
             var running = state
             running.certificates = certificates.staying
+            running.takeNames(of: built)
             let file = FileMerge(base: fileState, file: built.state, running: running, preferringFile: preferringFile)
             var plan = try planned(file.merged, over: built.routes)
             plan.warnings += (certificates.conflicts + certificates.notes).map(\.text)

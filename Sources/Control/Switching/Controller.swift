@@ -239,7 +239,9 @@ package final class Controller: @unchecked Sendable {
     /// Shows another state. A server that must pass a check first is told to the workers before it is shown to them.
     func present(_ next: ProxyState, _ snapshot: Snapshot) {
         let freed = health.adopt(
-            PoolChange(state: next, matches: routes.matches, definitions: snapshot.upstreams, before: publisher?.current.upstreams, nowMs: nowMs))
+            PoolChange(
+                state: next, matches: routes.matches, tls: routes.checkTLS, definitions: snapshot.upstreams, before: publisher?.current.upstreams,
+                nowMs: nowMs))
         show(snapshot)
         for counters in freed { counters.setHealth(.unwatched, nowMs: nowMs) }
     }

@@ -30,6 +30,7 @@ enum StatusReport {
         status.isPanicking = counters.isPanicking
         status.panics = counters.panics
         status.ejections = counters.ejections
+        status.retries = counters.retries
         status.retriesRefused = counters.retriesRefused
         status.requestsRefused = counters.activeRefused + counters.pendingRefused
         let most = definition.settings.limits.queueMax
@@ -56,6 +57,7 @@ enum StatusReport {
                 status.requests += peer.counters.requests
                 status.failures += peer.counters.failures
                 status.errors += peer.counters.errors
+                for place in status.answers.indices { status.answers[place] += peer.counters.answers(place + 1) }
             }
             status.state = condition(server, mine, nowMs: nowMs)
             return status

@@ -10,6 +10,8 @@ package enum VariantTally: Int, CaseIterable, Sendable {
     case started, finished
     // Of those that ended, what is an error.
     case connect, timeout, reset, invalidAnswer, status5xx, status4xx
+    /// A call of gRPC that ended with a status that is the server's fault.
+    case grpcStatus
 }
 
 /// The latencies of a row: 16 buckets for each power of two, up to 2^27 µs, as HdrHistogram has them.
@@ -116,13 +118,25 @@ extension Worker {
         row.add(.started)
     }
 
-    /// The answer is whole, or one that lives on has begun.
+    /// The answer is whole, or one that lives on has begun: then nothing is told of the connection it came on.
     @inline(never)
-    func observeAnswer(_ x: Ref<Exchange>, _ row: VariantRow) {
+    func observeAnswer(_ x: Ref<Exchange>, _ row: VariantRow, on u: Ref<UpstreamConnection>? = nil) {
         x.proxyTarget.row = nil
+        if x.tried.onBackup {
+            // The client is well served. But no server of the variant itself was there to do it.
+            row.add(.connect)
+            row.add(.finished)
+            return
+        }
         row.add(us: (nowNs &- min(nowNs, x.proxyTarget.watchedSinceNs)) / 1000)
         let status = x.upstreamHead.status
-        if status >= 500 { row.add(.status5xx) } else if status >= 400 { row.add(.status4xx) }
+        if status >= 500 {
+            row.add(.status5xx)
+        } else if status >= 400 {
+            row.add(.status4xx)
+        } else if x.location.proxy.isGRPC, let stream = u?.stream.upstreamStream, stream.call.isServersFault {
+            row.add(.grpcStatus)
+        }
         row.add(.finished)
     }
 

@@ -4,7 +4,8 @@
 import CLinux
 import COpenSSL
 
-/// What the TLS connections of one prober share: a context that verifies nobody, and the memory libssl writes to. Of one thread.
+/// What the TLS connections of one prober share: a context that verifies nobody, for those that have no other, and the memory libssl
+/// writes to. Of one thread.
 package final class ProbeTLS {
     fileprivate let context: TLSContext
     fileprivate let pipe = UnsafeMutablePointer<TLSPipe>.allocate(capacity: 1)
@@ -53,9 +54,19 @@ package final class ProbeStream {
         case failed(String)
     }
 
+    /// Whether a certificate is verified, and for which name.
+    package enum VerifiedName: Equatable {
+        case notVerified
+        /// It must be signed by one of those who are trusted; its name is not known.
+        case any
+        case name(String)
+    }
+
     package let descriptor: Int32
     private let address: [UInt8]
     private let tls: ProbeTLS?
+    /// Nil: without TLS.
+    private let context: TLSContext?
     private var ssl: OpaquePointer?
     /// Ciphertext that libssl has not wanted yet; bytes the socket has not taken yet.
     private var held: [UInt8] = []
@@ -63,16 +74,18 @@ package final class ProbeStream {
     private var hasEnded = false
 
     /// Nil: the process has no descriptor for it; `errno` is negative then.
-    package static func open(_ address: [UInt8], tls: ProbeTLS?) -> (stream: ProbeStream?, errno: Int32) {
+    /// `context`: what TLS is to be made from; the connection keeps it.
+    package static func open(_ address: [UInt8], tls: ProbeTLS?, as context: TLSContext? = nil) -> (stream: ProbeStream?, errno: Int32) {
         guard let family = address.first else { return (nil, EINVAL) }
         let fd = clinux_socket(Int32(family), Int32(SOCK_STREAM.rawValue))
-        return fd < 0 ? (nil, -fd) : (ProbeStream(fd, address, tls), 0)
+        return fd < 0 ? (nil, -fd) : (ProbeStream(fd, address, tls, context), 0)
     }
 
-    private init(_ descriptor: Int32, _ address: [UInt8], _ tls: ProbeTLS?) {
+    private init(_ descriptor: Int32, _ address: [UInt8], _ tls: ProbeTLS?, _ context: TLSContext?) {
         self.descriptor = descriptor
         self.address = address
         self.tls = tls
+        self.context = context ?? tls?.context
     }
 
     deinit {
@@ -94,10 +107,10 @@ package final class ProbeStream {
     /// - Parameters:
     ///   - name: that the server is asked by; nil: none.
     ///   - protocols: what ALPN offers, as on the wire.
-    package func shakeHands(name: String?, protocols: StaticString) -> Step {
-        guard let tls else { return .done }
+    package func shakeHands(name: String?, protocols: StaticString, verifiedName: VerifiedName = .notVerified) -> Step {
+        guard let tls, let context else { return .done }
         if ssl == nil {
-            guard let made = tls_make(tls.context.pointer, tls.bio, 0) else { return .failed("SSL_new() failed (\(ProbeTLS.reason()))") }
+            guard let made = tls_make(context.pointer, tls.bio, 0) else { return .failed("SSL_new() failed (\(ProbeTLS.reason()))") }
             ssl = made
             if let name, tls_ask_for_name(made, name) != 1 { return .failed("SSL_set_tlsext_host_name() failed (\(ProbeTLS.reason()))") }
             if protocols.utf8CodeUnitCount > 0, tls_offer_protocols(made, protocols.utf8Start, UInt32(protocols.utf8CodeUnitCount)) != 1 {
@@ -109,7 +122,7 @@ package final class ProbeStream {
             let r = Int(call { tls_handshake(ssl) })
             if case .failed(let reason) = flush() { return .failed(reason) }
             switch r {
-            case 1: return .done
+            case 1: return Self.objection(to: ssl, verifiedName).map { .failed($0) } ?? .done
             case TLS_WANT_WRITE where unsent.isEmpty: continue
             case TLS_WANT_READ, TLS_WANT_WRITE: break
             case TLS_ENDED, TLS_FAILED_SYSCALL: return .failed("the server closed the connection in the SSL handshake")
@@ -122,6 +135,18 @@ package final class ProbeStream {
             case .failed(let reason): return .failed(reason)
             }
         }
+    }
+
+    /// Why the server is not who it should be, where that is asked for; nil: it is.
+    private static func objection(to ssl: OpaquePointer, _ wanted: VerifiedName) -> String? {
+        if wanted == .notVerified { return nil }
+        let verdict = SSL_get_verify_result(ssl)
+        if verdict != Int(X509_V_OK) {
+            let words = X509_verify_cert_error_string(verdict).map { String(cString: $0) } ?? ""
+            return "the server's certificate cannot be verified (\(verdict): \(words))"
+        }
+        guard case .name(let name) = wanted else { return nil }
+        return tls_server_is(ssl, name) == 1 ? nil : "the server's certificate is not for \"\(name)\""
     }
 
     // MARK: Bytes
@@ -200,11 +225,11 @@ package final class ProbeStream {
 
     /// Lays what is held before libssl, and keeps what it has not taken and what it has made.
     private func call(_ body: () -> Int32) -> Int32 {
-        guard let tls else { return -1 }
+        guard let tls, let context else { return -1 }
         let pipe = tls.pipe
         let input = held
         let r = input.withUnsafeBufferPointer { bytes -> Int32 in
-            pipe.pointee.first_context = tls.context.pointer
+            pipe.pointee.first_context = context.pointer
             pipe.pointee.in = bytes.baseAddress
             pipe.pointee.in_count = bytes.count
             pipe.pointee.at_end = 0

@@ -106,7 +106,7 @@ extension Worker {
     @inline(__always)
     private func responseHeadReady(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>, _ bytes: ByteView, rest: ByteView) {
         let status = x.upstreamHead.status
-        if status >= 500, x.holdsPeer, let pool = x.proxyTarget.pool { pool.balancer.pointee.countError(x.proxyTarget.peer) }
+        if x.holdsPeer, let pool = x.proxyTarget.pool { pool.balancer.pointee.countAnswer(x.proxyTarget.peer, status: status) }
         if status == 101 { return beginTunnel(x, u, bytes, rest: rest) }
         if status >= 400, tryNextForStatus(x) { return }
         let fields = UnsafeBufferPointer(start: fieldScratch.baseAddress, count: x.upstreamHead.fields.fieldCount)
@@ -355,7 +355,7 @@ extension Worker {
     /// The response is whole: the connection serves on, or closes.
     func releaseUpstream(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>) {
         x.upstream = nil
-        if let row = x.proxyTarget.row { observeAnswer(x, row) }
+        if let row = x.proxyTarget.row { observeAnswer(x, row, on: u) }
         endTry(x, x.failsPeerAtEnd ? .failed : .succeeded)
         endRetry(x)
         // The stream alone.

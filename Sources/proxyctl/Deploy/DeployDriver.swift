@@ -31,8 +31,11 @@ final class DeployDriver {
         self.notifier = notifier
         self.who = who
         self.approvesItself = approvesItself
-        doer = StepDoer(machine.record, folder: folder.folder(machine.record.number), client: client) { Interrupt.isAsked }
-        progress = DeployProgress(machine.record, isQuiet: isQuiet)
+        let progress = DeployProgress(machine.record, isQuiet: isQuiet, approvesItself: approvesItself)
+        self.progress = progress
+        doer = StepDoer(
+            machine.record, folder: folder.folder(machine.record.number), client: client, tell: { progress.say($0) },
+            isInterrupted: { Interrupt.isAsked })
     }
 
     static let notesMs: Int64 = 3000

@@ -7,12 +7,15 @@ import Deploy
 final class DeployProgress {
     private let record: DeployRecord
     private let isQuiet: Bool
+    /// `--yes`: nobody is asked.
+    private let approvesItself: Bool
     private var begunMs: Int64 = 0
     private var isOpen = false
 
-    init(_ record: DeployRecord, isQuiet: Bool) {
+    init(_ record: DeployRecord, isQuiet: Bool, approvesItself: Bool) {
         self.record = record
         self.isQuiet = isQuiet
+        self.approvesItself = approvesItself
     }
 
     private var isLive: Bool { Output.isTerminal && !isQuiet }
@@ -41,6 +44,7 @@ final class DeployProgress {
         case .skipped: line(.dim, "skip", title + (entry.text.isEmpty ? "" : ": " + entry.text), stage)
         case .failed: line(.red, "FAIL", "\(title): \(entry.text)", stage)
         case .asked:
+            if approvesItself { return }
             line(.yellow, "wait", "\(title): needs approval", stage)
             Output.line("       `proxyctl deploy approve` lets it begin, `proxyctl deploy approve --reject` undoes the deploy")
         case .approved: line(.green, "yes ", "\(title): approved by \(entry.who)", stage)
@@ -61,6 +65,11 @@ final class DeployProgress {
         let first = "  \(style.applied(to: word, isColoured: Output.isColoured))  \(lines.first ?? "")"
         Output.line(first + (word == "done" || word == "FAIL" ? Style.dim.applied(to: span, isColoured: Output.isColoured) : ""))
         for rest in lines.dropFirst() { Output.line("      " + rest) }
+    }
+
+    /// What a step in hand has to say. Its own line comes when it is over.
+    func say(_ text: String) {
+        if !isQuiet { line(.dim, "    ", text, "") }
     }
 
     private static func remark(_ entry: DeployEntry) -> String {

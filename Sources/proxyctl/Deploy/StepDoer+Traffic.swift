@@ -146,6 +146,8 @@ extension StepDoer {
     // MARK: Rollouts
 
     private static let pollMs: Int32 = 200
+    /// How long a proxy may be away while a rollout runs.
+    private static let awayMaxMs: Int64 = 60_000
 
     func rollout(_ work: RolloutWork) throws(Failure) -> DeployEvent {
         if work.isUndo { return try undoRollout(work) }
@@ -159,8 +161,13 @@ extension StepDoer {
             found = Rollout(try client.send(request).orProblem().json)
         }
         guard let number = found?.number else { throw Failure(.refused, "the proxy names no rollout") }
+        var told = 0
         while true {
-            let rollout = Rollout(try client.send(AdminRequest("GET", ["rollouts", String(number)])).orProblem().json)
+            let json = try rollout(number)
+            let entries = json["entries"]?.array ?? []
+            for entry in entries.dropFirst(told) { tell(RolloutText.line(entry) + Self.hint(entry, number)) }
+            told = max(told, entries.count)
+            let rollout = Rollout(json)
             switch rollout.state {
             case "succeeded": return .succeeded(.members(["rollout": .integer(number)]))
             case "rolled_back", "aborted", "failed":
@@ -170,6 +177,28 @@ extension StepDoer {
             }
             if isInterrupted() { return Self.interrupted }
             clinux_sleep_ms(Self.pollMs)
+        }
+    }
+
+    /// A proxy that is started again goes on with its rollouts: it is waited for.
+    private func rollout(_ number: Int64) throws(Failure) -> JSON {
+        let endMs = Clock.monotonicMs + Self.awayMaxMs
+        while true {
+            do throws(Failure) {
+                return try client.send(AdminRequest("GET", ["rollouts", String(number)])).orProblem().json
+            } catch {
+                if error.status != .unreachable || Clock.monotonicMs >= endMs || isInterrupted() { throw error }
+                clinux_sleep_ms(Self.pollMs)
+            }
+        }
+    }
+
+    /// What an entry that waits for people asks of them.
+    private static func hint(_ entry: JSON, _ number: Int64) -> String {
+        switch entry["kind"]?.string {
+        case "approval_asked": "\n`proxyctl rollout approve \(number)` lets it begin"
+        case "frozen": "\n`proxyctl rollout resume \(number)`, `promote \(number)` or `abort \(number)` decides"
+        default: ""
         }
     }
 

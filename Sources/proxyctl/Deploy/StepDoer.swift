@@ -12,11 +12,17 @@ final class StepDoer {
     let folder: String
     let client: AdminClient
     let isInterrupted: () -> Bool
+    /// What a step that takes long says meanwhile, for people.
+    let tell: (String) -> Void
 
-    init(_ record: DeployRecord, folder: String, client: AdminClient, isInterrupted: @escaping () -> Bool) {
+    init(
+        _ record: DeployRecord, folder: String, client: AdminClient, tell: @escaping (String) -> Void,
+        isInterrupted: @escaping () -> Bool
+    ) {
         self.record = record
         self.folder = folder
         self.client = client
+        self.tell = tell
         self.isInterrupted = isInterrupted
     }
 

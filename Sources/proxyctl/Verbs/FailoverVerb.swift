@@ -122,7 +122,8 @@ private struct Sites {
         switch kind {
         case .split(_, let primary, let secondary):
             let name = site == .primary ? primary : secondary
-            return status.upstreams.first { $0.name == name }?.servers ?? []
+            // A backup may be the other site's.
+            return (status.upstreams.first { $0.name == name }?.servers ?? []).filter { !$0.backup }
         case .upstream(let name):
             return (status.upstreams.first { $0.name == name }?.servers ?? []).filter { $0.backup == isBackup(site) }
         }

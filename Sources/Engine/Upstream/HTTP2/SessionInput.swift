@@ -106,6 +106,7 @@ extension Worker {
         let writer =
             isTrailer ? stream.value.trailers.room(size, pool: &buffers) : stream.value.inbound.room(size, pool: &buffers)
         guard var w = writer else { return refuse(stream, isTrailer ? .badTrailers : .headTooLarge) }
+        if name.count == 11, name == ByteView("grpc-status") { stream.call = CallStatus(value) }
         if let reason = stream.value.text.append(name, value, to: &w) {
             upstreamSessions.reason = ByteView(reason.word)
             return refuse(stream, isTrailer ? .badTrailers : .badHead)

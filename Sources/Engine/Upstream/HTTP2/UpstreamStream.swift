@@ -99,6 +99,8 @@ struct UpstreamStream: BitwiseCopyable {
     /// The final head has come: what fields come now are trailers.
     var hasHead = false
     var trailers = InboundBytes()
+    /// What the head or the trailers say of a call of gRPC.
+    var call = CallStatus.none
     /// END_STREAM has come.
     var sawEnd = false
     /// The session does not know the stream any more.
