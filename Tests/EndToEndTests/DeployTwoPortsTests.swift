@@ -62,7 +62,7 @@ struct DeployTwoPortsTests {
         try stage.underLoad {
             let bad = { (breaks: String) in ["BREAKS": breaks, "BREAKS_VERSION": "v2", "TRIES": "500"] }
             try stage.refuse("v2", because: "this release cannot start", environment: bad("start"))
-            try stage.refuse("v2", because: "/health answers 503 (100 times in a row)", environment: bad("health"))
+            try stage.refuse("v2", because: "/health answers 503 (500 times in a row)", environment: bad("health"))
             try stage.refuse("v2", because: "has ended with status 9", environment: bad("dies"))
             // Well by its own word, but somebody else answers through the proxy: here the switch was made, and is undone.
             try stage.refuse("v2", because: "expected v2", environment: ["VERSION": "v1", "INTERVAL": "1ms"])
