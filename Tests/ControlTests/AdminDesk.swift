@@ -77,6 +77,8 @@ final class AdminDesk {
 
     var nowMs: Int64 { clock.nowMs.withLock { $0 } }
 
+    func setWall(ahead ms: Int64) { clock.epochMs.withLock { $0 += ms } }
+
     @discardableResult
     func turn(after ms: Int64 = 0) -> Int64? {
         let now = clock.nowMs.withLock { now in
@@ -219,11 +221,12 @@ final class PlayedOwner: AdminOwner, @unchecked Sendable {
 
 final class PlayedClock: Sendable {
     let nowMs = Mutex<Int64>(1_000_000)
-    private let epochMs: Int64
-    init(epochMs: Int64 = 1_700_000_000_000) { self.epochMs = epochMs }
+    /// Of the wall; it may be set while the other goes on.
+    let epochMs: Mutex<Int64>
+    init(epochMs: Int64 = 1_700_000_000_000) { self.epochMs = Mutex(epochMs) }
     var control: ControlClock {
         ControlClock(
-            monotonicNs: { [self] in UInt64(nowMs.withLock { $0 }) * 1_000_000 }, realtimeMs: { [self] in epochMs + nowMs.withLock { $0 } })
+            monotonicNs: { [self] in UInt64(nowMs.withLock { $0 }) * 1_000_000 }, realtimeMs: { [self] in epochMs.withLock { $0 } + nowMs.withLock { $0 } })
     }
 }
 

@@ -34,6 +34,25 @@ struct RolloutTests {
         #expect(it.desk.ask("PATCH", "/splits/app", #"{"weights": {"blue": 1}}"#).status == 200)
     }
 
+    /// Machines are put right by steps: neither is a minute longer for it, nor a bake over.
+    @Test(arguments: [3_600_000, -3_600_000]) func stepsOfTheWallClockAreNoTime(stepMs: Int64) throws {
+        let it = try RolloutDesk()
+        it.start()
+        it.pass(seconds: 5)
+        it.desk.setWall(ahead: stepMs)
+        it.pass(seconds: 4)
+        #expect(it.weights == ["blue": 90, "green": 10])
+        it.pass(seconds: 2)
+        #expect(it.weights == ["blue": 50, "green": 50])
+        it.pass(seconds: 10.5)
+        #expect(it.phase() == "baking")
+        it.desk.setWall(ahead: stepMs)
+        it.pass(seconds: 3)
+        #expect(it.phase() == "baking")
+        it.pass(seconds: 4)
+        #expect(it.phase() == "succeeded")
+    }
+
     @Test func errorsLeadBackWithinATickOfTheRequestThatTips() throws {
         let it = try RolloutDesk()
         it.start()

@@ -39,7 +39,12 @@ final class Rollouts {
         self.outside = outside
     }
 
-    private var nowMs: Int64 { clock.realtimeMs() }
+    /// Of the wall when the first of those that live began or was taken up. From there on it goes at its own pace: a step of the wall clock
+    /// ends no bake time, and stops none.
+    private var nowMs: Int64 { monotonicMs + aheadMs }
+    private var monotonicMs: Int64 { Int64(clock.monotonicNs() / 1_000_000) }
+    private var aheadMs: Int64 = 0
+    private func setClock() { if live.isEmpty { aheadMs = clock.realtimeMs() - monotonicMs } }
 
     func takeHasWarned() -> Bool {
         defer { hasWarned = false }
@@ -60,6 +65,7 @@ final class Rollouts {
         policies = store.policies()
         guard let numbers = store.numbers() else { return }
         lastNumber = numbers.upperBound
+        setClock()
         for number in numbers { load(number) }
     }
 
@@ -206,6 +212,7 @@ final class Rollouts {
 
     /// - Throws: why it cannot start; nothing has changed then.
     func start(_ plan: RolloutPlan, _ facts: RolloutFacts) throws(Problem) -> LiveRollout {
+        setClock()
         var plan = plan
         plan.number = lastNumber + 1
         let rollout = LiveRollout(
