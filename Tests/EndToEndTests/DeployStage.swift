@@ -37,7 +37,7 @@ final class DeployStage {
             "PROXY": "http://127.0.0.1:\(proxy.port)", "INTERVAL": "20ms", "TRIES": "500", "BAKE": "100ms", "DRAIN": "5s",
             "DELAY": "0s",
             "MONITOR": "60ms", "START_PERIOD": "0s", "WARM_UP": "0s", "STEP": "100ms", "INCONCLUSIVE": "go_on",
-            "PATH": "/usr/bin:/bin", "APPROVAL": "10s",
+            "PATH": "/usr/bin:/bin", "APPROVAL": "120s", "SLOWER": "10s", "SLOWER_MAX": "10s",
         ]) { _, new in new }
         try Harness.wait(for: "the admin socket: \(proxy.errorLog)") {
             FileManager.default.fileExists(atPath: proxy.path("switchback.state/admin.sock"))
