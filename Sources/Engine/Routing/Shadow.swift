@@ -170,9 +170,9 @@ extension Worker {
             switch outcome {
             case .completed:
                 $0.isWhole = true
-                $0.isVoid = x.blame == .proxy
+                if x.blame == .proxy { $0.isVoid = true }
             case .abortedByClient: $0.isVoid = true
-            case .failed(let fault): $0.isVoid = fault.blame == .proxy
+            case .failed(let fault): if fault.blame == .proxy { $0.isVoid = true }
             }
         }
         // It has said too much already.

@@ -29,6 +29,12 @@ extension Worker {
     func waitsInLine(_ x: Ref<Exchange>, _ pool: Ref<UpstreamPool>, _ reason: NoPeer) -> Bool {
         let limits = pool.settings.limits
         if limits.queueMax == 0 || x.tried.count > 0 || reason == .allDown || reason == .allTried { return false }
+        // The places are for those that somebody waits for.
+        if x.inner?.receiver == .nobody {
+            if let pair = x.shadow { pair.ofShadow.isVoid = true }
+            refuseQueued(x, pool, .peersBusy)
+            return true
+        }
         let line = pool.line.takeUnretainedValue()
         if x.isCalled {
             if nowMs >= x.queuedUntilMs {

@@ -259,6 +259,29 @@ import Testing
         end(proxy)
     }
 
+    /// Places in the line of an upstream are for those that somebody waits for.
+    @Test func mirrorsAndShadowsStandInNoLineForAPeer() throws {
+        let blue = upstream("blue") { _ in .text("same") }
+        let parts = upstream("parts") { _ in Self.late(.text("same"), ms: 1000) }
+        let proxy = try self.proxy(
+            """
+            upstream narrow { server \(Self.address("parts")) max_conns=1; queue 1 timeout=60s; }
+            split s { blue 1; narrow 0; shadow narrow noise=0%; }
+            """,
+            """
+            location / { mirror /copy; proxy_pass http://blue; } location /copy { internal; proxy_pass http://narrow; }
+            location /split { proxy_pass http://s; } location /direct { proxy_pass http://narrow; }
+            """)
+        let clients = [
+            client("0"), client("1", afterMs: 100), client("2", afterMs: 200, target: "/split"), client("3", afterMs: 300, target: "/direct"),
+        ]
+        run(proxy, clients)
+        #expect(clients.map(\.records[0].status) == [200, 200, 200, 200])
+        #expect(parts.records.map(\.target) == ["/copy", "/direct"])
+        #expect(proxy.controller.shadowTally(of: "s") == ShadowTally())
+        withExtendedLifetime(blue) { end(proxy) }
+    }
+
     @Test func nobodyReadsAMirrorsAnswerForEver() throws {
         let blue = upstream("blue") { _ in .text("blue") }
         let parts = upstream("parts") { _ in Answer(body: Array(repeating: 65, count: 100_000)) }
