@@ -34,7 +34,7 @@ final class Releases {
         return number
     }
 
-    func wait(_ admin: Admin, _ number: Int = 1, for phases: Set<String>, withinMs: Int = 30_000) throws -> JSONValue {
+    func wait(_ admin: Admin, _ number: Int = 1, for phases: Set<String>, withinMs: Int = 120_000) throws -> JSONValue {
         var last = try admin.get("/rollouts/\(number)")
         try Harness.wait(for: "\(phases): \(last)", withinMs: withinMs) {
             last = try admin.get("/rollouts/\(number)")
@@ -74,7 +74,12 @@ struct RolloutTests {
         try it.green.behave(.init(errors: 0.05))
         let load = it.load()
         try load.waitForAnswers(50)
-        try it.start(admin)
+        // Errors alone are looked at, and as long as it takes.
+        let policy = """
+            {"steps": [50, 100], "interval": "10m", "warm_up": "0s", "samples_min": 10, "latency_rise_min": "10s",
+             "guards": {"throughput_drop_max": null, "latency_rise_max": null, "latency_rise_max_ratio": null}}
+            """
+        try it.start(admin, policy: policy)
         let end = try it.wait(admin, for: Self.ends)
         #expect(end["phase"].text == "rolled_back", "\(end)")
         #expect(try admin.weights() == ["blue": 100, "green": 0])

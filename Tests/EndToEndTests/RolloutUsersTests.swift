@@ -73,7 +73,7 @@ struct RolloutUsersTests {
         try load.waitForAnswers(50)
         try it.start(
             admin,
-            policy: "{\"steps\": [10, 50, 100], \"approval_steps\": [50], \"interval\": \"1s\", \"warm_up\": \"0s\", \"samples_min\": 10, \"bake\": \"1s\"}")
+            policy: "{\"steps\": [10, 50, 100], \"approval_steps\": [50], \"interval\": \"1s\", \"warm_up\": \"0s\", \"samples_min\": 10, \"bake\": \"1s\", \"latency_rise_min\": \"10s\", \"guards\": {\"latency_rise_floor\": \"10s\", \"latency_rise_max\": null, \"throughput_drop_max\": null}}")
         let asked = try it.wait(admin, for: RolloutTests.ends.union(["waiting_for_approval"]))
         #expect(asked["phase"].text == "waiting_for_approval", "\(asked)")
         #expect(try admin.weights() == ["blue": 90, "green": 10])
@@ -132,7 +132,7 @@ struct RolloutUsersTests {
         // How long answers take on a busy machine is not looked at.
         let policy = """
             {"steps": [50, 100], "interval": "60s", "warm_up": "0s", "latency_rise_min": "10s",
-             "guards": {"window": "1s", "latency_rise_max": null, "latency_rise_max_ratio": null}}
+             "guards": {"window": "1s", "samples_min": 10, "latency_rise_max": null, "latency_rise_max_ratio": null}}
             """
         let number = try it.start(admin, policy: policy)
         // The guard looks at windows that had the present weights from their beginning: two of them.
