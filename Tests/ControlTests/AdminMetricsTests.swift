@@ -1,3 +1,4 @@
+// Owns the route /metrics: who may read it, and that what the status knows is in it.
 import AdminAPI
 import Testing
 

@@ -1,3 +1,4 @@
+// Tests what a rollout sees outside: how many servers are asked, and when enough is known.
 import Foundation
 import Testing
 

@@ -202,7 +202,7 @@ extension Worker {
         w.value.append(line.beginning)
         let empty = w.count
         append(line.value.value, for: x, to: w)
-        if !line.value.value.isLiteral { keepInLine(w, from: empty) }
+        if !line.value.keepsToLine { keepInLine(w, from: empty) }
         if w.count == empty { w.value.truncate(to: mark) } else { w.value.append("\r\n") }
     }
 

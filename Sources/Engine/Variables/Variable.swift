@@ -35,6 +35,17 @@ package enum VariableKind: UInt8, BitwiseCopyable {
     case upstreamName, split, variant, revision
 }
 
+extension VariableKind {
+    /// Its values are ours, or have passed a parser of fields, hosts or addresses, none of which lets through what ends a line. Only
+    /// what is asked for often is listed; of others each value is looked at.
+    var keepsToLine: Bool {
+        switch self {
+        case .none, .host, .httpHost, .proxyAddXForwardedFor, .remoteAddr, .remotePort, .scheme, .serverPort, .serverProtocol, .requestID: true
+        default: false
+        }
+    }
+}
+
 /// One variable: its kind, and for the kinds that need it a name or a place in the snapshot's tables.
 package struct Variable: BitwiseCopyable {
     package var kind: VariableKind
