@@ -96,7 +96,7 @@ struct FilterStreamingTests {
         if way == "http2" {
             let client = try HTTP2Client(proxy)
             let answer = try client.answer(try client.begin("GET", "/proxied"))
-            #expect(answer.body.count == Self.totalBytes)
+            #expect(answer.body.count == Self.totalBytes && answer.resetCode == nil, "\(answer.body.count), reset \(answer.resetCode ?? -1): \(proxy.errorLog)")
         } else {
             let client = try proxy.client(receiveBufferBytes: 16 << 10)
             try client.send(RawClient.text("GET", way == "file" ? "/a.html" : "/proxied"))

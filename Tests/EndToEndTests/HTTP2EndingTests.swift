@@ -107,6 +107,27 @@ struct HTTP2EndingTests {
         #expect(try client.answer(id).body.count == 16 << 20)
     }
 
+    /// All of the answer is in a file before the client takes the second window of it.
+    @Test(.enabled(if: !Harness.isNginx)) func anAnswerThatWaitedInAFileComesWhole() throws {
+        let bytes = 12 << 20
+        let isSent = Signal()
+        let upstream = try Upstream { _, c in
+            try c.send("HTTP/1.1 200 OK\r\nContent-Length: \(bytes)\r\n\r\n" + String(repeating: "x", count: bytes))
+            isSent.fire()
+        }
+        let proxy = try Proxy(server: "http2 on; location / { proxy_pass http://\(upstream.endpoint); }")
+        let client = try client(proxy)
+        client.opensWindows = false
+        let id = try client.begin("GET", "/")
+        try client.read { client.soFar(id).body.count == 65_535 }
+        isSent.wait()
+        client.opensWindows = true
+        try client.openWindow(0, 65_535)
+        try client.openWindow(id, 65_535)
+        let answer = try client.answer(id)
+        #expect(answer.body.count == bytes && answer.resetCode == nil, "\(answer.body.count), reset \(answer.resetCode ?? -1): \(proxy.errorLog)")
+    }
+
     @Test func aFastStopTellsWhatItCan() throws {
         let upstream = try Upstream { _, c in c.hold() }
         let proxy = try Proxy(server: "http2 on; location / { proxy_pass http://\(upstream.endpoint); }")

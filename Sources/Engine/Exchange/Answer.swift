@@ -139,7 +139,11 @@ extension Worker {
             }
             if x.responseSpool.isEmpty { x.value.responseSpool.rewind() }
             switch writeToClient(x, ByteView(scratch.data, n)) {
-            case .sent: continue
+            case .sent:
+                // A stream takes whatever it is given; its window may not.
+                if x.client.stream.carrier != .http2 { continue }
+                if !pushAnswer(x) { return }
+                if x.client.stream.hasPending { return resumeUpstream(x) }
             case .queued:
                 waitForClient(x)
                 // A file that shrinks makes room for the upstream to go on.
