@@ -29,7 +29,7 @@ final class DeployStage {
         proxy = try Proxy(example: "deploy/\(proxyName ?? name).conf", replacing: replacing)
         folder = proxy.path("conf/deploy")
         try FileManager.default.createDirectory(atPath: proxy.path("conf"), withIntermediateDirectories: true)
-        try FileManager.default.copyItem(atPath: Harness.packageDirectory + "/conf/deploy", toPath: folder)
+        try Programs.copy(Harness.packageDirectory + "/conf/deploy", to: folder)
         try? FileManager.default.removeItem(atPath: folder + "/.deploy")
         let names = ["BLUE_PORT", "GREEN_PORT", "PORT1", "PORT2", "PORT3", "API_BLUE", "API_GREEN", "WEB_BLUE", "WEB_GREEN", "PORT4", "PORT5", "PORT6"]
         variables = Dictionary(uniqueKeysWithValues: zip(names, [0, 1, 0, 1, 2, 0, 1, 2, 3, 3, 4, 5].map { "\(ports[$0])" }))
@@ -110,7 +110,7 @@ final class DeployStage {
     func served(_ path: String = "/") throws -> String { try proxy.get(path).text }
 
     func write(_ name: String, _ text: String) throws {
-        try text.write(toFile: folder + "/" + name, atomically: false, encoding: .utf8)
+        try Programs.write(text, to: folder + "/" + name)
     }
     func read(_ name: String) -> String { (try? String(contentsOfFile: folder + "/" + name, encoding: .utf8)) ?? "" }
 

@@ -63,7 +63,7 @@ struct ReadmeTests {
                 let text = try String(contentsOfFile: Harness.packageDirectory + "/conf/" + name, encoding: .utf8)
                 try replacingPorts(text).write(toFile: directory + "/conf/" + name, atomically: false, encoding: .utf8)
             }
-            try files.copyItem(atPath: Harness.packageDirectory + "/conf/deploy", toPath: directory + "/conf/deploy")
+            try Programs.copy(Harness.packageDirectory + "/conf/deploy", to: directory + "/conf/deploy")
             try? files.removeItem(atPath: directory + "/conf/deploy/.deploy")
             for name in try files.contentsOfDirectory(atPath: directory + "/conf/deploy") where name.hasSuffix(".conf") || name.hasSuffix(".yaml") {
                 let path = directory + "/conf/deploy/" + name

@@ -53,8 +53,8 @@ struct RolloutOutsideTests {
 
     @Test func metricsOverTheirLimitLeadBack() throws {
         let it = try Releases(main: "rollout_commands commands;")
-        try it.proxy.write("commands/jobs", "#!/bin/sh\n[ $1 = green ] && echo 9 || echo 1\n")
-        chmod(it.proxy.path("commands/jobs"), 0o755)
+        try FileManager.default.createDirectory(atPath: it.proxy.path("commands"), withIntermediateDirectories: true)
+        try Programs.write("#!/bin/sh\n[ $1 = green ] && echo 9 || echo 1\n", to: it.proxy.path("commands/jobs"), mode: "755")
         let admin = try it.admin()
         let source = try Upstream { request, connection in
             try connection.answer(body: request.target.contains("query") ? "{\"status\": \"success\", \"data\": {\"resultType\": \"vector\", \"result\": [{\"metric\": {}, \"value\": [1, \"7.5\"]}]}}" : "7.5\n")

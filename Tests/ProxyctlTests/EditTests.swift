@@ -17,8 +17,7 @@ struct EditTests {
             + "echo $n > \(path).n; cp \"$1\" \(path).seen.$n\ncase $n in\n"
         for (i, round) in rounds.enumerated() { script += "\(i + 1)) \(round) ;;\n" }
         script += "*) exit 9 ;;\nesac\n"
-        try script.write(toFile: path, atomically: true, encoding: .utf8)
-        chmod(path, 0o755)
+        try Programs.write(script, to: path, mode: "755")
         return path
     }
 
