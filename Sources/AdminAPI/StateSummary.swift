@@ -145,11 +145,14 @@ private struct ServerGroup {
 ///   - names: of the servers; nil: they are all there are, and named by their addresses.
 private func serverPhrases(_ old: [ServerState], _ new: [ServerState], names: [String]? = nil, subject: String) -> [Phrase] {
     let namedMax = 3
+    let knownMax = 16
     var groups: [ServerGroup] = []
-    var last: (place: Int, group: Int)?
+    // Changes that were put into words already: most are like one of the last few, and words are dear where there are 10,000.
+    var known: [(place: Int, group: Int)] = []
+    var next = 0
     for i in new.indices where !ServerChanges.isAlike(old[i], new[i]) {
-        if let last, ServerChanges.isAlike(old[last.place], old[i]), ServerChanges.isAlike(new[last.place], new[i]) {
-            groups[last.group].places.append(i)
+        if let like = known.first(where: { ServerChanges.isAlike(old[$0.place], old[i]) && ServerChanges.isAlike(new[$0.place], new[i]) }) {
+            groups[like.group].places.append(i)
             continue
         }
         let fields = fieldChanges([], old[i].fieldTexts, new[i].fieldTexts)
@@ -157,7 +160,8 @@ private func serverPhrases(_ old: [ServerState], _ new: [ServerState], names: [S
         let group = groups.firstIndex { $0.words == words } ?? groups.count
         if group == groups.count { groups.append(ServerGroup(words: words, count: fields.count)) }
         groups[group].places.append(i)
-        last = (i, group)
+        if known.count < knownMax { known.append((i, group)) } else { known[next] = (i, group) }
+        next = (next + 1) % knownMax
     }
     if groups.isEmpty { return [] }
     let names = names ?? UpstreamState(servers: new).serverNames
