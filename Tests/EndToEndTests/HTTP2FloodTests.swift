@@ -107,14 +107,19 @@ struct HTTP2FloodTests {
         var end: StreamEnd?
         do {
             try client.openWindow(0, 1 << 30)
-            for i in 0..<20_000 { _ = try client.stream.sendSome(HTTP2Peer.bytes(HTTP2Peer.headers(2 * i + 1, Self.request, end: true))) }
+            // Whole frames, all of them: what they ask for is more than any kernel keeps for a peer.
+            for i in 0..<20_000 { try client.stream.send(HTTP2Peer.bytes(HTTP2Peer.headers(2 * i + 1, Self.request, end: true))) }
         } catch { end = error as? StreamEnd }
         // Its end is a reset, or comes when it reads after all; until the proxy has let go it does not.
+        // If the proxy was slow to begin, it finds more streams at once than it has allowed.
         if end == nil {
-            try Harness.wait(for: "the proxy to let go") { proxy.errorLog.contains("timed out") || proxy.errorLog.contains("flood") }
+            try Harness.wait(for: "the proxy to let go") {
+                let log = proxy.errorLog
+                return log.contains("timed out") || log.contains("flood") || log.contains("rule of HTTP/2")
+            }
             end = client.readToEnd()
         }
-        #expect(end == .closed || end == .reset || end != .timedOut)
+        #expect(end == .closed || end == .reset)
         #expect(proxy.residentBytes < 128 << 20)
         #expect(try HTTP2Client(try proxy.client().stream).request().status == "200")
     }

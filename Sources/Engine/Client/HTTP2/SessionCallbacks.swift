@@ -46,6 +46,14 @@ extension Worker {
             s.worker._withUnsafeGuaranteedRef { $0.frameCame(s, library, frame) }
             return 0
         }
+        nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks) { _, _, error, user in
+            let s = session(user)
+            guard let reason = nghttp2_strerror(error) else { return 0 }
+            s.worker._withUnsafeGuaranteedRef {
+                $0.logClient(.info, "client broke a rule of HTTP/2", s.connection, detail: ByteView(cString: reason))
+            }
+            return 0
+        }
         nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks) { library, _, id, bytes, count, user in
             let s = session(user)
             nghttp2_session_consume_connection(library, count)

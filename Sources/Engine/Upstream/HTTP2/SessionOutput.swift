@@ -203,7 +203,7 @@ extension UpstreamSessions {
     }
 
     func keepReason(_ text: UnsafePointer<CChar>) {
-        keepReason(ByteView(UnsafeRawPointer(text).assumingMemoryBound(to: UInt8.self), strlen(text)))
+        keepReason(ByteView(cString: text))
     }
 }
 
