@@ -53,6 +53,7 @@ struct HealthCheckChangeTests {
         #expect(saved.contains("expected status 200-399, found 503"))
         // From here on nobody is asked for an hour: what is known is what was.
         try proxy.configure(proxy.configuration.replacingOccurrences(of: "interval=20ms", with: "interval=1h"))
+        try a.waitForLast()
         let checks = a.checks
         try proxy.start()
         #expect(try texts(proxy) == ["a"])

@@ -28,6 +28,12 @@ final class CheckedServer: Sendable {
         let before = checks
         try Harness.wait(for: "\(count) checks of \(endpoint)") { checks >= before + count }
     }
+
+    /// Waits until what has been sent so far is counted: connections are accepted in their order, so one that comes now is the last.
+    func waitForLast() throws {
+        _ = try RawClient(endpoint).request("GET", "/last", ["Host: a", "Connection: close"])
+        try upstream.waitForOpenConnections(0)
+    }
 }
 
 @Suite("health checks", .ownThread, .enabled(if: !Harness.isNginx))
