@@ -41,7 +41,7 @@ private struct JSONParser {
     /// Members of the object that ended last: the next one is probably like it.
     var membersExpected = 0
     /// Their names, while there are few.
-    var namesExpected: [String] = []
+    var namesExpected = NamesExpected()
 
     init(depthMax: Int, valuesLeft: Int) {
         self.depthMax = depthMax
@@ -83,17 +83,17 @@ private struct JSONParser {
         case UInt8(ascii: "{"): return try object(s, depth: depth + 1)
         case UInt8(ascii: "["): return try array(s, depth: depth + 1)
         case UInt8(ascii: "-"), UInt8(ascii: "0")...UInt8(ascii: "9"): return try number(s)
-        case UInt8(ascii: "t"): return try word("true", .bool(true), s)
-        case UInt8(ascii: "f"): return try word("false", .bool(false), s)
-        case UInt8(ascii: "n"): return try word("null", .null, s)
+        case UInt8(ascii: "t"): return try word([0x74, 0x72, 0x75, 0x65], .bool(true), s)
+        case UInt8(ascii: "f"): return try word([0x66, 0x61, 0x6C, 0x73, 0x65], .bool(false), s)
+        case UInt8(ascii: "n"): return try word([0x6E, 0x75, 0x6C, 0x6C], .null, s)
         default: throw JSONFault(.expected("a value"), at: at)
         }
     }
 
-    private mutating func word(_ word: StaticString, _ value: JSON, _ s: Span<UInt8>) throws(JSONFault) -> JSON {
+    private mutating func word<let count: Int>(_ word: InlineArray<count, UInt8>, _ value: JSON, _ s: Span<UInt8>) throws(JSONFault) -> JSON {
         let first = at
-        for byte in word.description.utf8 {
-            guard at < s.count, s[at] == byte else { throw JSONFault(.expected("a value"), at: first) }
+        for i in word.indices {
+            guard at < s.count, s[at] == word[i] else { throw JSONFault(.expected("a value"), at: first) }
             at += 1
         }
         // `truely` is one word, not `true` and something behind it.
@@ -142,8 +142,8 @@ private struct JSONParser {
         while true {
             let first = at
             guard peek(s) == UInt8(ascii: "\"") else { throw JSONFault(.expected("a field's name in double quotes"), at: at) }
-            isAsExpected = isAsExpected && members.count < expected.count && passes(expected[members.count], s)
-            let name = isAsExpected ? expected[members.count] : try string(s)
+            isAsExpected = isAsExpected && passes(expected, members.count, s)
+            let name = isAsExpected ? expected.names[members.count] : try string(s)
             if !isAsExpected, names.contains(name, members) { throw JSONFault(.duplicate, at: first).below(name) }
             guard peek(s) == UInt8(ascii: ":") else { throw JSONFault(.expected("\":\" behind the field's name"), at: at) }
             at += 1
@@ -156,29 +156,48 @@ private struct JSONParser {
             case UInt8(ascii: "}"):
                 at += 1
                 membersExpected = min(members.count, 32)
-                if !isAsExpected || members.count < expected.count {
-                    namesExpected = members.count < Self.namesExpectedMax && members.allSatisfy { Self.isPlain($0.name) } ? members.map(\.name) : []
-                }
+                if !isAsExpected || members.count < expected.names.count { namesExpected = NamesExpected(members) }
                 return .object(members)
             default: throw JSONFault(.expected("\",\" or \"}\""), at: at)
             }
         }
     }
 
-    private static var namesExpectedMax: Int { 16 }
+    /// What the members of an object are called, in their order; none when they are many or are not written as they are.
+    struct NamesExpected {
+        private(set) var names: [String] = []
+        /// In their quotes, one behind the other; where each ends.
+        private(set) var quoted: [UInt8] = []
+        private(set) var ends: [Int] = []
 
-    /// Written in a document as it is, without an escape.
-    private static func isPlain(_ name: String) -> Bool {
-        name.utf8.allSatisfy { $0 >= 0x20 && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "\\") }
+        init() {}
+
+        init(_ members: [JSON.Member]) {
+            if members.count >= 16 { return }
+            for member in members {
+                let quote = UInt8(ascii: "\"")
+                if member.name.utf8.contains(where: { $0 < 0x20 || $0 == quote || $0 == UInt8(ascii: "\\") }) {
+                    self = NamesExpected()
+                    return
+                }
+                names.append(member.name)
+                quoted.append(quote)
+                quoted.append(contentsOf: member.name.utf8)
+                quoted.append(quote)
+                ends.append(quoted.count)
+            }
+        }
     }
 
-    /// Whether this very name stands here, in quotes and without escapes: then it is passed.
-    private mutating func passes(_ name: String, _ s: Span<UInt8>) -> Bool {
-        let bytes = name.utf8Span.span
-        let end = at + 1 + bytes.count
-        if end >= s.count || s[end] != UInt8(ascii: "\"") { return false }
-        for i in bytes.indices where bytes[i] != s[at + 1 + i] { return false }
-        at = end + 1
+    /// Whether the expected name at this place stands here, in quotes and without escapes: then it is passed.
+    @inline(__always)
+    private mutating func passes(_ expected: NamesExpected, _ place: Int, _ s: Span<UInt8>) -> Bool {
+        if place >= expected.ends.count { return false }
+        let first = place == 0 ? 0 : expected.ends[place - 1]
+        let count = expected.ends[place] - first
+        if at + count > s.count { return false }
+        for i in 0..<count where expected.quoted[first + i] != s[at + i] { return false }
+        at += count
         return true
     }
 

@@ -50,15 +50,7 @@ struct ServerNames {
 
 extension UpstreamState {
     var serverNames: [String] {
-        var seen: Set<UInt64> = []
-        seen.reserveCapacity(servers.count)
-        for server in servers {
-            guard let (address, port) = ServerAddress.normalIPv4(server.server), seen.insert(UInt64(address) << 16 | UInt64(port)).inserted else {
-                return ServerNames(servers).list
-            }
-        }
-        // Each is written in the one way and stands once.
-        return servers.map(\.server)
+        ServerAddress.areDistinct(servers) ? servers.map(\.server) : ServerNames(servers).list
     }
 
     /// For each server the place in `old` of the one of the same name; nil: there is none.

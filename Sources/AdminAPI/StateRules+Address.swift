@@ -74,24 +74,55 @@ public struct ServerAddress: Sendable, Hashable {
     /// Nil: something else, or another way to write it.
     public static func normalIPv4(_ text: String) -> (address: UInt32, port: UInt16)? {
         let bytes = text.utf8Span.span
-        var at = 0
+        // 1.1.1.1:1 and 255.255.255.255:65535.
+        if bytes.count < 9 || bytes.count > 21 { return nil }
         var address: UInt32 = 0
-        for part in 0..<5 {
-            let isPort = part == 4
-            let first = at
-            var number: UInt32 = 0
-            while at < bytes.count, at - first < 5, isDigit(bytes[at]) {
-                number = number * 10 + UInt32(bytes[at] - UInt8(ascii: "0"))
-                at += 1
+        var number: UInt32 = 0
+        var digits = 0
+        var dots = 0
+        var isPort = false
+        for i in bytes.indices {
+            let byte = bytes[i]
+            let digit = byte &- UInt8(ascii: "0")
+            if digit < 10 {
+                // No zero in front of another digit.
+                if digits > 0, number == 0 || digits == 5 { return nil }
+                number = number &* 10 &+ UInt32(digit)
+                digits &+= 1
+                continue
             }
-            if at == first || number > (isPort ? 65_535 : 255) { return nil }
-            if bytes[first] == UInt8(ascii: "0"), isPort || at > first + 1 { return nil }
-            if isPort { return at == bytes.count ? (address, UInt16(number)) : nil }
-            guard at < bytes.count, bytes[at] == (part == 3 ? UInt8(ascii: ":") : UInt8(ascii: ".")) else { return nil }
-            at += 1
+            if isPort || digits == 0 || number > 255 { return nil }
+            if dots < 3 {
+                if byte != UInt8(ascii: ".") { return nil }
+                dots &+= 1
+            } else {
+                if byte != UInt8(ascii: ":") { return nil }
+                isPort = true
+            }
             address = address << 8 | number
+            number = 0
+            digits = 0
         }
-        return nil
+        return isPort && number > 0 && number <= 65_535 ? (address, UInt16(truncatingIfNeeded: number)) : nil
+    }
+
+    /// Whether each is such an address and none stands twice.
+    static func areDistinct(_ servers: [ServerState]) -> Bool {
+        var keys: [UInt64] = []
+        keys.reserveCapacity(servers.count)
+        for i in servers.indices {
+            guard let (address, port) = normalIPv4(servers[i].server) else { return false }
+            keys.append(UInt64(address) << 16 | UInt64(port))
+        }
+        return areDistinct(&keys)
+    }
+
+    /// Puts them in order, which most often they have.
+    static func areDistinct(_ keys: inout [UInt64]) -> Bool {
+        let isAscending = { (keys: [UInt64]) in keys.indices.dropFirst().allSatisfy { keys[$0 - 1] < keys[$0] } }
+        if isAscending(keys) { return true }
+        keys.sort()
+        return isAscending(keys)
     }
 
     private typealias Bad = (_ found: String, _ expected: String, _ hint: String) -> Problem

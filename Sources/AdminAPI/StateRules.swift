@@ -71,29 +71,38 @@ public enum StateRules {
             let found = servers.isEmpty ? "no servers" : "backup servers only"
             throw Problem(.noServers, "found \(found), expected at least one that is no backup", pointer: "/servers")
         }
-        var seen: [AddressKey: Int] = [:]
-        seen.reserveCapacity(servers.count)
-        for (i, server) in servers.enumerated() {
+        var keys: [UInt64] = []
+        keys.reserveCapacity(servers.count)
+        // Of thousands of servers none is copied.
+        let list = servers.span
+        for i in list.indices {
             do throws(Problem) {
-                let address = try checkRelative(server)
-                if server.backup, !method.takesBackup {
+                if case .ipv4(let key) = try checkRelative(list[i]) { keys.append(key) }
+                if list[i].backup, !method.takesBackup {
                     let detail = "found a backup server with \"\(method.name)\", expected none"
                     throw Problem(
                         .badBalance, detail, hint: "only round_robin and least_conn have backup servers", pointer: "/backup")
                 }
-                if server.slowStartMs > 0, !method.takesBackup {
+                if list[i].slowStartMs > 0, !method.takesBackup {
                     let detail = "found slow_start with \"\(method.name)\", expected none"
                     throw Problem(
                         .badBalance, detail, hint: "only with round_robin and least_conn servers start slowly", pointer: "/slow_start")
                 }
-                if let other = seen.updateValue(i, forKey: address) {
-                    let found =
-                        "\"\(shortened(server.server))\", which is \"\(shortened(servers[other].server))\" of /servers/\(other)"
-                    let detail = "found \(found), expected each server once"
-                    throw Problem(
-                        .duplicateServer, detail, hint: "a larger weight gives a server more requests", pointer: "/server")
-                }
             } catch { throw error.below(String(i)).below("servers") }
+        }
+        // Numbers alone, as there are most often, are compared as such.
+        if keys.count < servers.count || !ServerAddress.areDistinct(&keys) { try checkDistinct(servers) }
+    }
+
+    private static func checkDistinct(_ servers: [ServerState]) throws(Problem) {
+        var seen: [AddressKey: Int] = [:]
+        seen.reserveCapacity(servers.count)
+        for (i, server) in servers.enumerated() {
+            guard let other = seen.updateValue(i, forKey: try addressKey(server)) else { continue }
+            let found = "\"\(shortened(server.server))\", which is \"\(shortened(servers[other].server))\" of /servers/\(other)"
+            throw Problem(
+                .duplicateServer, "found \(found), expected each server once", hint: "a larger weight gives a server more requests",
+                pointer: JSONPointer(["servers", String(i), "server"]).text)
         }
     }
 
@@ -108,15 +117,15 @@ public enum StateRules {
         case other(String)
     }
 
+    private static func addressKey(_ server: ServerState) throws(Problem) -> AddressKey {
+        if let (ipv4, port) = ServerAddress.normalIPv4(server.server) { return .ipv4(UInt64(ipv4) << 16 | UInt64(port)) }
+        let text: String
+        do { text = try ServerAddress(server.server).normalized } catch { throw error.below("server") }
+        return ServerAddress.normalIPv4(text).map { .ipv4(UInt64($0.address) << 16 | UInt64($0.port)) } ?? .other(text)
+    }
+
     private static func checkRelative(_ server: ServerState) throws(Problem) -> AddressKey {
-        let address: AddressKey
-        if let (ipv4, port) = ServerAddress.normalIPv4(server.server) {
-            address = .ipv4(UInt64(ipv4) << 16 | UInt64(port))
-        } else {
-            let text: String
-            do { text = try ServerAddress(server.server).normalized } catch { throw error.below("server") }
-            address = ServerAddress.normalIPv4(text).map { .ipv4(UInt64($0.address) << 16 | UInt64($0.port)) } ?? .other(text)
-        }
+        let address = try addressKey(server)
         try checkRange(server.weight, StateBounds.weight, "weight")
         try checkRange(server.maxConns, StateBounds.count, "max_conns")
         try checkRange(server.maxFails, StateBounds.count, "max_fails")

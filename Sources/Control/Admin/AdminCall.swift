@@ -28,6 +28,8 @@ final class AdminCall {
     /// What the audit log tells of the write, besides.
     private(set) var reason = ""
     private(set) var revision: UInt64?
+    /// The body's values: to take a large one apart again is not the time of whoever waits for the answer.
+    private var parsed: JSON?
 
     var operation: APIOperation { route.operation }
 
@@ -90,7 +92,9 @@ final class AdminCall {
         if request.body.isEmpty {
             throw Problem(.notJSON, "the body is empty, expected a JSON object", hint: "see \(operation.id) in /openapi.json")
         }
-        let body = try Body(body: request.body)
+        let json = try JSON.parse(request.body)
+        parsed = json
+        let body = try Body(decoding: json)
         if let reason = body.reason { self.reason = reason }
         return body
     }

@@ -30,6 +30,8 @@ final class AdminServer: WorkerDuty {
     /// For the audit log.
     private var unwritten: [AuditLog.Entry] = []
     private var hasAnswered = false
+    /// The newest request: what it holds is let go when its answer is on its way.
+    private var spent: AdminCall?
     /// When to look at certificates again, and whether the log is to be told.
     private var certificatesDueMs: Int64?
     private var hasWarned = false
@@ -90,6 +92,7 @@ final class AdminServer: WorkerDuty {
         if !hasAnswered { return }
         hasAnswered = false
         controller.wakeNow()
+        spent = nil
         for entry in unwritten { audit.write(entry) }
         unwritten.removeAll(keepingCapacity: true)
         owner.tellWarnings()
@@ -113,6 +116,7 @@ final class AdminServer: WorkerDuty {
             }
             let made = try AdminCall(request, route, names: route.names(in: segments), who: who)
             call = made
+            spent = made
             let outcome = try route.handler(self, made)
             record(made, request, who, nil)
             if case .answer(let answer) = outcome { return answer }

@@ -27,19 +27,18 @@ struct PeerList {
     ) throws(Problem) {
         var text = PeerText()
         text.reserve(servers.count)
-        for i in servers.indices {
-            let written = servers[i].server
-            let name = text.append(written.utf8)
-            if let (address, port) = AdminAPI.ServerAddress.normalIPv4(written) {
+        // Of thousands of servers none is copied.
+        let list = servers.span
+        for i in list.indices {
+            let name = text.append(list[i].server.utf8)
+            if let (address, port) = AdminAPI.ServerAddress.normalIPv4(list[i].server) {
                 text.peers.append(PeerText.Peer(server: i, name: name, address: text.append(ipv4: address, port), text: name))
-                text.addresses.append(written)
                 continue
             }
-            for address in try addresses(written, i) {
-                let isName = address.text == written
+            for address in try addresses(list[i].server, i) {
+                let isName = address.text == list[i].server
                 let bytes = text.append(address.bytes)
                 text.peers.append(PeerText.Peer(server: i, name: name, address: bytes, text: isName ? name : text.append(address.text.utf8)))
-                text.addresses.append(address.text)
             }
         }
         let bytes = arena.freeze(bytes: text.bytes)
@@ -48,24 +47,24 @@ struct PeerList {
         if let before, let same = text.rows(of: before) {
             (rows, pool, line) = (same, before.counters, before.line)
         } else {
-            (rows, pool, line) = counters.counters(upstream: upstream, servers: text.addresses, nowMs: nowMs)
+            (rows, pool, line) = counters.counters(upstream: upstream, servers: text.addresses(), nowMs: nowMs)
         }
         settings.reserveCapacity(rows.count)
         specs.reserveCapacity(rows.count)
         for i in rows.indices {
             let (peer, row) = (text.peers[i], rows[i])
             let address = SocketAddress(bytes: view(peer.address), text: view(peer.text))
-            settings.append(PeerSettings(address: address, name: view(peer.name), isDrained: servers[peer.server].drain))
+            settings.append(PeerSettings(address: address, name: view(peer.name), isDrained: list[peer.server].drain))
             var spec = PeerSpec(counters: row)
-            spec.weight = servers[peer.server].weight
-            spec.maxConns = servers[peer.server].maxConns
-            spec.maxFails = servers[peer.server].maxFails
-            spec.failTimeoutMs = servers[peer.server].failTimeoutMs
-            spec.slowStartMs = servers[peer.server].slowStartMs
-            spec.isBackup = servers[peer.server].backup
-            spec.isDown = servers[peer.server].down
-            spec.isDrained = servers[peer.server].drain
-            if isRing { spec.hashName = Array(servers[peer.server].server.utf8) }
+            spec.weight = list[peer.server].weight
+            spec.maxConns = list[peer.server].maxConns
+            spec.maxFails = list[peer.server].maxFails
+            spec.failTimeoutMs = list[peer.server].failTimeoutMs
+            spec.slowStartMs = list[peer.server].slowStartMs
+            spec.isBackup = list[peer.server].backup
+            spec.isDown = list[peer.server].down
+            spec.isDrained = list[peer.server].drain
+            if isRing { spec.hashName = Array(list[peer.server].server.utf8) }
             specs.append(spec)
         }
     }
@@ -83,14 +82,14 @@ private struct PeerText {
     }
     var bytes: [UInt8] = []
     var peers: [Peer] = []
-    /// The texts once more, for the shared rows.
-    var addresses: [String] = []
 
     mutating func reserve(_ count: Int) {
         bytes.reserveCapacity(count * 40)
         peers.reserveCapacity(count)
-        addresses.reserveCapacity(count)
     }
+
+    /// The texts once more, for new shared rows.
+    func addresses() -> [String] { peers.map { String(decoding: bytes[$0.text], as: UTF8.self) } }
 
     /// Those of `before`, if it has the same addresses in the same order.
     func rows(of before: UpstreamDefinition) -> [PeerCounters]? {

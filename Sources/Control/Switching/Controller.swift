@@ -2,6 +2,7 @@
 // then published, then acknowledged. Called by the admin server, by reloads and by tests; one caller at a time gets in.
 
 import AdminAPI
+import CLinux
 import Engine
 import Synchronization
 
@@ -253,6 +254,8 @@ package final class Controller: @unchecked Sendable {
             return
         }
         publisher.publish(snapshot)
+        // A worker that shares this processor has requests to begin under it, and what is left here is paperwork.
+        sched_yield()
         owesWake = true
         if !wakesLater { wakeWorkers() }
     }
