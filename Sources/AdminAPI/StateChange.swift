@@ -75,7 +75,15 @@ extension StateChange {
         case .replaceState(let other):
             next = other
         }
-        return next.numbered(after: state)
+        return hasServers ? next.numbered(after: state) : next
+    }
+
+    /// Whether servers may come or go; they have their numbers where they stay.
+    private var hasServers: Bool {
+        switch self {
+        case .putSplit, .deleteSplit, .setWeights, .setShadow, .putCertificate, .deleteCertificate: false
+        default: true
+        }
     }
 
     private func upstream(_ name: String, of state: ProxyState) throws(Problem) -> UpstreamState {
