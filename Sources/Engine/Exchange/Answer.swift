@@ -26,6 +26,7 @@ extension Worker {
         }
         if !x.headOnly {
             if x.framing == .chunked {
+                if text.count > Limits.readBytesWhileSlow { return answerInPieces(x, text) }
                 if text.count > 0 {
                     out.value.append(hex: UInt64(text.count))
                     out.value.append("\r\n")
@@ -36,14 +37,38 @@ extension Worker {
             } else if out.room >= text.count {
                 out.value.append(text)
             } else {
-                guard emit(x, out.view) else { return }
-                x.bodySentToClient += Int64(text.count)
-                guard emit(x, text) else { return }
-                return answerDone(x)
+                return answerInPieces(x, text)
             }
             x.bodySentToClient += Int64(text.count)
         }
         guard emit(x, out.view) else { return }
+        answerDone(x)
+    }
+
+    /// A text that no single send takes, behind the head: what the client does not take at once waits in a file.
+    private func answerInPieces(_ x: Ref<Exchange>, _ text: ByteView) {
+        guard emit(x, out.view) else { return }
+        var rest = text
+        while !rest.isEmpty {
+            let piece = rest.slice(0, min(rest.count, Limits.readBytesWhileSlow))
+            rest = rest.slice(piece.count)
+            out.value.reset()
+            if x.framing == .chunked {
+                out.value.append(hex: UInt64(piece.count))
+                out.value.append("\r\n")
+            }
+            out.value.append(piece)
+            if x.framing == .chunked {
+                out.value.append("\r\n")
+                if rest.isEmpty { appendLastChunk(out, x) }
+            }
+            if out.overflowed {
+                logExchange(.error, Fault.headTooLarge.words, x)
+                return finish(x, .failed(.headTooLarge))
+            }
+            x.bodySentToClient += Int64(piece.count)
+            guard emit(x, out.view) else { return }
+        }
         answerDone(x)
     }
 
@@ -84,7 +109,9 @@ extension Worker {
     /// With buffering on, what a slow client cannot take yet waits in memory, then in a file, so that the upstream is free early.
     @inline(__always)
     private func mustSpool(_ x: Ref<Exchange>, _ count: Int) -> Bool {
-        guard x.client.stream.hasPending, x.upstream != nil, x.phase == .receiving else { return false }
+        guard x.client.stream.hasPending else { return false }
+        if x.phase == .answering { return x.client.stream.pendingCount + count > Limits.pendingBytesMax }
+        guard x.upstream != nil, x.phase == .receiving else { return false }
         let proxy = x.location.proxy
         // What waits in a stream may only wait for the end of the turn.
         if let stream = x.client.stream.clientStream, x.client.stream.pendingCount + count > proxy.buffersBytes {
@@ -132,11 +159,14 @@ extension Worker {
     /// What waited for the client has gone: send more, or end.
     func clientDrained(_ x: Ref<Exchange>) {
         timers.cancel(x.client.timer)
+        var budget = Limits.bytesPerTurn
         while !x.responseSpool.isEmpty {
+            if budget <= 0 { return post(x) }
             guard let n = unspool(&x.value.responseSpool, into: scratch.data, Limits.readBytesWhileSlow) else {
                 logExchange(.crit, Fault.spoolFailed.words, x)
                 return fail(x, .spoolFailed)
             }
+            budget -= n
             if x.responseSpool.isEmpty { x.value.responseSpool.rewind() }
             switch writeToClient(x, ByteView(scratch.data, n)) {
             case .sent:
@@ -158,6 +188,7 @@ extension Worker {
 
     /// Goes on with whatever the exchange was doing when it had to stop.
     func resume(_ x: Ref<Exchange>) {
+        if !x.responseSpool.isEmpty, !x.client.stream.hasPending { return clientDrained(x) }
         switch x.phase {
         case .answering:
             if x.file >= 0 { return pumpFile(x) }
@@ -172,15 +203,27 @@ extension Worker {
             if !x.answerQueued || x.client.stream.hasPending { return }
             if let stream = x.client.stream.clientStream, !stream.hasSentEnd { return endStreamAnswer(x) }
             finish(x, .completed)
-        case .receiving: pumpResponse(x)
+        case .receiving:
+            // The answer has begun, and the request may not be through.
+            let handle = x.handle
+            pumpResponse(x)
+            if exchanges.find(handle) != nil, x.phase == .receiving { resumeRequest(x) }
         case .tunnel: pumpTunnel(x)
-        case .readingBody, .sending, .waiting, .connecting:
-            if !x.body.isComplete, !x.dropsBody { pumpRequestBody(x) }
+        case .readingBody, .sending, .waiting, .connecting: resumeRequest(x)
         case .held, .delayed: timers.set(x.client.timer, at: x.heldUntilMs)
         case .queued: goOnFromLine(x)
         case .asking: goOnAsking(x)
         case .routing: if let r = x.inner, !r.isBegun { routeInner(x, r) }
         case .handedOver, .finished: break
+        }
+    }
+
+    /// More of the request's body, from the client or from where it was collected.
+    private func resumeRequest(_ x: Ref<Exchange>) {
+        if !x.body.isComplete {
+            if !x.dropsBody { pumpRequestBody(x) }
+        } else if sendsBody(x), !x.bodySpool.isEmpty, let u = x.upstream, x.requestHeadSent, !u.stream.hasPending {
+            pumpRequest(x, u)
         }
     }
 

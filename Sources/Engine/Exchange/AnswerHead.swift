@@ -284,8 +284,44 @@ extension Worker {
         if text == ByteView("epoch") { return .epoch }
         if text == ByteView("max") { return .max }
         let isNegative = text.hasPrefix(ByteView("-"))
-        guard let n = (isNegative ? text.slice(1) : text).decimal else { return .off }
+        guard let n = Self.seconds(isNegative ? text.slice(1) : text) else { return .off }
         return .after(isNegative ? -n : n)
+    }
+
+    /// A time as the directive has it, such as `42d` or `1h30m`: at most what 31 bits hold, as with nginx.
+    private static func seconds(_ text: ByteView) -> Int64? {
+        if text.isEmpty { return nil }
+        var total: Int64 = 0
+        var number: Int64 = 0
+        var hasDigits = false
+        for i in 0..<text.count {
+            if text[i] &- 0x30 < 10 {
+                number = number * 10 + Int64(text[i] - 0x30)
+                hasDigits = true
+                if number > Int64(Int32.max) { return nil }
+                continue
+            }
+            guard hasDigits, let unit = secondsOfUnit(text[i]) else { return nil }
+            total += number * unit
+            if total > Int64(Int32.max) { return nil }
+            number = 0
+            hasDigits = false
+        }
+        total += number
+        return total <= Int64(Int32.max) ? total : nil
+    }
+
+    private static func secondsOfUnit(_ unit: UInt8) -> Int64? {
+        switch unit {
+        case UInt8(ascii: "s"): 1
+        case UInt8(ascii: "m"): 60
+        case UInt8(ascii: "h"): 3600
+        case UInt8(ascii: "d"): 86_400
+        case UInt8(ascii: "w"): 604_800
+        case UInt8(ascii: "M"): 2_592_000
+        case UInt8(ascii: "y"): 31_536_000
+        default: nil
+        }
     }
 }
 

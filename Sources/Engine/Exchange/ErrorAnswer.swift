@@ -15,6 +15,12 @@ extension Worker {
         if !x.inErrorPage, !x.headBytes.isEmpty, !x.path.isEmpty || status == 400 {
             let pages = x.location.errorPages
             for i in 0..<pages.count where pages[i].status == status {
+                // A request that has gone round too often is not sent round once more by what is said of that.
+                if x.redirectsLeft == 0 {
+                    if status != 500 { logExchange(.error, "rewrite or internal redirection cycle while redirect", x) }
+                    x.errorStatus = 500
+                    break
+                }
                 if !x.location.recursiveErrorPages { x.inErrorPage = true }
                 return follow(pages[i], x)
             }

@@ -45,6 +45,7 @@ extension Worker {
         let location = x.location
         let pinned = x.pinned
         let body = x.body
+        let dropsBody = x.dropsBody
         let wasCut: Bool = if case .completed = outcome { false } else { true }
         if x.hasRealAddress { c.address = x.ownAddress }
         exchanges.remove(x.handle)
@@ -59,7 +60,7 @@ extension Worker {
             if location.resetTimedOut { cutStream(&c.value.stream) }
             closeClient(c)
         } else {
-            settle(c, keepAlive: keepsAlive, body: body, location: location, mayHaveMore: wasTunnel)
+            settle(c, keepAlive: keepsAlive, body: body, location: location, mayHaveMore: wasTunnel || dropsBody)
         }
         settleAccount(pinned, ending)
         unpin(pinned)

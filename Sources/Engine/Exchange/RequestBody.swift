@@ -7,6 +7,8 @@ import HTTPMessage
 extension Worker {
     /// Begins to take the body the way the location wants it. True when there is nothing to wait for before connecting.
     func beginBodyRead(_ x: Ref<Exchange>) -> Bool {
+        // An earlier target has had it as it came: there is none left to be announced or sent.
+        if x.streamsBody, x.body.received > 0 { giveUpBody(x) }
         if x.body.isComplete { return endBodyRead(x) }
         let proxy = x.location.proxy
         x.streamsBody = !proxy.requestBuffering && !(x.body.isUnsized && proxy.httpMinor == 0)
@@ -55,7 +57,7 @@ extension Worker {
         let c = x.client
         var budget = Limits.bytesPerTurn
         x.bodyWaits = false
-        while !x.body.isComplete, x.phase != .finished {
+        while !x.body.isComplete, !x.dropsBody, x.phase != .finished {
             if c.input.isEmpty {
                 if !mayReadBody(x) {
                     // Its end goes on with its last piece.
@@ -84,6 +86,7 @@ extension Worker {
         }
         if x.phase == .finished { return }
         ownInput(c)
+        if x.dropsBody { return }
         bodyMoved(x, whileBeginning: whileBeginning)
     }
 
@@ -141,12 +144,20 @@ extension Worker {
             return
         }
         var offset = 0
+        // Pieces are put together where they lie, so that a body of small chunks costs no call for each.
+        var data = ByteView.empty
         while true {
             switch x.value.body.step(c.input, at: &offset) {
             case .data(let piece):
-                if !keepBodyPiece(x, piece) { return }
+                if data.isEmpty {
+                    data = piece
+                } else {
+                    (UnsafeMutablePointer(mutating: data.start) + data.count).update(from: piece.start, count: piece.count)
+                    data = ByteView(data.start, data.count + piece.count)
+                }
             case .trailer: continue
             case .needMore, .complete:
+                if !data.isEmpty, !keepBodyPiece(x, data) { return }
                 c.input = c.input.slice(offset)
                 if !c.input.isEmpty { ownInput(c) }
                 if x.body.isComplete, x.streamsBody { endStreamedBody(x) }
@@ -207,14 +218,7 @@ extension Worker {
         x.keepsAlive = false
         x.dropsBody = true
         x.readsForMirrors = false
-        ownInput(x.client)
-        if x.client.stream.carrier == .http2 {
-            // Whatever answers now finds a request without a body; the stream ends with the answer.
-            dropInputBuffer(x.client)
-            x.body = BodyReader()
-            x.bodyBuffered = 0
-            if x.bodySpool.isOpen { closeSpool(&x.value.bodySpool) }
-        }
+        giveUpBody(x)
         if fault == .clientClosed {
             x.status = 400
             return finish(x, .abortedByClient(fault))
@@ -226,6 +230,21 @@ extension Worker {
         }
         if x.answerBegun { return finish(x, .failed(fault)) }
         answerError(x, fault.status)
+    }
+
+    /// Whatever answers from here on finds a request without a body. If more of it is to come, the connection or the stream ends with
+    /// the answer.
+    func giveUpBody(_ x: Ref<Exchange>) {
+        if !x.body.isComplete {
+            x.keepsAlive = false
+            x.dropsBody = true
+            dropInputBuffer(x.client)
+        }
+        x.body = BodyReader()
+        x.streamsBody = false
+        x.bodyWaits = false
+        x.bodyBuffered = 0
+        if x.bodySpool.isOpen { closeSpool(&x.value.bodySpool) }
     }
 
     // MARK: Streaming
@@ -267,6 +286,8 @@ extension Worker {
     private func upstreamWriteFailed(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>) -> Bool {
         x.dropsBody = true
         x.keepsAlive = false
+        // The answer is read where the input may lie.
+        dropInputBuffer(x.client)
         u.value.stream.dropAllPending(pool: &buffers)
         u.stream.isReadable = true
         u.stream.isBroken = false

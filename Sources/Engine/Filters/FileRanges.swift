@@ -122,6 +122,7 @@ extension Worker {
         x.fileEnd = part.span.end
         x.bodySentToClient += Int64(part.head.count)
         if x.framing != .chunked { return emit(x, part.head) }
+        ownInput(x.client)
         scratch.data.update(from: part.head.start, count: part.head.count)
         return emit(x, framed(x, ByteView(scratch.data, part.head.count), isLast: false))
     }

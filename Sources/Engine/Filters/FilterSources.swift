@@ -43,6 +43,7 @@ extension Worker {
         while resumeFilters(x, f) {
             if budget <= 0 { return post(x) }
             let want = Int(min(x.fileEnd - x.fileOffset, Int64(Limits.filterPieceBytes)))
+            ownInput(x.client)
             let n = want == 0 ? 0 : kernel.readAt(x.file, scratch.data, want, offset: x.fileOffset)
             if n < want, n <= 0 {
                 logExchange(.alert, "the file was cut while it was sent", x)

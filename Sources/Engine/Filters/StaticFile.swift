@@ -232,6 +232,7 @@ extension Worker {
     /// A piece of the file framed as a chunk (trailers follow), or bare for an HTTP/1.0 client.
     private func pumpChunkOfFile(_ x: Ref<Exchange>) -> Bool {
         let want = Int(min(x.fileEnd - x.fileOffset, Int64(Limits.readBytesWhileSlow)))
+        ownInput(x.client)
         let n = kernel.readAt(x.file, scratch.data, want, offset: x.fileOffset)
         if n <= 0 {
             fail(x, .fileFailed)

@@ -145,6 +145,7 @@ extension Worker {
         let most = x.location.clientMaxBodyBytes
         if most == 0 || n <= most { return true }
         logExchange(.error, "client intended to send too large body", x)
+        giveUpBody(x)
         answerError(x, 413)
         return false
     }

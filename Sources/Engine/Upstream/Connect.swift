@@ -127,6 +127,11 @@ extension Worker {
         x.requestHeadSent = false
         x.requestWhole = false
         x.bodySent = 0
+        // What an earlier try left of a head is nobody's, and its buffer had that location's size.
+        buffers.give(x.headBuffer)
+        x.headBuffer = .none
+        x.headBuffered = 0
+        x.interimResponses = 0
         x.tryStartedMs = nowMs
         x.reusedConnection = false
         if let row = x.proxyTarget.row { observeStart(x, row) }

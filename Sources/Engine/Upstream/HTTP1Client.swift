@@ -143,10 +143,16 @@ extension Worker {
 
     /// Sends what is left of a collected body; then waits for the answer.
     @inline(__always)
-    private func pumpRequest(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>) {
+    func pumpRequest(_ x: Ref<Exchange>, _ u: Ref<UpstreamConnection>) {
         if sendsBody(x) {
+            var budget = Limits.bytesPerTurn
             while !x.bodySpool.isEmpty, !u.stream.hasPending {
+                if budget <= 0 {
+                    post(x)
+                    break
+                }
                 guard let n = unspool(&x.value.bodySpool, into: scratch.data, Limits.readBytes) else { return fail(x, .spoolFailed) }
+                budget -= n
                 x.currentTry?.bytesSent += Int64(n)
                 if case .failed = write(&u.value.stream, ByteView(scratch.data, n)) { return upstreamReadable(u) }
                 x.requestSent = true

@@ -212,6 +212,7 @@ extension Worker {
         while exchanges.find(handle) != nil, resumePage(x) {
             if budget <= 0 { return post(x) }
             let want = Int(min(x.fileEnd - x.fileOffset, Int64(Limits.ssiPieceBytes)))
+            ownInput(x.client)
             let n = want == 0 ? 0 : kernel.readAt(x.file, scratch.data, want, offset: x.fileOffset)
             if n < want, n <= 0 {
                 logExchange(.alert, "the file was cut while it was sent", x)
