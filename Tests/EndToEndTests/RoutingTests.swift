@@ -71,6 +71,31 @@ struct RoutingTests {
         #expect(try Proxy(server: Self.locations).get(target).text == text)
     }
 
+    /// What is decoded for the path is encoded again where a replacement has it as an argument or sends it back; a question mark that a
+    /// client encoded begins no arguments.
+    @Test(
+        "captures of rewrite are encoded where they need be",
+        arguments: [
+            ("/s/hello%20world", "/search?q=hello%20world"), ("/s/a%26admin=1", "/search?q=a%26admin=1"), ("/s/a&b", "/search?q=a&b"),
+            ("/s/a%2Bb?x=1", "/search?q=a%2Bb&x=1"), ("/u/a%3Fadmin=1", "/x/a%3Fadmin=1"), ("/u/a%20b?c", "/x/a%20b?c"),
+        ])
+    func rewritten(target: String, expected: String) throws {
+        let upstream = try Upstream { request, c in try c.answer(body: request.target) }
+        let proxy = try Proxy(
+            server: """
+                location / {
+                    rewrite ^/s/(.*)$ /search?q=$1 break; rewrite ^/u/(.*)$ /x/$1 break; proxy_pass http://\(upstream.endpoint);
+                }
+                """)
+        #expect(try proxy.get(target).text == expected)
+    }
+
+    @Test func aRedirectOfRewriteIsEncoded() throws {
+        let proxy = try Proxy(server: "absolute_redirect off; location / { rewrite ^/old/(.*)$ /new/$1 permanent; }")
+        #expect(try proxy.get("/old/a%20b%3Fc")["Location"] == "/new/a%20b%3Fc")
+        #expect(try proxy.get("/old/a/b")["Location"] == "/new/a/b")
+    }
+
     @Test func aServerWithoutMatchingLocationIs404() throws {
         let proxy = try Proxy(server: "root none; location /a { return 200 a; }")
         #expect(try proxy.get("/b").status == 404)

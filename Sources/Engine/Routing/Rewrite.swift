@@ -54,18 +54,19 @@ extension Worker {
     private func rewrite(_ x: Ref<Exchange>, _ regex: Int32, _ replacement: Template, _ flags: RewriteFlags) -> RewriteResult? {
         guard matches(regex, x.path, for: x) else { return nil }
         if flags.isAbsolute || flags.after == .redirect || flags.after == .permanent {
-            let text = expand(replacement, for: x, keep: true)
+            let text = expandReplacement(replacement, for: x, isRedirect: true).text
             answerRewriteRedirect(x, status: flags.after == .permanent ? 301 : 302, to: text, dropsArguments: flags.dropsArguments)
             return .answered
         }
-        var text = expand(replacement, for: x, keep: true)
+        let expanded = expandReplacement(replacement, for: x, isRedirect: false)
+        var text = expanded.text
         if text.isEmpty {
             logExchange(.error, "the rewritten URI has a zero length", x)
             answerError(x, 500)
             return .answered
         }
         var arguments = x.arguments
-        if let question = text.firstIndex(of: 0x3F) {
+        if let question = expanded.question {
             let given = text.slice(question + 1)
             text = text.slice(0, question)
             arguments = flags.dropsArguments || x.arguments.isEmpty ? given : joined(given, "&", x.arguments, x)
@@ -80,6 +81,39 @@ extension Worker {
         case .stop: return .stopped
         default: return .goOn
         }
+    }
+
+    /// The text of a replacement, and where its arguments begin: at the question mark that the configuration has, not at one that
+    /// came with the request. What was decoded for the path is encoded again where it goes to arguments, or back to the client.
+    private func expandReplacement(
+        _ replacement: Template, for x: Ref<Exchange>, isRedirect: Bool
+    ) -> (text: ByteView, question: Int?) {
+        if replacement.isLiteral { return (replacement.literal, replacement.literal.firstIndex(of: 0x3F)) }
+        let encodes = wasEncoded(x)
+        var question: Int?
+        scratchText.value.reset()
+        for i in 0..<replacement.parts.count {
+            let part = replacement.parts[i]
+            if question == nil, let at = part.literal.view.firstIndex(of: 0x3F) { question = scratchText.count + at }
+            scratchText.value.append(part.literal)
+            guard part.variable.kind != .none, let value = value(of: part.variable, for: x) else { continue }
+            if part.variable.kind == .capture, encodes, isRedirect || question != nil {
+                appendEscaped(value, .arguments, to: scratchText)
+            } else {
+                scratchText.value.append(value)
+            }
+        }
+        let text = x.value.region.copy(scratchText.view, from: &buffers, limit: Limits.regionBytesMax) ?? .empty
+        return (text, question.flatMap { $0 < text.count ? $0 : nil })
+    }
+
+    /// The path came with escapes or plus signs, as nginx asks.
+    private func wasEncoded(_ x: Ref<Exchange>) -> Bool {
+        for i in 0..<x.target.count {
+            if x.target[i] == 0x3F { return false }
+            if x.target[i] == 0x25 || x.target[i] == 0x2B { return true }
+        }
+        return false
     }
 
     /// `a` and `b` with `between`, in memory of the exchange.
