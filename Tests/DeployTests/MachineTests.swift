@@ -327,7 +327,13 @@ struct MachineTests {
         let world = Self.batches(.continue, ratio: 0.5)
         world.run()
         for entry in world.entries { #expect(try DeployEntry(body: entry.json.bytes(pretty: false)) == entry) }
-        #expect(try DeployRecord(body: world.machine.record.json.bytes()) == world.machine.record)
+        var record = world.machine.record
+        #expect(try DeployRecord(body: record.json.bytes()) == record)
+        record.name = "web"
+        #expect(record.mark == "deploy web 1", "as journals of before the id")
+        record.id = "3f9c2a00"
+        #expect(record.mark == "deploy web 1 (id 3f9c2a00)")
+        #expect(try DeployRecord(body: record.json.bytes()) == record)
     }
 }
 

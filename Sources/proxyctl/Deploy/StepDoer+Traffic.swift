@@ -151,7 +151,7 @@ extension StepDoer {
 
     func rollout(_ work: RolloutWork) throws(Failure) -> DeployEvent {
         if work.isUndo { return try undoRollout(work) }
-        var found = try findRollout(work.split)
+        var found = try findRollout(work)
         if found == nil {
             var request = request("POST", ["rollouts"])
             request.query = []
@@ -203,15 +203,19 @@ extension StepDoer {
     }
 
     /// The one that this deploy has started.
-    private func findRollout(_ split: String) throws(Failure) -> Rollout? {
+    private func findRollout(_ work: RolloutWork) throws(Failure) -> Rollout? {
         let json = try client.send(AdminRequest("GET", ["rollouts"])).orProblem().json
-        return (json.array ?? json["rollouts"]?.array ?? []).map(Rollout.init).first {
-            $0.split == split && $0.reason == record.mark
-        }
+        return (json.array ?? json["rollouts"]?.array ?? []).map(Rollout.init).first { isOurs($0, work) }
+    }
+
+    /// The proxy keeps the rollouts of other state folders, too, where deploys have the same names and numbers.
+    private func isOurs(_ rollout: Rollout, _ work: RolloutWork) -> Bool {
+        guard rollout.split == work.split, rollout.reason == record.mark else { return false }
+        return !record.id.isEmpty || rollout.to == work.to && (rollout.startedAtMs ?? .min) >= startedAtMs
     }
 
     private func undoRollout(_ work: RolloutWork) throws(Failure) -> DeployEvent {
-        if let rollout = try findRollout(work.split), let number = rollout.number {
+        if let rollout = try findRollout(work), let number = rollout.number {
             var state = rollout.state
             if !Rollout.ends.contains(state) {
                 _ = try client.send(request("POST", ["rollouts", String(number), "abort"])).orProblem()
@@ -235,6 +239,9 @@ private struct Rollout {
     static let ends: Set<String> = ["succeeded", "rolled_back", "aborted", "failed"]
     let number: Int64?
     let split: String
+    let from: String
+    let to: String
+    let startedAtMs: Int64?
     let state: String
     let reason: String
     let why: String
@@ -242,6 +249,9 @@ private struct Rollout {
     init(_ json: JSON) {
         number = json["number"]?.integer
         split = json["split"]?.string ?? ""
+        from = json["old"]?.string ?? ""
+        to = json["new"]?.string ?? ""
+        startedAtMs = json["started"]?.string.flatMap(Timestamp.ms)
         state = json["state"]?.string ?? json["phase"]?.string ?? ""
         reason = json["reason"]?.string ?? ""
         why = Words.printable(json["why"]?.string ?? json["finding"]?["text"]?.string ?? "")

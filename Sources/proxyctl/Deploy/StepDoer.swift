@@ -8,6 +8,8 @@ import Glibc
 
 final class StepDoer {
     let record: DeployRecord
+    /// When the deploy began, by the wall.
+    let startedAtMs: Int64
     /// Of this deploy.
     let folder: String
     let client: AdminClient
@@ -16,10 +18,11 @@ final class StepDoer {
     let tell: (String) -> Void
 
     init(
-        _ record: DeployRecord, folder: String, client: AdminClient, tell: @escaping (String) -> Void,
-        isInterrupted: @escaping () -> Bool
+        _ record: DeployRecord, startedAtMs: Int64 = Clock.wallMs, folder: String, client: AdminClient,
+        tell: @escaping (String) -> Void, isInterrupted: @escaping () -> Bool
     ) {
         self.record = record
+        self.startedAtMs = startedAtMs
         self.folder = folder
         self.client = client
         self.tell = tell
