@@ -109,6 +109,18 @@ struct MachineTests {
         #expect(world.machine.leftovers == ["not undone: c"])
     }
 
+    /// Its last requests may be in flight still, and it may have all the others again.
+    @Test func whatCouldNotBeDrainedIsNotStopped() {
+        func drain(_ service: String) -> DeployStep { Self.step("drain \(service)", .drain, undo: 0) { $0.service = service } }
+        func stop(_ service: String) -> DeployStep { Self.step("stop \(service)", .stop, undo: 0) { $0.service = service } }
+        let world = Self.world([Self.step("a"), drain("x"), drain("y"), stop("x"), stop("y")])
+        world.answers["drain x"] = [Self.failure("it has traffic")]
+        world.run()
+        #expect(world.log == ["a", "drain x", "drain y", "stop y"])
+        #expect(world.outcome == .incomplete)
+        #expect(world.machine.why == "stop x: it is left running: drain x: it has traffic")
+    }
+
     @Test func whatRequestsStandOnIsLeftStanding() {
         let steps = [
             Self.step("start"), Self.step("switch", .switch) { $0.carriesTraffic = true }, Self.step("verify", .verify, undo: 0),

@@ -58,6 +58,13 @@ struct StepTests {
             steps.filter { $0.carriesTraffic }.map(\.title) == ["switch app and web to green", "switch site to /srv/site-v2"])
     }
 
+    /// Somebody may have switched back to it.
+    @Test func theOldVersionIsStoppedOnlyWithoutTraffic() throws {
+        var builder = try StepBuilder(try Self.plan(Self.shop), [], Self.facts())
+        guard case .end(let end)? = try builder.build().first(where: { $0.stage == .stop })?.work else { return #expect(Bool(false)) }
+        #expect(end.idleUpstreams == ["web_blue"])
+    }
+
     @Test func commandsKnowWhatTheyAreFor() throws {
         var builder = try StepBuilder(try Self.plan(Self.shop), ["api"], Self.facts())
         let steps = try builder.build()

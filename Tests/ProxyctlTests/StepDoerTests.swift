@@ -107,4 +107,28 @@ struct StepDoerTests {
         let doer = try Self.doer(Self.record(Self.rolling, id: ""), admin, startedAtMs: 5000)
         #expect(doer.perform(0) == .succeeded(.members(["rollout": .integer(number)])))
     }
+
+    // MARK: Draining
+
+    @Test func whatServesAgainIsNotDrained() throws {
+        var idle = IdleWork(upstreams: ["blue"], timeoutMs: 1000)
+        idle.isDraining = true
+        let step = DeployStep(.drain, service: "web", "drain", .idle(idle))
+        let drain =
+            "POST /upstreams/blue/drain?reason=deploy%20web%201%20%28id%203f9c2a00%29&timeout=1000ms"
+        let status = Reply.json(Fixture.serving().json)
+        let back = try FakeAdmin([
+            "GET /upstreams": [Self.state(["blue": 100, "green": 0])], drain: [.accepted(43)], "GET /status": [status],
+        ])
+        let refused = DeployEvent.failed("blue has traffic of app: it is left running", isFinal: true)
+        #expect(try Self.doer(Self.record(step), back).perform(0) == refused)
+        #expect(back.write == nil)
+        let idleOne = try FakeAdmin([
+            "GET /upstreams": [Self.state(["blue": 0, "green": 100])],
+            drain: [.problem(Problem(.lostRace, "not 42", revision: 43)), .accepted(43)], "GET /status": [status],
+        ])
+        #expect(try Self.doer(Self.record(step), idleOne).perform(0) == .succeeded(nil))
+        #expect(idleOne.writes.map(\.line) == [drain, drain])
+        #expect(idleOne.write?["If-Match"] == "\"42\"", "nobody may switch in between")
+    }
 }

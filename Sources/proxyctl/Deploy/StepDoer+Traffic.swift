@@ -110,13 +110,29 @@ extension StepDoer {
     func idle(_ work: IdleWork) throws(Failure) -> DeployEvent {
         if work.isDraining {
             for upstream in work.upstreams {
-                var request = request("POST", ["upstreams", upstream, "drain"])
-                request.query.append(("timeout", "\(work.timeoutMs)ms"))
-                _ = try client.send(request).orProblem()
+                if let why = try drain(upstream, work.timeoutMs) { return .failed(why, isFinal: true) }
             }
         }
         let left = try waitIdle(work.upstreams, work.servers, work.timeoutMs)
         return left == 0 ? .succeeded(nil) : .succeeded(.members(["in_flight": .integer(Int64(left))]))
+    }
+
+    /// Why it must not be drained: somebody may have switched back to it. Nil: it is.
+    private func drain(_ upstream: String, _ timeoutMs: Int64) throws(Failure) -> String? {
+        var races = 0
+        while true {
+            let (_, names) = try state()
+            if let why = serving([upstream], names) { return why }
+            var request = request("POST", ["upstreams", upstream, "drain"], readAt: names.revision)
+            request.query.append(("timeout", "\(timeoutMs)ms"))
+            do throws(Failure) {
+                _ = try client.send(request).orProblem()
+                return nil
+            } catch {
+                races += 1
+                if error.status != .lostRace || races > Self.racesMax { throw error }
+            }
+        }
     }
 
     /// How many requests are in flight there after all.
@@ -134,12 +150,18 @@ extension StepDoer {
     /// Why what stands behind these upstreams must not be ended; nil: it may. Requests in flight are waited for.
     func busy(_ upstreams: [String], _ graceMs: Int64) throws(Failure) -> String? {
         let (_, names) = try state()
+        if let why = serving(upstreams, names) { return why }
+        _ = try waitIdle(upstreams.filter { names.upstreams[$0] != nil }, [], graceMs)
+        return nil
+    }
+
+    /// Which split sends requests to one of these upstreams; nil: none.
+    private func serving(_ upstreams: [String], _ names: RunningNames) -> String? {
         for (split, weights) in names.splits.sorted(by: { $0.key < $1.key }) {
             for upstream in upstreams where weights[upstream, default: 0] > 0 {
                 return "\(upstream) has traffic of \(split): it is left running"
             }
         }
-        _ = try waitIdle(upstreams.filter { names.upstreams[$0] != nil }, [], graceMs)
         return nil
     }
 
