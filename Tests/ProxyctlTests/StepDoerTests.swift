@@ -131,4 +131,31 @@ struct StepDoerTests {
         #expect(idleOne.writes.map(\.line) == [drain, drain])
         #expect(idleOne.write?["If-Match"] == "\"42\"", "nobody may switch in between")
     }
+
+    // MARK: Once more
+
+    /// After a pause a batch is tried again: a second undoing has to run, and what was undone is not done.
+    @Test func aStepThatIsTriedAgainIsUndoneAgain() throws {
+        let admin = try FakeAdmin([:])
+        func command(_ word: String) -> Work {
+            let env = ["PATH": "/usr/bin:/bin"]
+            return .command(CommandWork(run: "echo \(word) >> log", env: env, directory: admin.directory, timeoutMs: 10_000))
+        }
+        var step = DeployStep(.replace, service: "web", "start", command("do"))
+        step.undo = [command("undo"), command("tidy")]
+        let doer = try Self.doer(Self.record(step), admin)
+        try DeployFolder.make(admin.directory + "/steps")
+        for round in 1...2 {
+            #expect(doer.inspect(0) == .notDone)
+            #expect(doer.perform(0) == .succeeded(nil))
+            #expect(doer.inspect(0) == .done(nil))
+            // A crash may come after either: it is not undone twice.
+            for _ in 1...2 {
+                #expect(doer.undo(0, 0) == .succeeded(nil))
+                #expect(doer.undo(0, 1) == .succeeded(nil))
+            }
+            let log = Array(repeating: "do\nundo\ntidy", count: round).joined(separator: "\n")
+            #expect(Files.text(admin.directory + "/log") == log)
+        }
+    }
 }
