@@ -109,6 +109,22 @@ struct MachineTests {
         #expect(world.machine.leftovers == ["not undone: c"])
     }
 
+    /// The old replica did not come back: requests to its address would fail.
+    @Test func whatDidNotComeBackGetsNoRequests() {
+        let steps = [
+            Self.step("m"), Self.step("out a", .replace, batch: 0) { $0.undoNeeds = 3 },
+            Self.step("out b", .replace, batch: 0) { $0.undoNeeds = 4 },
+            Self.step("stop a", .replace, batch: 0), Self.step("stop b", .replace, batch: 0), Self.step("start", .replace, batch: 0),
+        ]
+        let world = Self.world(steps)
+        world.answers = ["start": [Self.failure()], "-stop a": [Self.failure("dead")]]
+        world.run()
+        #expect(world.log.suffix(5) == ["-start", "-stop b", "-stop a", "-out b", "-m"])
+        #expect(world.outcome == .stuck)
+        #expect(world.machine.leftovers == ["not undone: out a", "not undone: stop a"])
+        #expect(world.entries.contains { $0.kind == .undoFailed && $0.step == 1 && $0.text.contains("stop a") })
+    }
+
     /// Its last requests may be in flight still, and it may have all the others again.
     @Test func whatCouldNotBeDrainedIsNotStopped() {
         func drain(_ service: String) -> DeployStep { Self.step("drain \(service)", .drain, undo: 0) { $0.service = service } }
