@@ -108,6 +108,30 @@ struct StepDoerTests {
         #expect(doer.perform(0) == .succeeded(.members(["rollout": .integer(number)])))
     }
 
+    /// What a rollout has left goes back; what a person has set in its place stays.
+    @Test(
+        arguments: [
+            ("failed", 25, ["blue": 75, "green": 25], true), ("succeeded", 100, ["blue": 0, "green": 100], true),
+            ("rolled_back", 0, ["blue": 100, "green": 0], true), ("aborted", 25, ["blue": 1, "green": 0], true),
+            ("aborted", 25, ["blue": 0, "green": 100], false), ("aborted", 25, ["blue": 50, "green": 50], false),
+            ("succeeded", 100, ["blue": 50, "green": 50], false),
+        ] as [(String, Int64, [String: Int], Bool)])
+    func whatAPersonHasSetIsNotTakenBack(phase: String, percent: Int64, now: [String: Int], isOurs: Bool) throws {
+        let ended = Self.rollout(4, phase, reason: "deploy web 1 (id \(Self.id))", percent: percent)
+        let admin = try FakeAdmin([
+            "GET /rollouts": [.json(.array([ended]))], "GET /upstreams": [Self.state(now)],
+            "PUT /upstreams?reason=deploy%20web%201%20%28id%203f9c2a00%29": [.accepted(43)],
+        ])
+        let event = try Self.doer(Self.record(Self.rolling), admin).undo(0, 0)
+        if isOurs {
+            guard case .succeeded = event else { return #expect(Bool(false), "\(event)") }
+        } else {
+            let words = now.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }.joined(separator: ", ")
+            #expect(event == .failed("somebody else has moved traffic: app has \(words)", isFinal: true))
+        }
+        #expect((admin.write != nil) == (isOurs && now != ["blue": 1, "green": 0]))
+    }
+
     // MARK: Draining
 
     @Test func whatServesAgainIsNotDrained() throws {

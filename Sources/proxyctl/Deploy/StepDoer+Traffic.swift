@@ -237,32 +237,32 @@ extension StepDoer {
     }
 
     private func undoRollout(_ work: RolloutWork) throws(Failure) -> DeployEvent {
-        if let rollout = try findRollout(work), let number = rollout.number {
-            var state = rollout.state
-            if !Rollout.ends.contains(state) {
+        // It may have ended at any step: what it gave goes back, and nothing that somebody else has set since.
+        var left: [String: [String: Int]] = [:]
+        if var rollout = try findRollout(work), let number = rollout.number {
+            if !rollout.hasEnded {
                 _ = try client.send(request("POST", ["rollouts", String(number), "abort"])).orProblem()
             }
             let endMs = Clock.monotonicMs + 60_000
-            while !Rollout.ends.contains(state), Clock.monotonicMs < endMs {
+            while !rollout.hasEnded, Clock.monotonicMs < endMs {
                 clinux_sleep_ms(20)
-                state = Rollout(try client.send(AdminRequest("GET", ["rollouts", String(number)])).orProblem().json).state
+                rollout = Rollout(try client.send(AdminRequest("GET", ["rollouts", String(number)])).orProblem().json)
             }
-            if !Rollout.ends.contains(state) { return .failed("rollout \(number) does not end", isFinal: true) }
+            if !rollout.hasEnded { return .failed("rollout \(number) does not end", isFinal: true) }
+            left[work.split] = rollout.weights(work.before)
         }
-        let (_, names) = try state()
-        // It may have ended at any step: whatever it gave goes back.
-        let now = names.splits[work.split] ?? [:]
-        return try weights(WeightsWork(splits: [work.split: work.before], expects: [work.split: now], opens: []))
+        return try weights(WeightsWork(splits: [work.split: work.before], expects: left, opens: []))
     }
 }
 
 /// What a rollout's answer says, as far as a deploy wants to know.
 private struct Rollout {
-    static let ends: Set<String> = ["succeeded", "rolled_back", "aborted", "failed"]
     let number: Int64?
     let split: String
     let from: String
     let to: String
+    /// Of `to`, as far as it got; none after a way back.
+    let percent: Int
     let startedAtMs: Int64?
     let state: String
     let reason: String
@@ -273,10 +273,21 @@ private struct Rollout {
         split = json["split"]?.string ?? ""
         from = json["old"]?.string ?? ""
         to = json["new"]?.string ?? ""
+        percent = min(max(Int(clamping: json["percent"]?.integer ?? 0), 0), 100)
         startedAtMs = json["started"]?.string.flatMap(Timestamp.ms)
         state = json["state"]?.string ?? json["phase"]?.string ?? ""
         reason = json["reason"]?.string ?? ""
         why = Words.printable(json["why"]?.string ?? json["finding"]?["text"]?.string ?? "")
+    }
+
+    var hasEnded: Bool { ["succeeded", "rolled_back", "aborted", "failed"].contains(state) }
+
+    /// What it has made of the weights that were there before it.
+    func weights(_ before: [String: Int]) -> [String: Int] {
+        var weights = before
+        weights[from] = 100 - percent
+        weights[to] = percent
+        return weights
     }
 }
 
