@@ -74,6 +74,7 @@ extension DeployRecord: JSONCodable {
     public init(decoding json: JSON) throws(Problem) {
         let fields = try Fields(json, of: "a deploy")
         self.init(number: try fields.int("number"))
+        id = try fields.optional("id", fields.string) ?? ""
         kind = try fields.word("kind")
         name = try fields.string("name")
         to = try fields.string("to")
@@ -95,9 +96,10 @@ extension DeployRecord: JSONCodable {
         .members([
             "approval_timeout": .spanMs(approvalTimeoutMs), "batches": .whole(batches), "commit": .string(commit),
             "commit_before": .string(commitBefore), "failure_action": .string(failureAction.rawValue),
-            "failure_ratio_max": .figure(failureRatioMax), "from": .string(from), "keeps_old": .bool(keepsOld),
-            "kind": .string(kind.rawValue), "name": .string(name), "number": .whole(number), "reason": .string(reason),
-            "services": .strings(services), "steps": .array(steps.map(\.json)), "to": .string(to), "who": .string(who),
+            "failure_ratio_max": .figure(failureRatioMax), "from": .string(from), "id": id.isEmpty ? nil : .string(id),
+            "keeps_old": .bool(keepsOld), "kind": .string(kind.rawValue), "name": .string(name), "number": .whole(number),
+            "reason": .string(reason), "services": .strings(services), "steps": .array(steps.map(\.json)), "to": .string(to),
+            "who": .string(who),
         ])
     }
 }

@@ -28,6 +28,10 @@ extension DeployMachine {
                 return finish(.stuck, &out)
             case .begun, .done, .failed:
                 if record.steps[i].undo.isEmpty { break }
+                if let needed = record.steps[i].undoNeeds, marks.indices.contains(needed), marks[needed] == .undoFailed {
+                    say(.undoFailed, i, "left as it is, since this was not undone: \(record.steps[needed].title)", to: &out)
+                    break
+                }
                 return undo(i, part: 0, &out)
             case .undoing(let part): return undo(i, part: part, &out)
             case .pending, .skipped, .undone, .undoFailed: break

@@ -180,10 +180,24 @@ public struct DeployMachine: Sendable {
                 say(.skipped, cursor, "some replicas have kept the old version", to: &out)
                 return advance(&out)
             }
+            if let drain = undrained(cursor) {
+                let title = record.steps[drain].title
+                say(.failed, cursor, "it is left running: " + (why.hasPrefix(title) ? why : title + " has failed"), to: &out)
+                return advance(&out)
+            }
             say(.begun, cursor, to: &out)
             begin(.performing(cursor), &out)
         case .undoing: undoNext(&out)
         case .asking, .paused, .ended: break
+        }
+    }
+
+    /// The step that was to wait for the last requests of what `step` would stop, and has failed; nil: nothing speaks against it.
+    private func undrained(_ step: Int) -> Int? {
+        guard record.steps[step].stage == .stop else { return nil }
+        let service = record.steps[step].service
+        return marks.indices.first {
+            marks[$0] == .failed && record.steps[$0].stage == .drain && record.steps[$0].service == service
         }
     }
 

@@ -9,6 +9,8 @@ public struct DeployRecord: Sendable, Equatable {
         case finish
     }
     public var number: Int
+    /// Random: a deploy of another state folder may have the same name and number. Empty: of an older journal.
+    public var id = ""
     public var kind = Kind.deploy
     /// The plan's.
     public var name = ""
@@ -32,7 +34,7 @@ public struct DeployRecord: Sendable, Equatable {
     public init(number: Int) { self.number = number }
 
     /// As it stands in the proxy's history, and by which a change of it is found again.
-    public var mark: String { "\(kind.rawValue) \(name) \(number)" }
+    public var mark: String { "\(kind.rawValue) \(name) \(number)" + (id.isEmpty ? "" : " (id \(id))") }
 }
 
 /// What runs, as far as steps depend on it. Gathered by proxyctl.

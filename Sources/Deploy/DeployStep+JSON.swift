@@ -12,6 +12,7 @@ extension DeployStep: JSONCodable {
         needsApproval = try fields.bool("approval")
         carriesTraffic = try fields.bool("traffic")
         batch = try fields.optional("batch") { (name) throws(Problem) in try fields.int(name) }
+        undoNeeds = try fields.optional("undo_needs") { (name) throws(Problem) in try fields.int(name) }
     }
 
     public var json: JSON {
@@ -19,7 +20,7 @@ extension DeployStep: JSONCodable {
             "approval": .bool(needsApproval), "batch": batch.map { .whole($0) }, "repeatable": .bool(isRepeatable),
             "service": .string(service), "stage": .string(stage.rawValue), "title": .string(title),
             "traffic": .bool(carriesTraffic),
-            "undo": .array(undo.map(\.json)), "work": work.json,
+            "undo": .array(undo.map(\.json)), "undo_needs": undoNeeds.map { .whole($0) }, "work": work.json,
         ])
     }
 }

@@ -17,6 +17,8 @@ public struct DeployStep: Sendable, Equatable {
     public var needsApproval = false
     /// While this is not undone, nothing before it may be: requests still go where it has sent them.
     public var carriesTraffic = false
+    /// Undone only if the undoing of that step, a later one, was not in vain: what it cannot bring back gets no requests.
+    public var undoNeeds: Int?
     /// Of a rolling update: which batch.
     public var batch: Int?
 

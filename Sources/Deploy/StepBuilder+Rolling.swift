@@ -85,11 +85,13 @@ extension StepBuilder {
     }
 
     private mutating func addStopFirst(_ r: Replacement) throws(Problem) {
+        let out = steps.count
         for (old, _) in r.pairs {
             steps.append(step(r, "take \(old.replica) out", server(r, .down, old), undo: [server(r, .up, old)]))
         }
         for (old, _) in r.pairs { steps.append(step(r, "wait for the last requests of \(old.replica)", idle(r, old))) }
-        for (old, _) in r.pairs {
+        for (i, (old, _)) in r.pairs.enumerated() {
+            steps[out + i].undoNeeds = steps.count
             steps.append(step(r, "stop \(old.replica)", .end(try endWork(r.service, old)), undo: try restart(r, old)))
         }
         for (_, new) in r.pairs {
@@ -117,11 +119,14 @@ extension StepBuilder {
             steps.append(step(r, "put \(new.server) in", server(r, .add, new), undo: undo, carriesTraffic: true))
         }
         try addMonitor(r)
+        var out: [Int] = []
         for (old, _) in r.pairs {
+            out.append(steps.count)
             steps.append(step(r, "take \(old.server) out", server(r, .down, old), undo: [server(r, .up, old)]))
             steps.append(step(r, "wait for the last requests of \(old.server)", idle(r, old)))
         }
-        for (old, _) in r.pairs {
+        for (i, (old, _)) in r.pairs.enumerated() {
+            steps[out[i]].undoNeeds = steps.count
             steps.append(
                 step(r, "stop \(old.replica) at \(old.server)", .end(try endWork(r.service, old)), undo: try restart(r, old)))
             let back = [server(r, .add, old), server(r, .down, old)]

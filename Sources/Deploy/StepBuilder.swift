@@ -278,7 +278,8 @@ public struct StepBuilder {
         steps.append(
             DeployStep(.drain, service: service.name, "wait for the last requests of \(service.name) in \(from)", .idle(idle)))
         if !stops || (service.start == nil && service.stop.command == nil) { return }
-        steps.append(
-            DeployStep(.stop, service: service.name, "stop \(service.name) in \(from)", .end(try endWork(service, old))))
+        var end = try endWork(service, old)
+        end.idleUpstreams = [old.upstream]
+        steps.append(DeployStep(.stop, service: service.name, "stop \(service.name) in \(from)", .end(end)))
     }
 }

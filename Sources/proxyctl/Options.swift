@@ -73,6 +73,9 @@ struct WriteOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Refuse if the revision is another one by then (exit status 4).", valueName: "revision"))
     var ifMatch: UInt64?
 
+    @Flag(help: "Also against a rollout, which it ends, and to servers that take no requests.")
+    var force = false
+
     @OptionGroup var server: ServerOptions
 
     /// A request with what these options add to it. `revision` is what the verb has read and builds on.
@@ -80,6 +83,7 @@ struct WriteOptions: ParsableArguments {
         var request = AdminRequest(method, segments)
         if let reason { request.query.append(("reason", reason)) }
         if dryRun { request.query.append(("dry_run", "1")) }
+        if force { request.query.append(("force", "1")) }
         if let match = ifMatch ?? revision { request.fields.append(("If-Match", "\"\(match)\"")) }
         return request
     }

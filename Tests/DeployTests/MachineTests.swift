@@ -109,6 +109,34 @@ struct MachineTests {
         #expect(world.machine.leftovers == ["not undone: c"])
     }
 
+    /// The old replica did not come back: requests to its address would fail.
+    @Test func whatDidNotComeBackGetsNoRequests() {
+        let steps = [
+            Self.step("m"), Self.step("out a", .replace, batch: 0) { $0.undoNeeds = 3 },
+            Self.step("out b", .replace, batch: 0) { $0.undoNeeds = 4 },
+            Self.step("stop a", .replace, batch: 0), Self.step("stop b", .replace, batch: 0), Self.step("start", .replace, batch: 0),
+        ]
+        let world = Self.world(steps)
+        world.answers = ["start": [Self.failure()], "-stop a": [Self.failure("dead")]]
+        world.run()
+        #expect(world.log.suffix(5) == ["-start", "-stop b", "-stop a", "-out b", "-m"])
+        #expect(world.outcome == .stuck)
+        #expect(world.machine.leftovers == ["not undone: out a", "not undone: stop a"])
+        #expect(world.entries.contains { $0.kind == .undoFailed && $0.step == 1 && $0.text.contains("stop a") })
+    }
+
+    /// Its last requests may be in flight still, and it may have all the others again.
+    @Test func whatCouldNotBeDrainedIsNotStopped() {
+        func drain(_ service: String) -> DeployStep { Self.step("drain \(service)", .drain, undo: 0) { $0.service = service } }
+        func stop(_ service: String) -> DeployStep { Self.step("stop \(service)", .stop, undo: 0) { $0.service = service } }
+        let world = Self.world([Self.step("a"), drain("x"), drain("y"), stop("x"), stop("y")])
+        world.answers["drain x"] = [Self.failure("it has traffic")]
+        world.run()
+        #expect(world.log == ["a", "drain x", "drain y", "stop y"])
+        #expect(world.outcome == .incomplete)
+        #expect(world.machine.why == "stop x: it is left running: drain x: it has traffic")
+    }
+
     @Test func whatRequestsStandOnIsLeftStanding() {
         let steps = [
             Self.step("start"), Self.step("switch", .switch) { $0.carriesTraffic = true }, Self.step("verify", .verify, undo: 0),
@@ -327,7 +355,13 @@ struct MachineTests {
         let world = Self.batches(.continue, ratio: 0.5)
         world.run()
         for entry in world.entries { #expect(try DeployEntry(body: entry.json.bytes(pretty: false)) == entry) }
-        #expect(try DeployRecord(body: world.machine.record.json.bytes()) == world.machine.record)
+        var record = world.machine.record
+        #expect(try DeployRecord(body: record.json.bytes()) == record)
+        record.name = "web"
+        #expect(record.mark == "deploy web 1", "as journals of before the id")
+        record.id = "3f9c2a00"
+        #expect(record.mark == "deploy web 1 (id 3f9c2a00)")
+        #expect(try DeployRecord(body: record.json.bytes()) == record)
     }
 }
 

@@ -58,6 +58,29 @@ struct StepTests {
             steps.filter { $0.carriesTraffic }.map(\.title) == ["switch app and web to green", "switch site to /srv/site-v2"])
     }
 
+    /// Somebody may have switched back to it.
+    @Test func theOldVersionIsStoppedOnlyWithoutTraffic() throws {
+        var builder = try StepBuilder(try Self.plan(Self.shop), [], Self.facts())
+        guard case .end(let end)? = try builder.build().first(where: { $0.stage == .stop })?.work else { return #expect(Bool(false)) }
+        #expect(end.idleUpstreams == ["web_blue"])
+    }
+
+    /// What was taken out is put in again only if it was brought back.
+    @Test(arguments: ["stop-first", "start-first"])
+    func aReplicaThatDoesNotComeBackStaysOut(order: String) throws {
+        var builder = try StepBuilder(try Self.plan(Self.replicas(order, parallelism: 2)), [], Self.facts())
+        let steps = try builder.build()
+        let out = steps.filter { step in
+            if case .server(let work) = step.work { work.change == .down } else { false }
+        }
+        #expect(out.count == 3)
+        for step in out {
+            guard case .server(let work) = step.work, let needed = step.undoNeeds else { return #expect(Bool(false), "\(step.title)") }
+            let name = ["h:1": "a", "h:2": "b", "h:3": "c"][work.server] ?? ""
+            #expect(steps[needed].title.hasPrefix("stop \(name)"))
+        }
+    }
+
     @Test func commandsKnowWhatTheyAreFor() throws {
         var builder = try StepBuilder(try Self.plan(Self.shop), ["api"], Self.facts())
         let steps = try builder.build()

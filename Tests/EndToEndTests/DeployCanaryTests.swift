@@ -92,6 +92,25 @@ struct DeployCanaryTests {
         }
     }
 
+    /// A person's word stands: the deploy neither takes it back nor ends what has traffic by it.
+    @Test func whatAPersonSetsOverTheRolloutStays() throws {
+        let stage = try stage()
+        let running = try stage.start(["deploy", "--commit", "v2", "--yes"], ["STEP": "60s"])
+        try Harness.wait(for: "the first step: \(running.output)", withinMs: 60_000) { running.output.contains("blue has 5 %") }
+        let weight = ["weight", "blue", "50", "--reason", "enough"]
+        let refused = try Proxyctl(stage.proxy, weight, admin: DeployStage.socket).result()
+        #expect(refused.status == 1 && refused.errors.contains("force"), "\(refused.all)")
+        let forced = try Proxyctl(stage.proxy, weight + ["--force"], admin: DeployStage.socket).result()
+        #expect(forced.status == 0, "\(forced.all)")
+        let result = try running.result(withinMs: 60_000)
+        #expect(result.status == 1 && result.errors.contains("sets the weights otherwise (enough)"), "\(result.all)")
+        #expect(result.errors.contains("not undone: roll app out to blue"), "\(result.all)")
+        #expect(result.all.contains("somebody else has moved traffic: service has blue 50, green 50"), "\(result.all)")
+        let weights = try Admin(stage.proxy, folder: "switchback.state").get("/upstreams")["splits"]["service"]["weights"]
+        #expect(weights["blue"].int == 50 && weights["green"].int == 50)
+        #expect(Set(stage.processes.keys) == ["app-blue", "app-green"])
+    }
+
     /// The proxy is killed and started again while the rollout runs: both go on.
     @Test func aRolloutOutlivesItsProxy() throws {
         let stage = try stage()

@@ -242,6 +242,19 @@ enum Fixture {
         return receipt
     }
 
+    /// Each upstream of `state` with one server; `states` of those that are not up.
+    static func serving(_ states: [String: String] = [:]) -> Status {
+        var status = Status()
+        status.upstreams = [("blue", 3001), ("green", 3002), ("red", 3003)].map { name, port in
+            var upstream = UpstreamStatus(name: name)
+            var server = ServerStatus(id: 0, server: "127.0.0.1:\(port)", weight: 1)
+            server.state = states[name] ?? "up"
+            upstream.servers = [server]
+            return upstream
+        }
+        return status
+    }
+
     static func status(atMs: Int64 = 1_795_269_900_000, requests: Int = 1000) -> Status {
         var status = Status()
         status.version = "1.0"

@@ -30,8 +30,13 @@ struct VerbTests {
             words: ["switch", "green", "--if-match", "41"], line: "PATCH /splits/app",
             body: #"{"weights":{"blue":0,"green":100}}"#,
             ifMatch: "\"41\""),
+        Write(
+            words: ["switch", "green", "--force"], line: "PATCH /splits/app?force=1",
+            body: #"{"weights":{"blue":0,"green":100}}"#, ifMatch: "\"42\""),
         Write(words: ["undo"], line: "POST /undo"),
         Write(words: ["undo", "--if-match", "42"], line: "POST /undo", ifMatch: "\"42\""),
+        Write(words: ["undo", "--force"], line: "POST /undo?force=1"),
+        Write(words: ["restore", "7", "--force"], line: "POST /revisions/7/restore?force=1"),
         Write(words: ["restore", "7", "--reason", "x"], line: "POST /revisions/7/restore?reason=x"),
         Write(words: ["hold", "app"], line: "POST /splits/app/hold"),
         Write(words: ["hold", "app", "--timeout", "1m30s", "--max", "10"], line: "POST /splits/app/hold?timeout=1m30s&max=10"),
@@ -61,7 +66,8 @@ struct VerbTests {
     @Test(arguments: writes)
     func write(_ row: Write) throws {
         let admin = try FakeAdmin([
-            "GET /upstreams": [.json(Fixture.state)], row.line: [.accepted(43, "split app: green 10 -> 50")],
+            "GET /upstreams": [.json(Fixture.state)], "GET /status": [.json(Fixture.serving().json)],
+            row.line: [.accepted(43, "split app: green 10 -> 50")],
         ])
         let ran = try Ran(row.words, environment: ["PROXYCTL_ADMIN": "unix:\(admin.directory)/admin.sock"], in: admin.directory)
         #expect(ran.status == 0, "\(ran)")
@@ -106,14 +112,17 @@ struct VerbTests {
     @Test func theRevisionMayStandInTheHead() throws {
         let state = Fixture.state.replacingOccurrences(of: "\"revision\": 42,", with: "")
         let reply = Reply(fields: ["Content-Type: application/json", "ETag: \"77\""], body: state)
-        let admin = try FakeAdmin(["GET /upstreams": [reply], "PATCH /splits/app": [.accepted(78)]])
+        let admin = try FakeAdmin([
+            "GET /upstreams": [reply], "GET /status": [.json(Fixture.serving().json)], "PATCH /splits/app": [.accepted(78)],
+        ])
         #expect(try admin.run("switch", "green").status == 0)
         #expect(admin.write?["If-Match"] == "\"77\"")
     }
 
     @Test func nothingToChangeIsSaid() throws {
         let admin = try FakeAdmin([
-            "GET /upstreams": [.json(Fixture.state)], "PATCH /splits/app": [.accepted(42, isChanged: false)],
+            "GET /upstreams": [.json(Fixture.state)], "GET /status": [.json(Fixture.serving().json)],
+            "PATCH /splits/app": [.accepted(42, isChanged: false)],
         ])
         let ran = try admin.run("weight", "green", "10", "--wait")
         #expect(ran.output == "Nothing to change: revision 42 is like that.\n")
@@ -142,9 +151,43 @@ struct VerbTests {
         #expect(json.status == 1)
     }
 
+    /// With a pool whose servers are all drained, no request would be answered.
+    @Test(
+        arguments: [
+            (["switch", "green"], ["green": "drain"], 1), (["switch", "green"], ["green": "down"], 1),
+            (["switch", "green"], ["green": "unhealthy"], 1), (["weight", "green", "20"], ["green": "drain"], 1),
+            // The others get what it loses.
+            (["weight", "green", "5"], ["blue": "down"], 1), (["weight", "green", "5"], ["green": "down"], 0),
+            (["weight", "green", "20"], ["blue": "down"], 0), (["weight", "green", "20", "--raw"], ["green": "down"], 1),
+            // A server alone is tried whatever became of the requests before.
+            (["switch", "green"], ["green": "failed"], 0), (["switch", "green"], ["green": "busy"], 0),
+        ] as [([String], [String: String], Int32)])
+    func moreForServersThatTakeNothingIsRefused(words: [String], states: [String: String], status: Int32) throws {
+        let admin = try FakeAdmin([
+            "GET /upstreams": [.json(Fixture.state)], "GET /status": [.json(Fixture.serving(states).json)],
+            "PATCH /splits/app": [.accepted(43)], "PATCH /splits/app?force=1": [.accepted(43)],
+            "PATCH /splits/app?dry_run=1": [.json(Plan(revision: 42).json)],
+        ])
+        let address = ["--admin", admin.directory + "/admin.sock"]
+        let ran = try Ran(words + address, in: admin.directory)
+        #expect(ran.status == status, "\(ran)")
+        #expect((admin.write == nil) == (status == 1))
+        if status == 0 { return }
+        let (name, state) = try #require(states.first)
+        let server = name == "green" ? "127.0.0.1:3002" : "127.0.0.1:3001"
+        let up = state == "unhealthy" ? "" : "`proxyctl server up \(name) \(server)` takes it into service; "
+        #expect(
+            ran.errors == "proxyctl: no server of \(name) takes requests: nothing was changed\n    \(server) is \(state)\n\(up)"
+                + "--force changes the weights all the same.\n")
+        #expect(try Ran(["plan"] + words + address, in: admin.directory).status == 0, "a plan may be made of it")
+        #expect(try Ran(words + ["--force"] + address, in: admin.directory).status == 0)
+        #expect(admin.write?.line == "PATCH /splits/app?force=1", "a rollout ends, too")
+    }
+
     @Test func aLostRaceIsTold() throws {
         let admin = try FakeAdmin([
-            "GET /upstreams": [.json(Fixture.state)], "PATCH /splits/app": [.problem(Problem(.lostRace, "not 42", revision: 45))],
+            "GET /upstreams": [.json(Fixture.state)], "GET /status": [.json(Fixture.serving().json)],
+            "PATCH /splits/app": [.problem(Problem(.lostRace, "not 42", revision: 45))],
         ])
         let ran = try admin.run("switch", "green")
         #expect(ran.status == 4)
@@ -156,7 +199,9 @@ struct VerbTests {
         let state =
             #"{"revision":1,"upstreams":{},"splits":{"app":{"weights":{"blue":1,"green":0}},"#
             + #""api":{"weights":{"green":2,"red":0}}}}"#
-        let admin = try FakeAdmin(["GET /upstreams": [.json(state)], "PATCH /splits/api": [.accepted(2)]])
+        let admin = try FakeAdmin([
+            "GET /upstreams": [.json(state)], "GET /status": [.json(Fixture.serving().json)], "PATCH /splits/api": [.accepted(2)],
+        ])
         let several = try admin.run("switch", "green")
         #expect(several.status == 2)
         #expect(
@@ -209,7 +254,8 @@ struct VerbTests {
 
     @Test func waitingPrintsTheReceipt() throws {
         let admin = try FakeAdmin([
-            "GET /upstreams": [.json(Fixture.state)], "PATCH /splits/app": [.accepted(43, "green 10 -> 100")],
+            "GET /upstreams": [.json(Fixture.state)], "GET /status": [.json(Fixture.serving().json)],
+            "PATCH /splits/app": [.accepted(43, "green 10 -> 100")],
             "GET /receipts/43?wait=1": [.json(Fixture.receipt().json)],
         ])
         let ran = try admin.run("switch", "green", "--wait")

@@ -42,7 +42,7 @@ struct SplitClaims {
         if let first = touched.first, !author.overrides {
             throw Problem(
                 .rolloutLive, "the rollout \(first.rollout) moves the weights of split \(first.split)",
-                hint: "abort or promote it; or write with ?force=1, which ends it where it is", revision: revision)
+                hint: "abort or promote it; or write with ?force=1 (proxyctl: --force), which ends it where it is", revision: revision)
         }
         return touched.map { Override(rollout: $0.rollout, revision: 0, who: author.who, reason: author.reason) }
     }

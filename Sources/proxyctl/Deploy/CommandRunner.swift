@@ -48,7 +48,7 @@ struct CommandRunner {
         """
 
     func run(_ work: CommandWork) throws(Failure) -> End {
-        for file in [pidFile, statusFile] { unlink(file) }
+        forget()
         let spawned = try Spawn.shell(
             Self.script, [work.run, statusFile, work.directory], env: work.env, log: log, isSession: false)
         guard let identity = ProcessIdentity(running: spawned.pid) else {
@@ -63,6 +63,9 @@ struct CommandRunner {
         spawned.open()
         return wait(identity, work.timeoutMs)
     }
+
+    /// An earlier run is none any more; what it said stays.
+    func forget() { for file in [pidFile, statusFile] { unlink(file) } }
 
     /// What there is of an earlier run.
     var left: Left {

@@ -34,7 +34,8 @@ final class DeployDriver {
         let progress = DeployProgress(machine.record, isQuiet: isQuiet, approvesItself: approvesItself)
         self.progress = progress
         doer = StepDoer(
-            machine.record, folder: folder.folder(machine.record.number), client: client, tell: { progress.say($0) },
+            machine.record, startedAtMs: machine.startedAtMs ?? Clock.wallMs,
+            folder: folder.folder(machine.record.number), client: client, tell: { progress.say($0) },
             isInterrupted: { Interrupt.isAsked })
     }
 

@@ -110,13 +110,29 @@ extension StepDoer {
     func idle(_ work: IdleWork) throws(Failure) -> DeployEvent {
         if work.isDraining {
             for upstream in work.upstreams {
-                var request = request("POST", ["upstreams", upstream, "drain"])
-                request.query.append(("timeout", "\(work.timeoutMs)ms"))
-                _ = try client.send(request).orProblem()
+                if let why = try drain(upstream, work.timeoutMs) { return .failed(why, isFinal: true) }
             }
         }
         let left = try waitIdle(work.upstreams, work.servers, work.timeoutMs)
         return left == 0 ? .succeeded(nil) : .succeeded(.members(["in_flight": .integer(Int64(left))]))
+    }
+
+    /// Why it must not be drained: somebody may have switched back to it. Nil: it is.
+    private func drain(_ upstream: String, _ timeoutMs: Int64) throws(Failure) -> String? {
+        var races = 0
+        while true {
+            let (_, names) = try state()
+            if let why = serving([upstream], names) { return why }
+            var request = request("POST", ["upstreams", upstream, "drain"], readAt: names.revision)
+            request.query.append(("timeout", "\(timeoutMs)ms"))
+            do throws(Failure) {
+                _ = try client.send(request).orProblem()
+                return nil
+            } catch {
+                races += 1
+                if error.status != .lostRace || races > Self.racesMax { throw error }
+            }
+        }
     }
 
     /// How many requests are in flight there after all.
@@ -134,12 +150,18 @@ extension StepDoer {
     /// Why what stands behind these upstreams must not be ended; nil: it may. Requests in flight are waited for.
     func busy(_ upstreams: [String], _ graceMs: Int64) throws(Failure) -> String? {
         let (_, names) = try state()
+        if let why = serving(upstreams, names) { return why }
+        _ = try waitIdle(upstreams.filter { names.upstreams[$0] != nil }, [], graceMs)
+        return nil
+    }
+
+    /// Which split sends requests to one of these upstreams; nil: none.
+    private func serving(_ upstreams: [String], _ names: RunningNames) -> String? {
         for (split, weights) in names.splits.sorted(by: { $0.key < $1.key }) {
             for upstream in upstreams where weights[upstream, default: 0] > 0 {
                 return "\(upstream) has traffic of \(split): it is left running"
             }
         }
-        _ = try waitIdle(upstreams.filter { names.upstreams[$0] != nil }, [], graceMs)
         return nil
     }
 
@@ -151,7 +173,7 @@ extension StepDoer {
 
     func rollout(_ work: RolloutWork) throws(Failure) -> DeployEvent {
         if work.isUndo { return try undoRollout(work) }
-        var found = try findRollout(work.split)
+        var found = try findRollout(work)
         if found == nil {
             var request = request("POST", ["rollouts"])
             request.query = []
@@ -203,38 +225,45 @@ extension StepDoer {
     }
 
     /// The one that this deploy has started.
-    private func findRollout(_ split: String) throws(Failure) -> Rollout? {
+    private func findRollout(_ work: RolloutWork) throws(Failure) -> Rollout? {
         let json = try client.send(AdminRequest("GET", ["rollouts"])).orProblem().json
-        return (json.array ?? json["rollouts"]?.array ?? []).map(Rollout.init).first {
-            $0.split == split && $0.reason == record.mark
-        }
+        return (json.array ?? json["rollouts"]?.array ?? []).map(Rollout.init).first { isOurs($0, work) }
+    }
+
+    /// The proxy keeps the rollouts of other state folders, too, where deploys have the same names and numbers.
+    private func isOurs(_ rollout: Rollout, _ work: RolloutWork) -> Bool {
+        guard rollout.split == work.split, rollout.reason == record.mark else { return false }
+        return !record.id.isEmpty || rollout.to == work.to && (rollout.startedAtMs ?? .min) >= startedAtMs
     }
 
     private func undoRollout(_ work: RolloutWork) throws(Failure) -> DeployEvent {
-        if let rollout = try findRollout(work.split), let number = rollout.number {
-            var state = rollout.state
-            if !Rollout.ends.contains(state) {
+        // It may have ended at any step: what it gave goes back, and nothing that somebody else has set since.
+        var left: [String: [String: Int]] = [:]
+        if var rollout = try findRollout(work), let number = rollout.number {
+            if !rollout.hasEnded {
                 _ = try client.send(request("POST", ["rollouts", String(number), "abort"])).orProblem()
             }
             let endMs = Clock.monotonicMs + 60_000
-            while !Rollout.ends.contains(state), Clock.monotonicMs < endMs {
+            while !rollout.hasEnded, Clock.monotonicMs < endMs {
                 clinux_sleep_ms(20)
-                state = Rollout(try client.send(AdminRequest("GET", ["rollouts", String(number)])).orProblem().json).state
+                rollout = Rollout(try client.send(AdminRequest("GET", ["rollouts", String(number)])).orProblem().json)
             }
-            if !Rollout.ends.contains(state) { return .failed("rollout \(number) does not end", isFinal: true) }
+            if !rollout.hasEnded { return .failed("rollout \(number) does not end", isFinal: true) }
+            left[work.split] = rollout.weights(work.before)
         }
-        let (_, names) = try state()
-        // It may have ended at any step: whatever it gave goes back.
-        let now = names.splits[work.split] ?? [:]
-        return try weights(WeightsWork(splits: [work.split: work.before], expects: [work.split: now], opens: []))
+        return try weights(WeightsWork(splits: [work.split: work.before], expects: left, opens: []))
     }
 }
 
 /// What a rollout's answer says, as far as a deploy wants to know.
 private struct Rollout {
-    static let ends: Set<String> = ["succeeded", "rolled_back", "aborted", "failed"]
     let number: Int64?
     let split: String
+    let from: String
+    let to: String
+    /// Of `to`, as far as it got; none after a way back.
+    let percent: Int
+    let startedAtMs: Int64?
     let state: String
     let reason: String
     let why: String
@@ -242,9 +271,23 @@ private struct Rollout {
     init(_ json: JSON) {
         number = json["number"]?.integer
         split = json["split"]?.string ?? ""
+        from = json["old"]?.string ?? ""
+        to = json["new"]?.string ?? ""
+        percent = min(max(Int(clamping: json["percent"]?.integer ?? 0), 0), 100)
+        startedAtMs = json["started"]?.string.flatMap(Timestamp.ms)
         state = json["state"]?.string ?? json["phase"]?.string ?? ""
         reason = json["reason"]?.string ?? ""
         why = Words.printable(json["why"]?.string ?? json["finding"]?["text"]?.string ?? "")
+    }
+
+    var hasEnded: Bool { ["succeeded", "rolled_back", "aborted", "failed"].contains(state) }
+
+    /// What it has made of the weights that were there before it.
+    func weights(_ before: [String: Int]) -> [String: Int] {
+        var weights = before
+        weights[from] = 100 - percent
+        weights[to] = percent
+        return weights
     }
 }
 

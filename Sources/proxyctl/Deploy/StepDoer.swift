@@ -8,6 +8,8 @@ import Glibc
 
 final class StepDoer {
     let record: DeployRecord
+    /// When the deploy began, by the wall.
+    let startedAtMs: Int64
     /// Of this deploy.
     let folder: String
     let client: AdminClient
@@ -16,10 +18,11 @@ final class StepDoer {
     let tell: (String) -> Void
 
     init(
-        _ record: DeployRecord, folder: String, client: AdminClient, tell: @escaping (String) -> Void,
-        isInterrupted: @escaping () -> Bool
+        _ record: DeployRecord, startedAtMs: Int64 = Clock.wallMs, folder: String, client: AdminClient,
+        tell: @escaping (String) -> Void, isInterrupted: @escaping () -> Bool
     ) {
         self.record = record
+        self.startedAtMs = startedAtMs
         self.folder = folder
         self.client = client
         self.tell = tell
@@ -30,12 +33,19 @@ final class StepDoer {
 
     // MARK: Steps
 
-    func perform(_ index: Int) -> DeployEvent { perform(record.steps[index].work, base(index, nil), isTakenUp: false) }
-
-    /// Repeatable: what a crash has left of it is taken up.
-    func undo(_ index: Int, _ part: Int) -> DeployEvent {
-        perform(record.steps[index].undo[part], base(index, part), isTakenUp: true)
+    /// A step that was undone before may be done again, as after a pause: what its undoing has left counts no longer.
+    func perform(_ index: Int) -> DeployEvent {
+        for part in record.steps[index].undo.indices { runner(base(index, part)).forget() }
+        return perform(record.steps[index].work, base(index, nil), isTakenUp: false)
     }
+
+    /// Repeatable: what a crash has left of it is taken up. From here on the step is not done, whatever its files say.
+    func undo(_ index: Int, _ part: Int) -> DeployEvent {
+        runner(base(index, nil)).forget()
+        return perform(record.steps[index].undo[part], base(index, part), isTakenUp: true)
+    }
+
+    private func runner(_ base: String) -> CommandRunner { CommandRunner(base: base, isInterrupted: isInterrupted) }
 
     /// Files of a step have its number and stage in their names.
     func base(_ index: Int, _ part: Int?) -> String {
@@ -68,7 +78,7 @@ final class StepDoer {
     func inspect(_ index: Int) -> Found {
         switch record.steps[index].work {
         case .command(let work):
-            let runner = CommandRunner(base: base(index, nil), isInterrupted: isInterrupted)
+            let runner = runner(base(index, nil))
             switch runner.left {
             case .nothing: return .notDone
             case .lost: return .unknown
@@ -96,7 +106,7 @@ final class StepDoer {
     /// Ends what an earlier proxyctl left running of a step that is to be undone now.
     func breakOff(_ index: Int) {
         guard case .command = record.steps[index].work else { return }
-        if case .running(let identity) = CommandRunner(base: base(index, nil), isInterrupted: isInterrupted).left {
+        if case .running(let identity) = runner(base(index, nil)).left {
             CommandRunner.kill(identity)
         }
     }
@@ -117,7 +127,7 @@ final class StepDoer {
             // Half a build is none.
             unlink(file)
         }
-        let runner = CommandRunner(base: base, isInterrupted: isInterrupted)
+        let runner = runner(base)
         if isTakenUp {
             switch runner.left {
             case .running(let identity):
@@ -226,7 +236,7 @@ final class StepDoer {
             switch check {
             case .request(let request): if let why = HTTPCheck.run(request) { return .failed(why, isFinal: false) }
             case .command(let command):
-                let runner = CommandRunner(base: base + "-\(i)", isInterrupted: isInterrupted)
+                let runner = runner(base + "-\(i)")
                 switch try runner.run(command) {
                 case .status(0): continue
                 case .interrupted: return Self.interrupted

@@ -165,6 +165,7 @@ struct DeployRollbackVerb: ParsableCommand {
             }
         }
         var record = DeployRecord(number: facts.number)
+        record.id = Chance.id()
         record.kind = .rollback
         record.name = desk.plan.name
         record.to = facts.to
@@ -222,6 +223,7 @@ struct DeployFinishVerb: ParsableCommand {
         facts.to = last.from
         facts.commit = last.commitBefore
         var record = DeployRecord(number: facts.number)
+        record.id = Chance.id()
         record.kind = .finish
         record.name = desk.plan.name
         record.to = last.from

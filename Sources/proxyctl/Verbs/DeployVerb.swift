@@ -88,6 +88,7 @@ struct DeployRunVerb: ParsableCommand {
         if let to { facts.to = to } else { facts.to = try desk.idleEnvironment(facts) }
         if let commit { facts.commit = commit } else { facts.commit = try desk.commit() }
         var record = DeployRecord(number: number)
+        record.id = Chance.id()
         record.name = desk.plan.name
         record.to = facts.to
         record.commit = facts.commit

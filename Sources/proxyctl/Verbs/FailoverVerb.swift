@@ -24,9 +24,6 @@ struct FailoverVerb: WritingVerb {
     @Flag(help: "Change nothing: show the health of both sites, and what would change.")
     var drill = false
 
-    @Flag(help: "Even to a site with no server that is up.")
-    var force = false
-
     @Option(help: ArgumentHelp("The variant that is the primary site.", valueName: "variant"), completion: Completions.variants)
     var primary = "primary"
 
@@ -55,7 +52,7 @@ struct FailoverVerb: WritingVerb {
         let target = site ?? sites.serving.other
         if !write.server.json { Output.lines(sites.lines(target)) }
         let isWell = sites.health(target).up > 0
-        if !isWell, !force, !drill {
+        if !isWell, !write.force, !drill {
             throw Failure(
                 .refused, "no server of the \(target.rawValue) site is up: nothing was changed",
                 hint: "--force sends everything there all the same.")
@@ -76,6 +73,11 @@ struct FailoverVerb: WritingVerb {
             throw Failure(.refused, "a failover to the \(target.rawValue) site would be refused: no server of it is up")
         }
     }
+}
+
+extension ServerStatus {
+    /// It takes requests, or would but for how many it has.
+    var isUp: Bool { ["up", "busy", "starting"].contains(state) }
 }
 
 /// Two sites, as the running proxy has them.
@@ -132,9 +134,9 @@ private struct Sites {
     /// Servers that we took down ourselves would be up again.
     func health(_ site: Site) -> (up: Int, all: Int, inFlight: Int) {
         let all = servers(site)
-        var good: Set = ["up", "busy", "starting"]
-        if case .upstream = kind { good.insert("down") }
-        return (all.count { good.contains($0.state) }, all.count, all.reduce(0) { $0 + $1.inFlight })
+        var isDownGood = false
+        if case .upstream = kind { isDownGood = true }
+        return (all.count { $0.isUp || isDownGood && $0.state == "down" }, all.count, all.reduce(0) { $0 + $1.inFlight })
     }
 
     var serving: Site {

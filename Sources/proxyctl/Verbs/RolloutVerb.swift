@@ -53,9 +53,6 @@ struct RolloutStartVerb: ParsableCommand {
     @Flag(help: "It leads back from a release that failed: whatever is found, it is not rolled back again.")
     var wayBack = false
 
-    @Flag(help: "Also to a variant whose servers are sick.")
-    var force = false
-
     @Flag(name: .shortAndLong, help: "Follow it to its end; exit status 1 unless it succeeds.")
     var watch = false
 
@@ -81,7 +78,6 @@ struct RolloutStartVerb: ParsableCommand {
         if wayBack { body = body.merging(.members(["way_back": true])) }
         body = body.merging(.members(["policy": try wanted(source, client)]))
         var request = write.request("POST", ["rollouts"])
-        if force { request.query.append(("force", "1")) }
         request.body = body.bytes(pretty: false)
         let answer = try source.located(try client.send(request), below: "/policy")
         if write.dryRun { return write.server.json ? Output.document(answer.body) : Output.lines(try PlanText.lines(answer)) }

@@ -8,6 +8,7 @@ struct SwitchVerb: WritingVerb {
         abstract: "Send everything to one variant of a split.",
         discussion: """
             New requests go there from the next one on; those in flight end where they are. The way back: proxyctl undo.
+            To a variant of which no server takes requests is refused, unless --force.
               proxyctl switch green --reason "release 42" --wait
             """)
 

@@ -9,6 +9,7 @@ struct WeightVerb: WritingVerb {
         abstract: "Give a variant a percentage of its split.",
         discussion: """
             The other variants share the rest in proportion to what they have. The split is found by the variant's name.
+            More for a variant of which no server takes requests is refused, unless --force.
               proxyctl weight green 10 --reason "release 42" --wait
             """)
 
@@ -67,8 +68,39 @@ struct SplitChange {
             }
             wanted = shares
         }
+        if !write.force, !write.dryRun { try Self.expectServers(wanted, weights, client) }
         var request = write.request("PATCH", ["splits", name], readAt: names.revision)
         request.body = WeightsPatch(weights: wanted).json.bytes(pretty: false)
         try waiting.finish(try write.perform(request, client), write.server, client)
+    }
+
+    /// Refuses to send more requests to where nobody takes them. A plan warns of it instead.
+    private static func expectServers(_ wanted: [String: Int], _ now: [String: Int], _ client: AdminClient) throws(Failure) {
+        let next = now.merging(wanted) { _, new in new }
+        let growing = next.keys.sorted().filter { share($0, next) > share($0, now) }
+        if growing.isEmpty { return }
+        let status = try client.send(AdminRequest("GET", ["status"])).orProblem().decoded(Status.self)
+        for upstream in status.upstreams where growing.contains(upstream.name) && !upstream.takesRequests {
+            let states = upstream.servers.map { "\($0.server) is \($0.weight == 0 ? "without weight" : $0.state)" }
+            let server = upstream.servers.first { ["down", "drain"].contains($0.state) }?.server
+            let up = server.map { Words.printable("`proxyctl server up \(upstream.name) \($0)` takes it into service; ") } ?? ""
+            throw Failure(
+                .refused,
+                Words.printable("no server of \(upstream.name) takes requests: nothing was changed")
+                    + states.map { "\n    " + Words.printable($0) }.joined(),
+                hint: up + "--force changes the weights all the same.")
+        }
+    }
+
+    private static func share(_ variant: String, _ weights: [String: Int]) -> Double {
+        let total = weights.values.reduce(0.0) { $0 + Double($1) }
+        return total > 0 ? Double(weights[variant] ?? 0) / total : 0
+    }
+}
+
+extension UpstreamStatus {
+    /// A server alone is asked whatever became of the requests before.
+    fileprivate var takesRequests: Bool {
+        servers.contains { $0.weight > 0 && ($0.isUp || servers.count == 1 && ["failed", "ejected"].contains($0.state)) }
     }
 }
