@@ -32,8 +32,13 @@ public struct RolloutMachine: Sendable, Equatable {
     public internal(set) var stepAtMs: Int64 = 0
     /// The revision that the last acknowledged switch made.
     public internal(set) var revision: UInt64?
+    /// What the last `wayBack` event said.
+    public internal(set) var isWayBackBad = false
     /// The old variant could not take everything now.
     public var isWayBackSick: Bool { isWayBackBad || checks.old >= policy.guards.checksFailedMax ?? .max }
+
+    /// Health checks of this side that failed in a row.
+    public func checksFailed(_ side: Side) -> Int { side == .old ? checks.old : checks.new }
 
     /// What guards look at: both variants over the last seconds.
     public var seen: Observations { window.sum }
@@ -56,8 +61,6 @@ public struct RolloutMachine: Sendable, Equatable {
     /// Whether an operator's abort, not a finding, leads back.
     var isAborting = false
     var isToldSick = false
-    /// What the last `wayBack` event said.
-    var isWayBackBad = false
     var isShadowPassed = false
 
     // What is looked at.

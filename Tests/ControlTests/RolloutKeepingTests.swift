@@ -88,6 +88,34 @@ struct RolloutKeepingTests {
         #expect(again.weights == ["blue": 100, "green": 0])
     }
 
+    /// What got well while the process was down is told as well as what does so later.
+    @Test func aWayBackThatIsWellAfterARestartIsToldSo() throws {
+        let processes = Processes()
+        var it: RolloutDesk? = try processes.next()
+        it?.start()
+        it?.pass(seconds: 2)
+        let plan = try #require(it?.live?.plan)
+        var machine = try #require(it?.live?.machine)
+        let facts = try #require(it?.live?.facts)
+        _ = machine.handle(.wayBack(isGood: false), atMs: 1_700_001_002_500)
+        #expect(machine.isWayBackSick)
+        it = nil
+        processes.end()
+        try RolloutStore(folder: processes.folder).keep(
+            state: LiveRollout(machine, RolloutRecord(plan: plan), facts, workers: 1).stateJSON, of: 1)
+        let again = try processes.next()
+        again.pass(seconds: 1)
+        #expect(again.show()["way_back"] == "well")
+        again.pass(seconds: 8)
+        #expect(again.weights == ["blue": 50, "green": 50])
+        for side in Side.allCases { for _ in 0..<3 { _ = machine.handle(.check(side, isGood: false), atMs: 1_700_001_003_000) } }
+        let rollout = LiveRollout(machine, RolloutRecord(plan: plan), facts, workers: 1)
+        #expect(rollout.news(ofWayBack: false) == nil)
+        #expect(rollout.news(ofFailedRounds: 3, .new) == [])
+        #expect(rollout.news(ofFailedRounds: 0, .old) == [.check(.old, isGood: true)])
+        #expect(rollout.news(ofFailedRounds: 4, .new) == [.check(.new, isGood: false)])
+    }
+
     @Test func whatSomebodyElseWroteMeanwhileStands() throws {
         let processes = Processes()
         var it: RolloutDesk? = try processes.next()
