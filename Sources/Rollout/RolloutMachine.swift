@@ -28,6 +28,8 @@ public struct RolloutMachine: Sendable, Equatable {
     /// Why it froze, rolls back or ended.
     public internal(set) var finding: Finding?
     public internal(set) var startedAtMs: Int64?
+    /// The moment of the last event; `.min`: there was none.
+    public internal(set) var lastMs: Int64 = .min
     /// When the present weights were acknowledged, or the step was resumed.
     public internal(set) var stepAtMs: Int64 = 0
     /// The revision that the last acknowledged switch made.
@@ -54,7 +56,6 @@ public struct RolloutMachine: Sendable, Equatable {
     /// The share that is asked for and not acknowledged.
     public var wantedPercent: Int? { pending?.percent }
 
-    var lastMs: Int64 = .min
     var lastTickMs: Int64 = .min
     var pending: PendingSwitch?
     var nextID = 1
