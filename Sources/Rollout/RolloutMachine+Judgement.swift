@@ -68,6 +68,7 @@ extension RolloutMachine {
         // Told once; and again when it turns out not to be common.
         if phase == .frozen && self.finding?.isCommon == finding.isCommon { return }
         phase = .frozen
+        dropRetry()
         self.finding = finding
         say(.frozen, "held at \(percent) %: \(finding.text)", figures: finding.figures, finding: finding.kind, &out)
     }

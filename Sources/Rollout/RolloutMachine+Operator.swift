@@ -20,6 +20,7 @@ extension RolloutMachine {
         switch verb {
         case .pause:
             phase = .paused
+            dropRetry()
             say(.paused, "held at \(percent) %", who: who, &out)
         case .resume: resume(who, &out)
         case .approve:

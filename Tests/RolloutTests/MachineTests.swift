@@ -211,6 +211,48 @@ struct MachineTests {
         #expect(drive.phase == .failed && drive.rollbacks.isEmpty)
     }
 
+    @Test(arguments: [RolloutPhase.paused, .frozen], [false, true])
+    func whoIsHeldAsksForNoLargerShare(phase: RolloutPhase, isPromoted: Bool) {
+        func hold(_ drive: inout Drive) {
+            if phase == .paused { return drive.give(.operate(.pause, who: "anna")) }
+            for _ in 0..<3 { drive.give(.dependency("db", nil, isGood: false)) }
+        }
+        for isRefusedFirst in [true, false] {
+            var drive = Drive(shortPolicy())
+            drive.start()
+            drive.acknowledges = false
+            if isPromoted { drive.give(.operate(.promote, who: "anna")) } else { drive.run(20) }
+            #expect(drive.shares == [10, 100])
+            if !isRefusedFirst { hold(&drive) }
+            drive.give(.refused(id: 2, why: "busy"))
+            if isRefusedFirst { hold(&drive) }
+            #expect(drive.phase == phase && drive.machine.wantedPercent == nil && drive.machine.dueMs == nil)
+            drive.run(60)
+            #expect(drive.shares == [10, 100])
+            // It goes on with the step anew.
+            drive.acknowledges = true
+            drive.give(.dependency("db", nil, isGood: true))
+            drive.give(.operate(.resume, who: "anna"))
+            drive.run(19)
+            #expect(drive.phase == .running && drive.shares == [10, 100])
+            drive.run(1)
+            #expect(drive.shares == [10, 100, 100] && drive.phase == .baking)
+        }
+    }
+
+    @Test func aFirstStepThatWasHeldIsAskedForAnew() {
+        var drive = Drive(shortPolicy())
+        drive.acknowledges = false
+        drive.start()
+        drive.give(.refused(id: 1, why: "busy"))
+        drive.give(.operate(.pause, who: "anna"))
+        drive.run(30)
+        #expect(drive.shares == [10] && drive.phase == .paused)
+        drive.acknowledges = true
+        drive.give(.operate(.resume, who: "anna"))
+        #expect(drive.shares == [10, 10] && drive.phase == .running)
+    }
+
     @Test func aRefusedRollbackIsAskedForUntilItSucceeds() {
         var drive = Drive(shortPolicy())
         drive.start()
