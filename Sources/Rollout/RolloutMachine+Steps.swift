@@ -144,7 +144,7 @@ extension RolloutMachine {
     // MARK: The end of a step
 
     private mutating func endStep(_ out: inout Actions) {
-        let verdict = stepVerdict()
+        let verdict = stepVerdict(out.nowMs)
         let figures = errorTest.figures + p95Test.figures(alpha: policy.alpha / 4) + p99Test.figures(alpha: policy.alpha / 4)
         if policy.strategy == .ab {
             nextLookMs = out.nowMs + policy.intervalMs

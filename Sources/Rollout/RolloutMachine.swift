@@ -72,6 +72,8 @@ public struct RolloutMachine: Sendable, Equatable {
     var dependencies: [String: FailureRun] = [:]
     var metrics: [String: FailureRun] = [:]
     var metricValues: [String: Double] = [:]
+    /// When each was last read of the new variant.
+    var metricReadMs: [String: Int64] = [:]
     var shadow = ShadowCounts()
     var shadowAtMs: Int64 = 0
 
@@ -136,7 +138,10 @@ public struct RolloutMachine: Sendable, Equatable {
         case .metric(let name, let side, let value):
             guard let limit = policy.guards.metrics.first(where: { $0.name == name }), value.isFinite else { return }
             metrics[name, default: FailureRun()].take(side, isGood: value <= limit.max)
-            if side == .new { metricValues[name] = value }
+            if side == .new {
+                metricValues[name] = value
+                metricReadMs[name] = out.nowMs
+            }
         case .wayBack(let isGood): isWayBackBad = !isGood
         case .shadow(let counts): if phase == .shadowing { shadow.add(counts) }
         case .switched(let id, let revision): switched(id, revision, &out)
