@@ -46,6 +46,9 @@ extension RolloutMachine: JSONCodable {
         dependencies = try fields.dictionary("dependencies")
         metrics = try fields.dictionary("metrics")
         metricValues = try fields.dictionary("metric_values", Reading.self).mapValues(\.value)
+        try fields.set(&metricReadMs, "metric_read_ms") { (name) throws(Problem) in
+            try fields.dictionary(name, Moment.self).mapValues(\.ms)
+        }
         errorTest = try fields.value("error_test")
         p95Test = try fields.value("p95_test")
         p99Test = try fields.value("p99_test")
@@ -62,6 +65,7 @@ extension RolloutMachine: JSONCodable {
             "dependencies": .object(dependencies.sorted { $0.key < $1.key }.map { .init($0.key, $0.value.json) }),
             "error_test": errorTest.json, "finding": finding?.json, "last_ms": lastMs == .min ? nil : .integer(lastMs),
             "last_tick_ms": lastTickMs == .min ? nil : .integer(lastTickMs),
+            "metric_read_ms": .object(metricReadMs.sorted { $0.key < $1.key }.map { .init($0.key, .integer($0.value)) }),
             "metric_values": .object(metricValues.sorted { $0.key < $1.key }.map { .init($0.key, .figure($0.value)) }),
             "metrics": .object(metrics.sorted { $0.key < $1.key }.map { .init($0.key, $0.value.json) }),
             "next_id": .whole(nextID), "next_look_ms": .integer(nextLookMs), "p95_test": p95Test.json, "p99_test": p99Test.json,
@@ -82,6 +86,19 @@ private struct Reading: JSONCodable {
     init(decoding json: JSON) throws(Problem) {
         guard let value = json.number else { throw Problem(.wrongType, "found no number, expected one", pointer: "") }
         self.value = value
+    }
+}
+
+/// A bare moment.
+private struct Moment: JSONCodable {
+    let ms: Int64
+    var json: JSON { .integer(ms) }
+
+    init(decoding json: JSON) throws(Problem) {
+        guard let ms = json.integer, RolloutMachine.timeRange.contains(ms) else {
+            throw Problem(.outOfRange, "found no moment, expected milliseconds", pointer: "")
+        }
+        self.ms = ms
     }
 }
 

@@ -36,10 +36,11 @@ extension RolloutMachine {
     }
 
     /// What is to be said of the present step when its time is over.
-    func stepVerdict() -> Verdict {
+    func stepVerdict(_ nowMs: Int64) -> Verdict {
         for verdict in tests() where verdict != .pass { return verdict }
         if isWayBackSick { return .inconclusive("the way back is sick") }
         if checks.new > 0 { return .inconclusive("the last health check of \(plan.new) failed") }
+        if policy.whenInconclusive != .goOn, let unread = unreadMetric(nowMs) { return .inconclusive(unread) }
         let least = UInt64(policy.samplesMin)
         for side in Side.allCases where stepSeen[side].finished < least {
             if policy.whenInconclusive == .goOn { continue }
@@ -48,6 +49,22 @@ extension RolloutMachine {
         }
         return .pass
     }
+
+    /// A metric that nobody can read guards nothing. The first look is due when the rollout begins, so one that was never read is given the
+    /// time of a slow look; one that was may miss two looks. A step that is shorter than that is not held by it.
+    private func unreadMetric(_ nowMs: Int64) -> String? {
+        guard let startedAtMs else { return nil }
+        for metric in policy.guards.metrics where metric.source != nil {
+            let readMs = metricReadMs[metric.name]
+            let forMs = nowMs - (readMs ?? startedAtMs)
+            if forMs > (readMs == nil ? Self.unreadMs : max(3 * metric.intervalMs, Self.unreadMs)) {
+                return "\(metric.name) has not been read for \(forMs / 1000) s"
+            }
+        }
+        return nil
+    }
+
+    private static let unreadMs: Int64 = 10_000
 
     // MARK: The way back
 
@@ -68,6 +85,7 @@ extension RolloutMachine {
         // Told once; and again when it turns out not to be common.
         if phase == .frozen && self.finding?.isCommon == finding.isCommon { return }
         phase = .frozen
+        dropRetry()
         self.finding = finding
         say(.frozen, "held at \(percent) %: \(finding.text)", figures: finding.figures, finding: finding.kind, &out)
     }

@@ -20,6 +20,7 @@ extension RolloutMachine {
         switch verb {
         case .pause:
             phase = .paused
+            dropRetry()
             say(.paused, "held at \(percent) %", who: who, &out)
         case .resume: resume(who, &out)
         case .approve:
@@ -28,6 +29,7 @@ extension RolloutMachine {
             beginNextStep(isApproved: true, &out)
         case .promote:
             phase = percent == 0 ? .pending : .running
+            beginTests()
             say(.promoted, "\(plan.new) is to have everything", who: who, &out)
             // In place of a step that is on its way: the later switch wins.
             begin(.promote, step: policy.steps.count - 1, percent: 100, &out)
@@ -43,11 +45,20 @@ extension RolloutMachine {
         say(.aborted, "ended at \(percent) %: \(why)", finding: .asked, who: who, &out)
     }
 
-    /// Goes on with the present step from its beginning; what was seen before does not count against it in the guards.
+    /// An operator's word stands above a verdict: what has been weighed already holds nothing up a second time.
+    private mutating func beginTests() {
+        errorTest = ErrorTest()
+        p95Test = LatencyTest(share: p95Test.share)
+        p99Test = LatencyTest(share: p99Test.share)
+        block = Observations()
+    }
+
+    /// Goes on with the present step from its beginning; what was seen before does not count against it, in guards or in tests.
     private mutating func resume(_ who: String, _ out: inout Actions) {
         phase = percent == 0 ? .pending : percent == 100 ? .baking : .running
         finding = nil
         window.clear()
+        beginTests()
         beginLooking(out.nowMs)
         say(.resumed, "goes on at \(percent) %", who: who, &out)
         if percent == 0 { beginOrShadow(&out) }

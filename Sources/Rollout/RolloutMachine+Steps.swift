@@ -117,13 +117,18 @@ extension RolloutMachine {
         block = Observations()
     }
 
+    /// Who is held gets no larger share: a switch forward that waits to be asked for again is asked for no more.
+    mutating func dropRetry() { if let waiting = pending, waiting.retryAtMs != nil, waiting.kind != .rollback { pending = nil } }
+
     /// A switch that is refused is asked for again: a step's a few times, a rollback's until it succeeds.
     mutating func refused(_ id: Int, _ why: String, _ out: inout Actions) {
         guard var asked = pending, asked.id == id else { return }
         asked.refusals += 1
         asked.retryAtMs = out.nowMs + Self.retryMs
         pending = asked
-        if asked.kind == .rollback || asked.refusals < Self.refusalsMax {
+        let isHeld = phase == .frozen || phase == .paused
+        if isHeld { dropRetry() }
+        if isHeld || asked.kind == .rollback || asked.refusals < Self.refusalsMax {
             // Told at once and then once a minute.
             say(.refused, "\(asked.percent) % was refused: \(why)", tells: asked.refusals % 60 == 1, &out)
             return
@@ -139,7 +144,7 @@ extension RolloutMachine {
     // MARK: The end of a step
 
     private mutating func endStep(_ out: inout Actions) {
-        let verdict = stepVerdict()
+        let verdict = stepVerdict(out.nowMs)
         let figures = errorTest.figures + p95Test.figures(alpha: policy.alpha / 4) + p99Test.figures(alpha: policy.alpha / 4)
         if policy.strategy == .ab {
             nextLookMs = out.nowMs + policy.intervalMs

@@ -28,12 +28,19 @@ public struct RolloutMachine: Sendable, Equatable {
     /// Why it froze, rolls back or ended.
     public internal(set) var finding: Finding?
     public internal(set) var startedAtMs: Int64?
+    /// The moment of the last event; `.min`: there was none.
+    public internal(set) var lastMs: Int64 = .min
     /// When the present weights were acknowledged, or the step was resumed.
     public internal(set) var stepAtMs: Int64 = 0
     /// The revision that the last acknowledged switch made.
     public internal(set) var revision: UInt64?
+    /// What the last `wayBack` event said.
+    public internal(set) var isWayBackBad = false
     /// The old variant could not take everything now.
     public var isWayBackSick: Bool { isWayBackBad || checks.old >= policy.guards.checksFailedMax ?? .max }
+
+    /// Health checks of this side that failed in a row.
+    public func checksFailed(_ side: Side) -> Int { side == .old ? checks.old : checks.new }
 
     /// What guards look at: both variants over the last seconds.
     public var seen: Observations { window.sum }
@@ -49,15 +56,12 @@ public struct RolloutMachine: Sendable, Equatable {
     /// The share that is asked for and not acknowledged.
     public var wantedPercent: Int? { pending?.percent }
 
-    var lastMs: Int64 = .min
     var lastTickMs: Int64 = .min
     var pending: PendingSwitch?
     var nextID = 1
     /// Whether an operator's abort, not a finding, leads back.
     var isAborting = false
     var isToldSick = false
-    /// What the last `wayBack` event said.
-    var isWayBackBad = false
     var isShadowPassed = false
 
     // What is looked at.
@@ -68,6 +72,8 @@ public struct RolloutMachine: Sendable, Equatable {
     var dependencies: [String: FailureRun] = [:]
     var metrics: [String: FailureRun] = [:]
     var metricValues: [String: Double] = [:]
+    /// When each was last read of the new variant.
+    var metricReadMs: [String: Int64] = [:]
     var shadow = ShadowCounts()
     var shadowAtMs: Int64 = 0
 
@@ -132,7 +138,10 @@ public struct RolloutMachine: Sendable, Equatable {
         case .metric(let name, let side, let value):
             guard let limit = policy.guards.metrics.first(where: { $0.name == name }), value.isFinite else { return }
             metrics[name, default: FailureRun()].take(side, isGood: value <= limit.max)
-            if side == .new { metricValues[name] = value }
+            if side == .new {
+                metricValues[name] = value
+                metricReadMs[name] = out.nowMs
+            }
         case .wayBack(let isGood): isWayBackBad = !isGood
         case .shadow(let counts): if phase == .shadowing { shadow.add(counts) }
         case .switched(let id, let revision): switched(id, revision, &out)

@@ -20,7 +20,7 @@ final class AdminDesk {
         """
     static let tokens = "# names and tokens\nalice 0123456789abcdef\nbob fedcba9876543210\n"
 
-    let system = PlayedSystem()
+    let system: PlayedSystem
     let owner = PlayedOwner()
     /// Of the worker that requests come through, and of the control thread.
     let worker = Mailbox { _ in }
@@ -38,8 +38,9 @@ final class AdminDesk {
     init(
         _ pools: String = AdminDesk.pools, journal: Journal = .none(), replay: Replay? = nil, auditFolder: String? = nil,
         files: [String: String] = [:], certificates: CertificateStore = CertificateStore(), epochMs: Int64 = 1_700_000_000_000,
-        rollouts: RolloutStore = RolloutStore(), commands: String? = nil
+        rollouts: RolloutStore = RolloutStore(), commands: String? = nil, system: PlayedSystem = PlayedSystem()
     ) throws {
+        self.system = system
         clock = PlayedClock(epochMs: epochMs)
         system.files = files.merging(["/prefix/tokens": Self.tokens]) { _, own in own }
         owner.files = system.files

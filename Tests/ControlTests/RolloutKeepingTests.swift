@@ -24,6 +24,9 @@ struct RolloutKeepingTests {
             it = nil
         }
 
+        /// Of the wall, while nobody looks.
+        func setWall(ahead ms: Int64) { epochMs += ms }
+
         func next() throws -> RolloutDesk {
             end()
             let (journal, replay) = try Journal.open(folder: folder)
@@ -86,6 +89,72 @@ struct RolloutKeepingTests {
         let again = try processes.next()
         #expect(again.phase() == "aborted")
         #expect(again.weights == ["blue": 100, "green": 0])
+    }
+
+    /// What got well while the process was down is told as well as what does so later.
+    @Test func aWayBackThatIsWellAfterARestartIsToldSo() throws {
+        let processes = Processes()
+        var it: RolloutDesk? = try processes.next()
+        it?.start()
+        it?.pass(seconds: 2)
+        let plan = try #require(it?.live?.plan)
+        var machine = try #require(it?.live?.machine)
+        let facts = try #require(it?.live?.facts)
+        _ = machine.handle(.wayBack(isGood: false), atMs: 1_700_001_002_500)
+        #expect(machine.isWayBackSick)
+        it = nil
+        processes.end()
+        try RolloutStore(folder: processes.folder).keep(
+            state: LiveRollout(machine, RolloutRecord(plan: plan), facts, workers: 1).stateJSON, of: 1)
+        let again = try processes.next()
+        again.pass(seconds: 1)
+        #expect(again.show()["way_back"] == "well")
+        again.pass(seconds: 8)
+        #expect(again.weights == ["blue": 50, "green": 50])
+        for side in Side.allCases { for _ in 0..<3 { _ = machine.handle(.check(side, isGood: false), atMs: 1_700_001_003_000) } }
+        let rollout = LiveRollout(machine, RolloutRecord(plan: plan), facts, workers: 1)
+        #expect(rollout.news(ofWayBack: false) == nil)
+        #expect(rollout.news(ofFailedRounds: 3, .new) == [])
+        #expect(rollout.news(ofFailedRounds: 0, .old) == [.check(.old, isGood: true)])
+        #expect(rollout.news(ofFailedRounds: 4, .new) == [.check(.new, isGood: false)])
+    }
+
+    /// As on a machine whose clock is wrong until it has been set.
+    @Test func aWallClockThatIsBehindAtARestartStopsNothing() throws {
+        let processes = Processes()
+        var it: RolloutDesk? = try processes.next()
+        it?.start()
+        it?.pass(seconds: 5)
+        it = nil
+        processes.end()
+        processes.setWall(ahead: -86_400_000)
+        it = try processes.next()
+        it?.pass(seconds: 11)
+        #expect(it?.weights == ["blue": 50, "green": 50])
+        it?.pass(seconds: 17)
+        #expect(it?.phase() == "succeeded")
+        it = nil
+        // The next one has the wall's time again.
+        it = try processes.next()
+        it?.start(to: "blue")
+        #expect((it?.live?.machine.lastMs ?? .max) < 1_700_000_000_000)
+    }
+
+    /// Whatever a file says of time.
+    @Test(arguments: [Int64.min, -(1 << 52), 1 << 52, .max]) func timesThatMakeNoSenseEndNoProcess(lastMs: Int64) throws {
+        let processes = Processes()
+        var it: RolloutDesk? = try processes.next()
+        it?.start()
+        it?.pass(seconds: 1)
+        let machine = try #require(it?.live?.machine)
+        let facts = try #require(it?.live?.facts)
+        it = nil
+        processes.end()
+        let state = machine.json.merging(.members(["last_ms": .integer(lastMs)]))
+        try RolloutStore(folder: processes.folder).keep(state: .members(["facts": facts.json, "machine": state]), of: 1)
+        let again = try processes.next()
+        again.pass(seconds: 2)
+        #expect(again.desk.ask("GET", "/rollouts").status == 200)
     }
 
     @Test func whatSomebodyElseWroteMeanwhileStands() throws {

@@ -195,6 +195,31 @@ struct GuardTests {
         #expect(drive.told.filter { $0 == .frozen }.count == 1)
     }
 
+    /// People have seen what a test found, and decide otherwise. What comes after that counts as ever.
+    @Test(arguments: [OperatorVerb.resume, .promote]) func anOperatorsWordStandsAboveAVerdict(verb: OperatorVerb) {
+        var drive = Self.running {
+            $0.rollsBackByItself = false
+            ($0.guards.errorRatioMax, $0.guards.errorRiseMax) = (nil, nil)
+        }
+        drive.run(60, new: seen(20, errors: 1))
+        #expect(drive.phase == .frozen && drive.machine.finding?.kind == .errorTest)
+        drive.give(.operate(verb, who: "anna"))
+        #expect(drive.phase == (verb == .resume ? .running : .baking))
+        drive.run(10)
+        #expect(drive.phase == (verb == .resume ? .running : .baking))
+        if verb == .promote { return }
+        drive.run(60, new: seen(20, errors: 1))
+        #expect(drive.phase == .frozen && drive.told.filter { $0 == .frozen }.count == 2)
+    }
+
+    @Test func guardsStandAboveAnOperatorsWord() {
+        var drive = Self.running { $0.rollsBackByItself = false }
+        Self.fail(&drive, .new, times: 3)
+        #expect(drive.phase == .frozen)
+        drive.give(.operate(.resume, who: "anna"))
+        #expect(drive.phase == .frozen && drive.told.filter { $0 == .frozen }.count == 2)
+    }
+
     @Test func whoServesNobodyFailsInsteadOfBeingRolledBack() {
         var drive = Drive(shortPolicy { $0.approvalSteps = [10] })
         drive.start()

@@ -119,6 +119,66 @@ struct MachineTests {
         #expect(drive.shares == [10, 100])
     }
 
+    static func read(_ policy: inout RolloutPolicy, _ name: String, everyMs: Int64) {
+        var metric = MetricLimit(name: name, max: 10)
+        metric.source = .url("http://127.0.0.1:9/")
+        metric.intervalMs = everyMs
+        policy.guards.metrics.append(metric)
+    }
+
+    @Test(arguments: RolloutPolicy.Inconclusive.allCases)
+    func aMetricThatIsNeverReadHoldsTheStep(what: RolloutPolicy.Inconclusive) throws {
+        var drive = Drive(
+            shortPolicy {
+                Self.read(&$0, "heap", everyMs: 5_000)
+                $0.whenInconclusive = what
+            })
+        drive.start()
+        drive.run(20)
+        if what == .goOn { return #expect(drive.phase == .baking) }
+        #expect(drive.phase == .inconclusive)
+        #expect(drive.entries.last?.text == "10 % is held: heap has not been read for 20 s")
+        // As after a restart.
+        drive.machine = try RolloutMachine(body: drive.machine.json.bytes())
+        drive.give(.metric("heap", .new, value: .infinity))
+        drive.give(.metric("heap", .old, value: 1))
+        drive.run(1)
+        #expect(drive.phase == .inconclusive)
+        drive.give(.metric("heap", .new, value: 1))
+        #expect(drive.shares == [10, 100])
+        // A policy that does not ask for it is not held by it.
+        #expect(try drive.record.replay(shortPolicy()).percent == 100)
+        #expect(try drive.record.replay(drive.machine.plan.policy).percent == 100)
+        #expect(try drive.record.replay(shortPolicy { Self.read(&$0, "other", everyMs: 5_000) }).phase == .inconclusive)
+    }
+
+    /// Three times its interval, and ten seconds at least.
+    @Test(arguments: [(1_000, 10, true), (1_000, 11, false), (5_000, 15, true), (5_000, 16, false), (60_000, 19, true)] as [(Int64, Int, Bool)])
+    func aMetricMayBeReadSeldom(everyMs: Int64, agoSeconds: Int, passes: Bool) throws {
+        var drive = Drive(shortPolicy { Self.read(&$0, "heap", everyMs: everyMs) })
+        drive.start()
+        drive.run(20 - agoSeconds)
+        drive.give(.metric("heap", .new, value: 1))
+        // As after a restart.
+        let text = drive.machine.json.bytes()
+        let restored = try RolloutMachine(body: text)
+        #expect(restored == drive.machine)
+        drive.run(agoSeconds)
+        #expect(drive.shares == (passes ? [10, 100] : [10]))
+    }
+
+    /// The first look is due at the beginning, and may take its time.
+    @Test func aSlowMetricHoldsNoShortStep() {
+        var drive = Drive(
+            shortPolicy {
+                Self.read(&$0, "heap", everyMs: 60_000)
+                $0.intervalMs = 10_000
+            })
+        drive.start()
+        drive.run(10)
+        #expect(drive.shares == [10, 100])
+    }
+
     // MARK: Shadow
 
     @Test(arguments: [(4, RolloutPhase.running), (30, .failed)] as [(UInt64, RolloutPhase)])
@@ -209,6 +269,48 @@ struct MachineTests {
             drive.run(1)
         }
         #expect(drive.phase == .failed && drive.rollbacks.isEmpty)
+    }
+
+    @Test(arguments: [RolloutPhase.paused, .frozen], [false, true])
+    func whoIsHeldAsksForNoLargerShare(phase: RolloutPhase, isPromoted: Bool) {
+        func hold(_ drive: inout Drive) {
+            if phase == .paused { return drive.give(.operate(.pause, who: "anna")) }
+            for _ in 0..<3 { drive.give(.dependency("db", nil, isGood: false)) }
+        }
+        for isRefusedFirst in [true, false] {
+            var drive = Drive(shortPolicy())
+            drive.start()
+            drive.acknowledges = false
+            if isPromoted { drive.give(.operate(.promote, who: "anna")) } else { drive.run(20) }
+            #expect(drive.shares == [10, 100])
+            if !isRefusedFirst { hold(&drive) }
+            drive.give(.refused(id: 2, why: "busy"))
+            if isRefusedFirst { hold(&drive) }
+            #expect(drive.phase == phase && drive.machine.wantedPercent == nil && drive.machine.dueMs == nil)
+            drive.run(60)
+            #expect(drive.shares == [10, 100])
+            // It goes on with the step anew.
+            drive.acknowledges = true
+            drive.give(.dependency("db", nil, isGood: true))
+            drive.give(.operate(.resume, who: "anna"))
+            drive.run(19)
+            #expect(drive.phase == .running && drive.shares == [10, 100])
+            drive.run(1)
+            #expect(drive.shares == [10, 100, 100] && drive.phase == .baking)
+        }
+    }
+
+    @Test func aFirstStepThatWasHeldIsAskedForAnew() {
+        var drive = Drive(shortPolicy())
+        drive.acknowledges = false
+        drive.start()
+        drive.give(.refused(id: 1, why: "busy"))
+        drive.give(.operate(.pause, who: "anna"))
+        drive.run(30)
+        #expect(drive.shares == [10] && drive.phase == .paused)
+        drive.acknowledges = true
+        drive.give(.operate(.resume, who: "anna"))
+        #expect(drive.shares == [10, 10] && drive.phase == .running)
     }
 
     @Test func aRefusedRollbackIsAskedForUntilItSucceeds() {

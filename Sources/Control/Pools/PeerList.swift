@@ -62,7 +62,7 @@ struct PeerList {
             spec.failTimeoutMs = list[peer.server].failTimeoutMs
             spec.slowStartMs = list[peer.server].slowStartMs
             spec.isBackup = list[peer.server].backup
-            spec.isDown = list[peer.server].down
+            spec.isDown = list[peer.server].down || settings[i].isStandIn
             spec.isDrained = list[peer.server].drain
             if isRing { spec.hashName = Array(list[peer.server].server.utf8) }
             specs.append(spec)

@@ -26,9 +26,11 @@ package final class PoolBuilder {
         var splits: [(name: String, entry: Split)] = []
         var layout: Layout?
         var shown: ShownCertificates?
+        var warnings: [String] = []
     }
-    /// Addresses of host names, as they were when the name was first met: a change elsewhere asks no resolver.
-    private var resolved: [String: [ResolvedAddress]] = [:]
+    var names = HostNames()
+    /// What the log is to be told of the last build.
+    private var warnings: [String] = []
 
     package init(system: any SystemFiles, counters: PeerCounterRegistry, certificates: CertificateStore = CertificateStore()) {
         self.system = system
@@ -105,6 +107,8 @@ package final class PoolBuilder {
         package var watches: [String: SplitWatch] = [:]
         /// Of the engine's clock, when this is a change while the proxy runs: servers that are new start slowly.
         package var nowMs: Int64?
+        /// What is built ran before, in another process: a name that is not resolved any more is no reason to refuse it.
+        package var isStart = false
         package init(
             revision: UInt64, serial: UInt64, accounts: [RevisionAccount] = [], holds: [String: HoldSettings] = [:], nowMs: Int64? = nil
         ) {
@@ -122,16 +126,15 @@ package final class PoolBuilder {
     /// What shadows of a split came to since the process began, whatever it was set to.
     func shadow(_ split: String) -> ShadowTally { splits[split]?.memory.shadowTally ?? ShadowTally() }
 
-    /// Host names are asked for anew: at a reload.
-    package func forgetAddresses() { resolved = [:] }
-
-    /// Addresses that the configuration has resolved already.
-    func learn(_ addresses: [String: [ResolvedAddress]]) { resolved.merge(addresses) { _, new in new } }
+    func takeWarnings() -> [String] {
+        defer { warnings = [] }
+        return warnings
+    }
 
     /// Whether the state can run. What is kept for reuse stays that of the state that does run.
     package func tryBuild(_ state: ProxyState, over routes: Routes) throws(Problem) {
-        let kept = resolved
-        defer { (made, resolved) = (Made(), kept) }
+        let kept = names
+        defer { (made, names) = (Made(), kept) }
         _ = try buildNew(state, over: routes, Publication(revision: 0, serial: 0))
     }
 
@@ -143,6 +146,7 @@ package final class PoolBuilder {
         for (name, entry) in made.splits { splits[name] = entry }
         if let fresh = made.layout { layout = fresh }
         shown = made.shown
+        warnings = made.warnings
         forget(keeping: state)
         return snapshot
     }
@@ -151,7 +155,7 @@ package final class PoolBuilder {
         let layout = try layout(of: state, routes)
         var definitions = routes.implicit.map(\.definition)
         for name in layout.upstreamNames {
-            if let upstream = state.upstreams[name] { definitions.append(try definition(name, upstream, routes, nowMs: publication.nowMs)) }
+            if let upstream = state.upstreams[name] { definitions.append(try definition(name, upstream, routes, publication)) }
         }
         let arena = Arena(blockBytes: 1024)
         var entries: [SplitEntry] = []
@@ -203,13 +207,13 @@ package final class PoolBuilder {
     private func forget(keeping state: ProxyState) {
         if upstreams.count > state.upstreams.count { upstreams = upstreams.filter { state.upstreams[$0.key] != nil } }
         if splits.count > state.splits.count { splits = splits.filter { state.splits[$0.key] != nil } }
-        if resolved.count > ControlLimits.resolvedNamesMax { resolved = [:] }
+        if names.addresses.count > ControlLimits.resolvedNamesMax { names.addresses = [:] }
     }
 
     // MARK: Upstreams
 
     private func definition(
-        _ name: String, _ state: UpstreamState, _ routes: Routes, nowMs: Int64?
+        _ name: String, _ state: UpstreamState, _ routes: Routes, _ publication: Publication
     ) throws(Problem) -> UpstreamDefinition {
         if !state.healthChecks.isEmpty { try checkMatches(name, state, routes) }
         if let known = upstreams[name], known.state == state, known.routes == ObjectIdentifier(routes) || Self.isSelfContained(state) {
@@ -219,9 +223,11 @@ package final class PoolBuilder {
         let pointer = "/upstreams/\(JSONPointer.escape(name))"
         try Self.checkRules(state, pointer)
         let fresh = try Self.make(
-            name, state, variables: routes.variables, counters: counters, before: upstreams[name]?.definition, nowMs: nowMs, pointer: pointer
+            name, state, variables: routes.variables, counters: counters, before: upstreams[name]?.definition, nowMs: publication.nowMs,
+            pointer: pointer
         ) {
-            (server, place) throws(Problem) in try addresses(server, "\(pointer)/servers/\(place)/server")
+            (server, place) throws(Problem) in
+            try addresses(.init(upstream: name, server: server), isStart: publication.isStart, "\(pointer)/servers/\(place)/server")
         }
         made.upstreams.append((name, (state, ObjectIdentifier(routes), fresh)))
         return fresh
@@ -316,16 +322,35 @@ package final class PoolBuilder {
         }
     }
 
-    private func addresses(_ server: String, _ pointer: String) throws(Problem) -> [ResolvedAddress] {
-        if let known = resolved[server] { return known }
+    /// A server that runs keeps its place when its name is not resolved any more, be it without an address: neither a start nor a change of
+    /// others is refused for it.
+    private func addresses(_ place: HostNames.Place, isStart: Bool, _ pointer: String) throws(Problem) -> [ResolvedAddress] {
+        let server = place.server
+        if let known = names.addresses[server] { return known }
+        let running = upstreams[place.upstream]
+        func runs() -> Bool { isStart || running?.state.servers.contains { $0.server == server } ?? false }
+        if names.lost.contains(place), runs() { return HostNames.standIn(for: server) }
         do throws(Diagnostic) {
             let word = Word(server, position: Position(file: "server"))
             let found = try ServerAddress.resolve(server, at: word, of: "server", with: system)
-            if !ServerAddress.isNumeric(server) { resolved[server] = found }
+            if !ServerAddress.isNumeric(server) { names.addresses[server] = found }
             return found
         } catch {
+            if runs() { return lastAddresses(place, running?.definition, error.message) }
             throw Problem(.badAddress, error.message, hint: error.hint ?? "", pointer: pointer)
         }
+    }
+
+    private func lastAddresses(_ place: HostNames.Place, _ running: UpstreamDefinition?, _ trouble: String) -> [ResolvedAddress] {
+        let last = running?.addresses(of: place.server) ?? []
+        let standing = last.isEmpty ? "is down" : "keeps the addresses it had"
+        made.warnings.append("upstream \(place.upstream): server \(place.server) \(standing): \(trouble); a reload tries again")
+        if last.isEmpty {
+            names.lost.insert(place)
+            return HostNames.standIn(for: place.server)
+        }
+        names.addresses[place.server] = last
+        return last
     }
 
     // MARK: Splits

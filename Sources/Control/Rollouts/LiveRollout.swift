@@ -40,10 +40,10 @@ final class LiveRollout {
     /// Of health requests that the machine asked for, for the next tick.
     private var probed = Observations()
     /// As last told to the machine.
-    private var wayBackWasGood: Bool?
+    private var wayBackWasGood: Bool
     private var healthDueMs: Int64 = 0
     /// Rounds of health checks that failed in a row, as the machine knows it.
-    private var failedRounds: [Side: Int] = [:]
+    private var failedRounds: [Side: Int]
     /// What shadows of the split had come to at the last look; nil: there was none yet.
     private var shadowed: ShadowTally?
     /// As last said.
@@ -58,6 +58,9 @@ final class LiveRollout {
         self.facts = facts
         watch = SplitWatch(variants: [machine.plan.old, machine.plan.new], workers: workers)
         counted = [watch.read(0), watch.read(1)]
+        // After a restart the machine believes what it was told before: whatever is otherwise by now is news.
+        wayBackWasGood = !machine.isWayBackBad
+        failedRounds = [.old: machine.checksFailed(.old), .new: machine.checksFailed(.new)]
     }
 
     var number: UInt64 { machine.plan.number }
@@ -127,8 +130,8 @@ final class LiveRollout {
     /// Nil: the machine knows already.
     func news(ofWayBack isGood: Bool) -> RolloutEvent? {
         if wayBackWasGood == isGood { return nil }
-        defer { wayBackWasGood = isGood }
-        return wayBackWasGood == nil && isGood ? nil : .wayBack(isGood: isGood)
+        wayBackWasGood = isGood
+        return .wayBack(isGood: isGood)
     }
 
     /// - Parameter count: in a row, up to now.

@@ -186,7 +186,7 @@ extension Controller {
             return (0..<definition.settings.peers.count).compactMap { i in
                 let peer = definition.settings.peers[i]
                 let name = peer.name.string
-                return serving.contains(name) ? ServerPlace(name: name, bytes: Array(peer.address.bytes.buffer)) : nil
+                return serving.contains(name) && !peer.isStandIn ? ServerPlace(name: name, bytes: Array(peer.address.bytes.buffer)) : nil
             }
         }
     }

@@ -44,7 +44,10 @@ final class Rollouts {
     private var nowMs: Int64 { monotonicMs + aheadMs }
     private var monotonicMs: Int64 { Int64(clock.monotonicNs() / 1_000_000) }
     private var aheadMs: Int64 = 0
-    private func setClock() { if live.isEmpty { aheadMs = clock.realtimeMs() - monotonicMs } }
+    /// - Parameter lastMs: when those that are taken up had an event last. For a wall clock that is behind that, time would stand still.
+    private func setClock(after lastMs: Int64 = .min) {
+        if live.isEmpty { aheadMs = max(clock.realtimeMs(), lastMs) - monotonicMs }
+    }
 
     func takeHasWarned() -> Bool {
         defer { hasWarned = false }
@@ -65,8 +68,9 @@ final class Rollouts {
         policies = store.policies()
         guard let numbers = store.numbers() else { return }
         lastNumber = numbers.upperBound
-        setClock()
-        for number in numbers { load(number) }
+        let left = numbers.compactMap(load)
+        setClock(after: left.map(\.machine.lastMs).max() ?? .min)
+        for rollout in left { takeUp(rollout) }
     }
 
     /// - Returns: when to be called again at the latest, of the monotonic clock.
@@ -237,23 +241,28 @@ final class Rollouts {
         return rollout
     }
 
-    private func load(_ number: UInt64) {
-        guard let state = store.state(number) else { return }
+    /// One that lives yet.
+    private func load(_ number: UInt64) -> LiveRollout? {
+        guard let state = store.state(number) else { return nil }
         let machine: RolloutMachine
         do throws(Problem) {
             guard let json = state["machine"] else { throw Problem(.missingField, "it has no machine") }
             machine = try RolloutMachine(json: json)
         } catch {
-            return warn("the state of rollout \(number) cannot be read, so it is over: \(error.detail)")
+            warn("the state of rollout \(number) cannot be read, so it is over: \(error.detail)")
+            return nil
         }
         let facts = RolloutFacts(state["facts"] ?? .null)
         if machine.phase.isEnd {
             ended.append(EndedRollout(
                 number: number, split: machine.plan.split, summary: RolloutAnswers.summary(machine, facts), record: nil))
-            return
+            return nil
         }
-        let record = store.record(number) ?? RolloutRecord(plan: machine.plan)
-        let rollout = LiveRollout(machine, record, facts, workers: controller.workerTotal)
+        return LiveRollout(machine, store.record(number) ?? RolloutRecord(plan: machine.plan), facts, workers: controller.workerTotal)
+    }
+
+    private func takeUp(_ rollout: LiveRollout) {
+        let (machine, number) = (rollout.machine, rollout.number)
         live.append(rollout)
         do throws(Problem) { try controller.claim(machine.plan.split, for: number, rollout.watch) } catch {
             return feed(.overridden(why: error.detail, who: ""), rollout)

@@ -62,7 +62,7 @@ extension Controller {
         state = remembered
         fileState = file.nextBase
         if file.merged == remembered {
-            let snapshot = try pools.build(state, over: routes, publication(current))
+            let snapshot = try buildFirst(state, publication(current))
             if replay.fileState != fileState { keepIfPossible(Unkept(revision: nil, fileState: fileState)) }
             present(state, snapshot)
             enter(snapshot, acceptedNs: clock.monotonicNs(), last.revision)
@@ -82,7 +82,7 @@ extension Controller {
     private func begin(_ first: ProxyState, _ kind: Revision.Kind, summary: String) throws(Problem) {
         let acceptedNs = clock.monotonicNs()
         let number = journal.nextNumber
-        let snapshot = try pools.build(first, over: routes, publication(number, isNew: true))
+        let snapshot = try buildFirst(first, publication(number, isNew: true))
         let revision = Revision(
             number: number, kind: kind, atMs: clock.realtimeMs(), who: "configuration", reason: "", summary: summary,
             previous: current == 0 ? nil : current)
@@ -91,6 +91,12 @@ extension Controller {
         present(first, snapshot)
         enter(snapshot, acceptedNs: acceptedNs, revision)
         events.emit(.revision, revision: number, subject: "", text: summary)
+    }
+
+    private func buildFirst(_ state: ProxyState, _ publication: PoolBuilder.Publication) throws(Problem) -> Snapshot {
+        var publication = publication
+        publication.isStart = true
+        return try pools.build(state, over: routes, publication)
     }
 
     private func keepIfPossible(_ start: Unkept) {
@@ -128,10 +134,10 @@ extension Controller {
             running.certificates = certificates.staying
             running.takeNames(of: built)
             let file = FileMerge(base: fileState, file: built.state, running: running, preferringFile: preferringFile)
-            let before = routes
+            let (before, names) = (routes, pools.names)
             routes = built.routes
-            pools.forgetAddresses()
-            pools.learn(built.addresses)
+            // Other names are asked for anew.
+            pools.names = HostNames(built.addresses)
             do throws(Problem) {
                 let accepted = try commit(file.merged, .reload, author, summary: reloadSummary(file.merged), fileState: file.nextBase)
                 announce(file)
@@ -139,7 +145,7 @@ extension Controller {
                 lookAtCertificates(isFresh: true)
                 return accepted
             } catch {
-                routes = before
+                (routes, pools.names) = (before, names)
                 throw error
             }
         }

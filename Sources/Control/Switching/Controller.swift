@@ -74,7 +74,7 @@ package final class Controller: @unchecked Sendable {
         workerCount = workers
         events = EventLog(clock: clock)
         self.health = health ?? HealthBoard(clock: clock)
-        pools.learn(built.addresses)
+        pools.names = HostNames(built.addresses)
         try restore(built, replay)
     }
 
@@ -234,6 +234,7 @@ package final class Controller: @unchecked Sendable {
 
     func enter(_ snapshot: Snapshot, acceptedNs: UInt64, _ revision: Revision) {
         current = revision.number
+        for warning in pools.takeWarnings() { events.warn(warning) }
         ledger.open(revision, snapshot.accounts, acceptedNs: acceptedNs)
     }
 

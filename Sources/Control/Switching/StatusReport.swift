@@ -45,8 +45,13 @@ enum StatusReport {
 
     static func servers(_ upstream: UpstreamState, _ definition: UpstreamDefinition?, nowMs: Int64) -> [ServerStatus] {
         var peers: [String: [PeerSpec]] = [:]
+        var lost: Set<String> = []
         if let definition {
-            for (i, peer) in definition.peers.enumerated() { peers[definition.settings.peers[i].name.string, default: []].append(peer) }
+            for (i, peer) in definition.peers.enumerated() {
+                let settings = definition.settings.peers[i]
+                peers[settings.name.string, default: []].append(peer)
+                if settings.isStandIn { lost.insert(settings.name.string) }
+            }
         }
         return upstream.servers.map { server in
             var status = ServerStatus(id: server.id, server: server.server, weight: server.weight)
@@ -59,7 +64,7 @@ enum StatusReport {
                 status.errors += peer.counters.errors
                 for place in status.answers.indices { status.answers[place] += peer.counters.answers(place + 1) }
             }
-            status.state = condition(server, mine, nowMs: nowMs)
+            status.state = lost.contains(server.server) ? "down" : condition(server, mine, nowMs: nowMs)
             return status
         }
     }
