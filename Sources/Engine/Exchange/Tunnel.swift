@@ -29,9 +29,7 @@ extension Worker {
             x.bodySentToClient += Int64(rest.count)
             guard emit(x, rest) else { return }
         }
-        buffers.give(x.headBuffer)
-        x.headBuffer = .none
-        x.headBuffered = 0
+        dropHeadBuffer(x)
         let c = x.client
         timers.cancel(c.timer)
         // What the client sent behind its head belongs to the other protocol.

@@ -81,9 +81,7 @@ extension Worker {
         guard let u = x.upstream else { return }
         if !x.response.isComplete { x.upstreamKeepsAlive = false }
         releaseUpstream(x, u)
-        buffers.give(x.headBuffer)
-        x.headBuffer = .none
-        x.headBuffered = 0
+        dropHeadBuffer(x)
         x.response = BodyReader()
     }
 

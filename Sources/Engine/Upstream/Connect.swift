@@ -128,11 +128,7 @@ extension Worker {
         x.requestWhole = false
         x.bodySent = 0
         // What an earlier try left of a head is nobody's, and its buffer had that location's size.
-        if !x.headBuffer.isNone {
-            buffers.give(x.headBuffer)
-            x.headBuffer = .none
-        }
-        x.headBuffered = 0
+        dropHeadBuffer(x)
         x.interimResponses = 0
         x.tryStartedMs = nowMs
         x.reusedConnection = false

@@ -171,9 +171,7 @@ extension Worker {
             if rest.count > 0 { scratch.data.update(from: rest.start, count: rest.count) }
             body = ByteView(scratch.data, rest.count)
         }
-        buffers.give(x.headBuffer)
-        x.headBuffer = .none
-        x.headBuffered = 0
+        dropHeadBuffer(x)
         guard forward(x, u, body, head: out.view) else { return }
         if x.phase == .receiving { pumpResponse(x) }
     }

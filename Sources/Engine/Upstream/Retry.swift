@@ -89,6 +89,16 @@ extension Worker {
         return proxy.nextUpstreamTimeoutMs == 0 || nowMs - x.firstTryMs < proxy.nextUpstreamTimeoutMs
     }
 
+    /// What came of a head is used up, or nobody's.
+    @inline(__always)
+    func dropHeadBuffer(_ x: Ref<Exchange>) {
+        if !x.headBuffer.isNone {
+            buffers.give(x.headBuffer)
+            x.headBuffer = .none
+        }
+        x.headBuffered = 0
+    }
+
     private func countRetry(_ x: Ref<Exchange>) {
         counts.retries += 1
         if x.inner == nil { x.pinned.account.add(.retried) }
