@@ -27,6 +27,21 @@ struct RolloutKeepingTests {
         /// Of the wall, while nobody looks.
         func setWall(ahead ms: Int64) { epochMs += ms }
 
+        /// A rollout two seconds old, killed behind what `change` does to its machine, which is kept.
+        func killed(behind change: (inout RolloutMachine) -> Void) throws -> (machine: RolloutMachine, facts: RolloutFacts) {
+            var desk: RolloutDesk? = try next()
+            desk?.start()
+            desk?.pass(seconds: 2)
+            var machine = try #require(desk?.live?.machine)
+            let facts = try #require(desk?.live?.facts)
+            desk = nil
+            end()
+            change(&machine)
+            let left = LiveRollout(machine, RolloutRecord(plan: machine.plan), facts, workers: 1)
+            try RolloutStore(folder: folder).keep(state: left.stateJSON, of: 1)
+            return (machine, facts)
+        }
+
         func next() throws -> RolloutDesk {
             end()
             let (journal, replay) = try Journal.open(folder: folder)
@@ -73,19 +88,9 @@ struct RolloutKeepingTests {
 
     @Test func whatWasAskedForBeforeACrashIsDoneAfterIt() throws {
         let processes = Processes()
-        var it: RolloutDesk? = try processes.next()
-        it?.start()
-        it?.pass(seconds: 2)
         // Between the decision and the switch.
-        let plan = try #require(it?.live?.plan)
-        var machine = try #require(it?.live?.machine)
-        let facts = try #require(it?.live?.facts)
-        _ = machine.handle(.operate(.abort, who: "me"), atMs: 1_700_001_010_000)
-        #expect(machine.phase == .rollingBack)
-        it = nil
-        processes.end()
-        let left = LiveRollout(machine, RolloutRecord(plan: plan), facts, workers: 1)
-        try RolloutStore(folder: processes.folder).keep(state: left.stateJSON, of: 1)
+        let left = try processes.killed { _ = $0.handle(.operate(.abort, who: "me"), atMs: 1_700_001_010_000) }
+        #expect(left.machine.phase == .rollingBack)
         let again = try processes.next()
         #expect(again.phase() == "aborted")
         #expect(again.weights == ["blue": 100, "green": 0])
@@ -94,25 +99,15 @@ struct RolloutKeepingTests {
     /// What got well while the process was down is told as well as what does so later.
     @Test func aWayBackThatIsWellAfterARestartIsToldSo() throws {
         let processes = Processes()
-        var it: RolloutDesk? = try processes.next()
-        it?.start()
-        it?.pass(seconds: 2)
-        let plan = try #require(it?.live?.plan)
-        var machine = try #require(it?.live?.machine)
-        let facts = try #require(it?.live?.facts)
-        _ = machine.handle(.wayBack(isGood: false), atMs: 1_700_001_002_500)
+        var (machine, facts) = try processes.killed { _ = $0.handle(.wayBack(isGood: false), atMs: 1_700_001_002_500) }
         #expect(machine.isWayBackSick)
-        it = nil
-        processes.end()
-        try RolloutStore(folder: processes.folder).keep(
-            state: LiveRollout(machine, RolloutRecord(plan: plan), facts, workers: 1).stateJSON, of: 1)
         let again = try processes.next()
         again.pass(seconds: 1)
         #expect(again.show()["way_back"] == "well")
         again.pass(seconds: 8)
         #expect(again.weights == ["blue": 50, "green": 50])
         for side in Side.allCases { for _ in 0..<3 { _ = machine.handle(.check(side, isGood: false), atMs: 1_700_001_003_000) } }
-        let rollout = LiveRollout(machine, RolloutRecord(plan: plan), facts, workers: 1)
+        let rollout = LiveRollout(machine, RolloutRecord(plan: machine.plan), facts, workers: 1)
         #expect(rollout.news(ofWayBack: false) == nil)
         #expect(rollout.news(ofFailedRounds: 3, .new) == [])
         #expect(rollout.news(ofFailedRounds: 0, .old) == [.check(.old, isGood: true)])

@@ -38,6 +38,26 @@ struct AdminTests {
         #expect(proxy.read("state/audit.log").contains("\"revision\":2"))
     }
 
+    /// More than sockets and buffers hold, to a client that takes its time: as it is, in chunks, and over HTTP/2.
+    @Test func aLargeAnswerComesWhole() throws {
+        let proxy = try Self.proxy("server_name test; http2 on; location /plain/ { admin write=on; } location /chunked/ { admin; add_trailer X-End yes; }")
+        let servers = (0..<12_000).map { "{\"server\": \"10.0.\($0 / 250).\($0 % 250):80\"}" }.joined(separator: ",")
+        let put = try Self.ask(proxy.endpoint, "PUT", "/plain/upstreams/many", body: "{\"servers\": [\(servers)]}")
+        #expect(put.status == 200 || put.status == 201)
+        let sizes = try ["/plain", "/chunked"].map { prefix in
+            let client = try proxy.client(receiveBufferBytes: 4096)
+            try client.send(RawClient.text("GET", "\(prefix)/upstreams", ["TE: trailers", "Connection: close"]))
+            // It is all there, or waits, before any of it is taken.
+            #expect(client.stream.isReadable(withinMs: 30_000))
+            let answer = try client.response()
+            #expect(Self.object(answer)["upstreams"] != nil, "\(prefix)")
+            return answer.body.count
+        }
+        let client = try HTTP2Client(try proxy.client(receiveBufferBytes: 4096).stream)
+        let multiplexed = try client.request("GET", "/plain/upstreams").body.count
+        #expect(sizes.allSatisfy { $0 == sizes[0] } && multiplexed == sizes[0] && sizes[0] > 2 << 20)
+    }
+
     @Test("what is no request is refused in the API's own words", arguments: [
         ("GET / HTTP/1.1\r\nHost: a\r\nbad field\r\n\r\n", 400), ("GET / HTTP/1.1\r\n\r\n", 400), ("nonsense\r\n\r\n", 400),
         ("GET / HTTP/9.1\r\nHost: a\r\n\r\n", 505), ("CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n", 405),

@@ -8,7 +8,7 @@ extension Worker {
     /// Begins to take the body the way the location wants it. True when there is nothing to wait for before connecting.
     func beginBodyRead(_ x: Ref<Exchange>) -> Bool {
         // An earlier target has had it as it came: there is none left to be announced or sent.
-        if x.streamsBody, x.body.received > 0 { giveUpBody(x) }
+        if x.streamsBody, x.body.isComplete || x.body.received > 0 { giveUpBody(x) }
         if x.body.isComplete { return endBodyRead(x) }
         let proxy = x.location.proxy
         x.streamsBody = !proxy.requestBuffering && !(x.body.isUnsized && proxy.httpMinor == 0)
