@@ -196,6 +196,8 @@ package enum Limits {
     // MARK: Observing
     /// Log lines of one turn wait in a buffer of this size; what does not fit is written at once.
     static let logBufferBytes = 64 << 10
+    /// How long lines wait whose file was written in the same millisecond already: under load a write for hundreds of lines.
+    static let logLagMs: Int64 = 2
     /// One line of the error log (nginx: 2048).
     static let errorLineBytes = 2048
 }

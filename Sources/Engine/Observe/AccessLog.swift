@@ -6,13 +6,16 @@ import CLinux
 import CZlib
 import HTTPMessage
 
-/// Lines that wait for the end of the turn, or for `buffer=` and `flush=`.
+/// Lines that wait for the end of the turn, a little longer under load, or for `buffer=` and `flush=`.
 struct LogBuffer: BitwiseCopyable {
     var file: LogFile
     var bytes: Buffer
     var count = 0
-    /// When the lines are due; 0: at the end of this turn.
+    /// When the lines are due; 0: at the end of this turn, or, if held, whenever the buffer is full.
     var dueMs: Int64 = 0
+    /// When the file was last written: a file that many turns of one millisecond have lines for is not written by each.
+    var writtenMs: Int64 = 0
+    /// `buffer=` holds the lines back.
     var isHeld = false
     var capacity = 0
     var gzipLevel: Int32 = 0
@@ -25,6 +28,8 @@ struct LogBuffers: ~Copyable {
     private(set) var count = 0
     /// Something waits for the end of the turn.
     var hasLines = false
+    /// When the timer of lines that wait longer is set for; 0: it is not.
+    var timerMs: Int64 = 0
 
     deinit { slots.deallocate() }
 
@@ -192,6 +197,7 @@ extension Worker {
             buffer.gzipLevel = spec.gzipLevel
             buffer.dueMs = spec.flushMs > 0 ? nowMs + spec.flushMs : 0
         }
+        if buffer.count == 0, !buffer.isHeld { buffer.dueMs = buffer.writtenMs == nowMs ? nowMs + Limits.logLagMs : 0 }
         if buffer.count + line.count > buffer.capacity {
             flushLog(buffer)
             if line.count > buffer.capacity { return writeLines(file, line, gzipLevel: spec.gzipLevel) }
@@ -204,6 +210,7 @@ extension Worker {
     private func flushLog(_ buffer: Ref<LogBuffer>) {
         if buffer.count > 0 { writeLines(buffer.file, ByteView(buffer.bytes.start, buffer.count), gzipLevel: buffer.gzipLevel) }
         buffer.count = 0
+        buffer.writtenMs = nowMs
     }
 
     /// Lines that leave together: as they are, or as one gzip member, which may follow others in a file (RFC 1952 section 2.2).
@@ -221,30 +228,34 @@ extension Worker {
         if kernel.write(fd, bytes.start, bytes.count) != bytes.count { file.countLost() }
     }
 
-    /// Writes what is not held back by `buffer=`. Returns when held lines are due, if they are.
+    /// Writes what need not wait. Returns when the rest is due, if the timer has to be set for it.
     @inline(__always)
     func flushTurnLogs() -> Int64? { logs.hasLines ? flushLines() : nil }
 
     private func flushLines() -> Int64? {
         logs.hasLines = false
-        var due: Int64?
+        var due = Int64.max
         for i in 0..<logs.count {
             let buffer = logs[i]
             if buffer.count == 0 { continue }
-            if !buffer.isHeld {
+            if buffer.dueMs > 0 {
+                due = min(due, buffer.dueMs)
+            } else if !buffer.isHeld {
                 flushLog(buffer)
-            } else if buffer.dueMs > 0 {
-                due = min(due ?? .max, buffer.dueMs)
             }
         }
+        if due == .max || due == logs.timerMs { return nil }
+        logs.timerMs = due
         return due
     }
 
     func flushDueLogs() {
+        logs.timerMs = 0
         for i in 0..<logs.count {
             let buffer = logs[i]
-            if buffer.isHeld, buffer.dueMs > 0, buffer.dueMs <= nowMs {
+            if buffer.dueMs > 0, buffer.dueMs <= nowMs {
                 flushLog(buffer)
+                guard buffer.isHeld else { continue }
                 buffers.give(buffer.bytes)
                 buffer.bytes = .none
             } else if buffer.count > 0 {
