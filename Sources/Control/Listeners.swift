@@ -61,6 +61,7 @@ package final class Listeners {
             return ListenFailure(description: "\(call)() to \(address.text) failed (\(errnoWords(-r)))")
         }
         set(fd, family, options, sharesPort: overlaps || options.isReusePort)
+        if !address.isUnix { setForConnections(fd, isLocal: address.isLocal) }
         // Nobody gets in between bind and chmod who is not meant to.
         let mask = umask(0o777 & ~options.mode)
         defer { umask(mask) }
@@ -85,6 +86,13 @@ package final class Listeners {
         if let keepalive = options.keepalive { _ = clinux_set_option(fd, SOL_SOCKET, SO_KEEPALIVE, keepalive ? 1 : 0) }
         if let n = options.deferSeconds { _ = clinux_set_option(fd, Int32(IPPROTO_TCP), TCP_DEFER_ACCEPT, n) }
         if let n = options.fastOpen { _ = clinux_set_option(fd, Int32(IPPROTO_TCP), TCP_FASTOPEN, n) }
+    }
+
+    /// What connections have from their listener, so that no call is spent on each. Clients of this very host are answered by Reno:
+    /// a model of the network between (BBR's) is work for nothing.
+    private func setForConnections(_ fd: Int32, isLocal: Bool) {
+        _ = clinux_set_option(fd, Int32(IPPROTO_TCP), TCP_NODELAY, 1)
+        if isLocal { _ = clinux_set_congestion_control(fd, "reno") }
     }
 
     /// The file of a unix socket that nobody listens on: left behind by a process that died.

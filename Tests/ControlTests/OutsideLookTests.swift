@@ -1,4 +1,5 @@
 // Tests what a rollout sees outside: how many servers are asked, and when enough is known.
+import CLinux
 import Foundation
 import Testing
 

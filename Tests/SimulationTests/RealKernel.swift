@@ -57,6 +57,7 @@ final class RealKernel: Kernel {
     func shutdownWrite(_ fd: Int32) -> Int32 { clinux_shutdown(fd, Int32(SHUT_WR)) }
     func setOption(_ fd: Int32, level: Int32, name: Int32, value: Int32) -> Int32 { clinux_set_option(fd, level, name, value) }
     func getOption(_ fd: Int32, level: Int32, name: Int32) -> Int32 { clinux_get_option(fd, level, name) }
+    func useReno(_ fd: Int32) { _ = clinux_set_congestion_control(fd, "reno") }
     func resetOnClose(_ fd: Int32) { _ = clinux_set_linger(fd, 1, 0) }
     func close(_ fd: Int32) { _ = clinux_close(fd) }
 

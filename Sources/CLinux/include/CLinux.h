@@ -110,6 +110,9 @@ static inline int clinux_close(int fd) { CLINUX_RESULT(int, close(fd)); }
 static inline int clinux_set_option(int fd, int level, int name, int value) {
     CLINUX_RESULT(int, setsockopt(fd, level, name, &value, sizeof value));
 }
+static inline int clinux_set_congestion_control(int fd, const char *name) {
+    CLINUX_RESULT(int, setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, (socklen_t)strlen(name)));
+}
 static inline int clinux_set_linger(int fd, int on, int seconds) {
     struct linger l = { .l_onoff = on, .l_linger = seconds };
     CLINUX_RESULT(int, setsockopt(fd, SOL_SOCKET, SO_LINGER, &l, sizeof l));

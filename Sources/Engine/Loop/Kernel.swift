@@ -49,6 +49,8 @@ package protocol Kernel: AnyObject {
     func shutdownWrite(_ fd: Int32) -> Int32
     func setOption(_ fd: Int32, level: Int32, name: Int32, value: Int32) -> Int32
     func getOption(_ fd: Int32, level: Int32, name: Int32) -> Int32
+    /// For a TCP connection within this host, where there is no network to find out about: sends by Reno, which Linux always has.
+    func useReno(_ fd: Int32)
     /// Makes the coming `close` send a reset instead of an orderly end.
     func resetOnClose(_ fd: Int32)
     func close(_ fd: Int32)

@@ -77,6 +77,7 @@ package final class LinuxKernel: Kernel {
         clinux_set_option(fd, level, name, value)
     }
     package func getOption(_ fd: Int32, level: Int32, name: Int32) -> Int32 { clinux_get_option(fd, level, name) }
+    package func useReno(_ fd: Int32) { _ = clinux_set_congestion_control(fd, "reno") }
     package func resetOnClose(_ fd: Int32) { _ = clinux_set_linger(fd, 1, 0) }
     package func close(_ fd: Int32) { _ = clinux_close(fd) }
 

@@ -147,7 +147,6 @@ extension Worker {
             closeClient(c)
             return
         }
-        if address.family != .unix { _ = kernel.setOption(fd, level: Int32(IPPROTO_TCP), name: TCP_NODELAY, value: 1) }
         let server = c.defaultServer(in: self)
         timers.set(c.timer, at: nowMs + (server?.clientHeaderTimeoutMs ?? 60_000))
         guard let listen = listeners[listener].settings else { return }

@@ -151,6 +151,13 @@ package struct SocketAddress: BitwiseCopyable {
         bytes.count < 2 ? 0 : Int32(UnsafeRawPointer(bytes.start).loadUnaligned(as: sa_family_t.self))
     }
     package var isUnix: Bool { family == AF_UNIX }
+    /// 127.0.0.0/8 or ::1: within this host, over TCP.
+    package var isLoopback: Bool {
+        if family == AF_INET { return bytes.count > 4 && bytes[4] == 127 }
+        guard family == AF_INET6, bytes.count >= 24, bytes[23] == 1 else { return false }
+        for i in 8..<23 where bytes[i] != 0 { return false }
+        return true
+    }
     package var port: UInt16 {
         bytes.count < 4 || isUnix
             ? 0 : UInt16(bigEndian: UnsafeRawPointer(bytes.start).loadUnaligned(fromByteOffset: 2, as: UInt16.self))

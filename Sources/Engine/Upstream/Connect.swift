@@ -259,6 +259,7 @@ extension Worker {
         if x.proxyTarget.usesTLS { setIdentity(x, u) }
         bindLocal(x, u)
         if !address.isUnix { _ = kernel.setOption(fd, level: Int32(IPPROTO_TCP), name: TCP_NODELAY, value: 1) }
+        if address.isLoopback { kernel.useReno(fd) }
         setBuffers(x, fd)
         return u
     }

@@ -109,6 +109,11 @@ extension SimulatedKernel {
         return end("getOption", Int(fd), Int(name), socket.options[Int(level) << 16 | Int(name)] ?? 0)
     }
 
+    package func useReno(_ fd: Int32) {
+        begin()
+        world.record("useReno", Int(fd), 0, 0)
+    }
+
     package func resetOnClose(_ fd: Int32) {
         begin()
         world.record("resetOnClose", Int(fd), 0, 0)

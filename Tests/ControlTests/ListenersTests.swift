@@ -1,0 +1,69 @@
+// Owns what sockets are told before they carry anything, over real sockets of this host: what connections have from their listener.
+
+import Bytes
+import CLinux
+import Engine
+import Glibc
+import Testing
+
+@testable import Control
+
+@Suite("listeners")
+struct ListenersTests {
+    /// A connection that the listener at `host` accepted, given to `body`.
+    private func accepted(at host: String, _ body: (Int32) throws -> Void) throws {
+        let bytes = try #require(numericAddress(host, port: 0))
+        let listeners = Listeners()
+        try listeners.adjust(to: [ListenAddress(bytes: bytes, text: addressText(bytes)): ListenOptions()])
+        defer { listeners.close() }
+        let listener = try #require(listeners.sockets.first).descriptor
+        var name = sockaddr_in()
+        var length = UInt32(MemoryLayout<sockaddr_in>.size)
+        #expect(clinux_socket_name(listener, &name, &length) == 0)
+        name.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+        let client = clinux_socket(AF_INET, Int32(SOCK_STREAM.rawValue))
+        defer { _ = clinux_close(client) }
+        let result = clinux_connect(client, &name, length)
+        #expect(result == 0 || result == -EINPROGRESS)
+        var ready = pollfd(fd: listener, events: Int16(POLLIN), revents: 0)
+        #expect(poll(&ready, 1, 20_000) == 1)
+        let server = clinux_accept(listener, &name, &length)
+        #expect(server >= 0)
+        defer { _ = clinux_close(server) }
+        try body(server)
+    }
+
+    private func congestionControl(_ fd: Int32) -> String {
+        var name = [UInt8](repeating: 0, count: 16)
+        var length = socklen_t(name.count)
+        getsockopt(fd, Int32(IPPROTO_TCP), TCP_CONGESTION, &name, &length)
+        return String(decoding: name.prefix { $0 != 0 }, as: UTF8.self)
+    }
+
+    @Test func connectionsSendAtOnceWithoutBeingToldOneByOne() throws {
+        for host in ["127.0.0.1", "0.0.0.0"] {
+            try accepted(at: host) { #expect(clinux_get_option($0, Int32(IPPROTO_TCP), TCP_NODELAY) == 1, "\(host)") }
+        }
+    }
+
+    @Test func clientsOfThisHostAreAnsweredByReno() throws {
+        try accepted(at: "127.0.0.1") { #expect(congestionControl($0) == "reno") }
+        let usual = clinux_socket(AF_INET, Int32(SOCK_STREAM.rawValue))
+        defer { _ = clinux_close(usual) }
+        try accepted(at: "0.0.0.0") { #expect(congestionControl($0) == congestionControl(usual)) }
+    }
+
+    @Test(
+        "which addresses are within this host",
+        arguments: [
+            ("127.0.0.1", true), ("127.255.0.9", true), ("128.0.0.1", false), ("10.0.0.127", false), ("::1", true), ("::", false),
+            ("::2", false), ("fe80::1", false), ("1::1", false),
+        ])
+    func loopback(host: String, isLoopback: Bool) throws {
+        let bytes = try #require(numericAddress(host, port: 80))
+        bytes.withUnsafeBufferPointer { buffer in
+            guard let start = buffer.baseAddress else { return }
+            #expect(SocketAddress(bytes: ByteView(start, buffer.count), text: .empty).isLoopback == isLoopback)
+        }
+    }
+}
