@@ -40,7 +40,7 @@ private struct JSONParser {
     var at = 0
     /// Members of the object that ended last: the next one is probably like it.
     var membersExpected = 0
-    /// Their names, while there are few.
+    /// Names of the last one in a list, while there are few.
     var namesExpected = NamesExpected()
 
     init(depthMax: Int, valuesLeft: Int) {
@@ -74,13 +74,14 @@ private struct JSONParser {
         return at < s.count ? s[at] : 0
     }
 
-    private mutating func value(_ s: Span<UInt8>, depth: Int) throws(JSONFault) -> JSON {
+    /// - Parameter isElement: of a list, where the next one is probably like this one.
+    private mutating func value(_ s: Span<UInt8>, depth: Int, isElement: Bool = false) throws(JSONFault) -> JSON {
         valuesLeft -= 1
         if valuesLeft < 0 { throw JSONFault(.tooMany, at: at) }
         guard at < s.count else { throw JSONFault(.expected("a value"), at: at) }
         switch s[at] {
         case UInt8(ascii: "\""): return .string(try string(s))
-        case UInt8(ascii: "{"): return try object(s, depth: depth + 1)
+        case UInt8(ascii: "{"): return try object(s, depth: depth + 1, isElement: isElement)
         case UInt8(ascii: "["): return try array(s, depth: depth + 1)
         case UInt8(ascii: "-"), UInt8(ascii: "0")...UInt8(ascii: "9"): return try number(s)
         case UInt8(ascii: "t"): return try word([0x74, 0x72, 0x75, 0x65], .bool(true), s)
@@ -114,7 +115,7 @@ private struct JSONParser {
         }
         var elements: [JSON] = []
         while true {
-            do { elements.append(try value(s, depth: depth)) } catch { throw error.below(String(elements.count)) }
+            do { elements.append(try value(s, depth: depth, isElement: true)) } catch { throw error.below(String(elements.count)) }
             switch peek(s) {
             case UInt8(ascii: ","):
                 at += 1
@@ -127,7 +128,7 @@ private struct JSONParser {
         }
     }
 
-    private mutating func object(_ s: Span<UInt8>, depth: Int) throws(JSONFault) -> JSON {
+    private mutating func object(_ s: Span<UInt8>, depth: Int, isElement: Bool) throws(JSONFault) -> JSON {
         if depth > depthMax { throw JSONFault(.tooDeep, at: at) }
         at += 1
         if peek(s) == UInt8(ascii: "}") {
@@ -156,7 +157,7 @@ private struct JSONParser {
             case UInt8(ascii: "}"):
                 at += 1
                 membersExpected = min(members.count, 32)
-                if !isAsExpected || members.count < expected.names.count { namesExpected = NamesExpected(members) }
+                if isElement, !isAsExpected || members.count < expected.names.count { namesExpected = NamesExpected(members) }
                 return .object(members)
             default: throw JSONFault(.expected("\",\" or \"}\""), at: at)
             }

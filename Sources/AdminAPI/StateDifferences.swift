@@ -52,7 +52,7 @@ func fieldChanges(_ path: [String], _ old: [FieldText], _ new: [FieldText]) -> [
 
 extension SplitState {
     /// Whether nothing but weights is other.
-    func hasTemplates(of other: SplitState) -> Bool {
+    public func hasTemplates(of other: SplitState) -> Bool {
         key == other.key && force == other.force && assign == other.assign && shadow == other.shadow
     }
 }

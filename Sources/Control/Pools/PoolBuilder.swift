@@ -215,7 +215,7 @@ package final class PoolBuilder {
     private func definition(
         _ name: String, _ state: UpstreamState, _ routes: Routes, _ publication: Publication
     ) throws(Problem) -> UpstreamDefinition {
-        if !state.healthChecks.isEmpty { try checkMatches(name, state, routes) }
+        if !state.healthChecks.isEmpty { try Self.checkMatches(name, state, routes) }
         if let known = upstreams[name], known.state == state, known.routes == ObjectIdentifier(routes) || Self.isSelfContained(state) {
             if known.routes != ObjectIdentifier(routes) { made.upstreams.append((name, (state, ObjectIdentifier(routes), known.definition))) }
             return known.definition
@@ -236,34 +236,6 @@ package final class PoolBuilder {
     /// Whether a reload leaves it as it is: no template that means something else under other routes, no name to be resolved anew.
     private static func isSelfContained(_ state: UpstreamState) -> Bool {
         !state.balance.hasPrefix("hash") && state.sticky == nil && state.servers.allSatisfy { ServerAddress.isNumeric($0.server) }
-    }
-
-    /// Whether the `match` blocks of its health checks are there.
-    private func checkMatches(_ name: String, _ state: UpstreamState, _ routes: Routes) throws(Problem) {
-        for (i, check) in state.healthChecks.enumerated() {
-            guard let wanted = check.match else { continue }
-            let pointer = "/upstreams/\(JSONPointer.escape(name))/health_checks/\(i)/match"
-            guard let match = routes.matches[wanted] else {
-                let names = routes.matches.keys.sorted()
-                let known = names.isEmpty ? "the configuration has none" : "the configuration has \(names.joined(separator: ", "))"
-                throw Problem(.badCheck, "found \"\(wanted)\", expected the name of a match block", hint: known, pointer: pointer)
-            }
-            if let misfit = match.misfit(check.kind) { throw Problem(.badCheck, "the match block \"\(wanted)\" \(misfit)", pointer: pointer) }
-        }
-    }
-
-    /// Whether the rules that stand in its health checks can be compiled.
-    private static func checkRules(_ state: UpstreamState, _ pointer: String) throws(Problem) {
-        for (i, check) in state.healthChecks.enumerated() {
-            guard let rules = check.rules else { continue }
-            do throws(Problem) {
-                if let misfit = try MatchReader.read(rules).misfit(check.kind) { throw Problem(.badCheck, "the match \(misfit)", pointer: "") }
-            } catch {
-                var problem = error
-                problem.pointer = "\(pointer)/health_checks/\(i)/match" + (error.pointer ?? "")
-                throw problem
-            }
-        }
     }
 
     static func make(
@@ -356,7 +328,16 @@ package final class PoolBuilder {
     // MARK: Splits
 
     private func definition(_ name: String, _ state: SplitState, _ routes: Routes) throws(Problem) -> SplitDefinition {
-        if let known = splits[name], known.state == state, known.routes == ObjectIdentifier(routes) { return known.definition }
+        if let known = splits[name], known.routes == ObjectIdentifier(routes) {
+            if known.state == state { return known.definition }
+            // What happens most while traffic waits: nothing but the weights is other.
+            let variants = known.definition.variants
+            if known.state.hasTemplates(of: state), variants.count == state.weights.count, variants.allSatisfy({ state.weights[$0] != nil }) {
+                let fresh = SplitDefinition(known.definition, choice: Self.choice(name, state, variants))
+                made.splits.append((name, (state, known.routes, fresh, known.memory)))
+                return fresh
+            }
+        }
         let pointer = "/splits/\(JSONPointer.escape(name))"
         let arena = Arena(blockBytes: 1024)
         let compiler = TemplateCompiler(variables: routes.variables, arena: arena)
@@ -376,10 +357,14 @@ package final class PoolBuilder {
                 to: Int32(to), share: Int32(shadow.share), noise: Int32(shadow.noise),
                 headers: arena.freeze(shadow.headers.map { arena.freeze($0) }))
         }
-        let choice = SplitChoice(name: Array(name.utf8), variants: variants.map { (Array($0.utf8), state.weights[$0] ?? 0) })
-        let fresh = SplitDefinition(settings, variants: variants, choice: choice, memory: memory, arena: arena)
+        let fresh = SplitDefinition(
+            settings, variants: variants, choice: Self.choice(name, state, variants), memory: memory, arena: arena)
         made.splits.append((name, (state, ObjectIdentifier(routes), fresh, memory)))
         return fresh
+    }
+
+    private static func choice(_ name: String, _ state: SplitState, _ variants: [String]) -> SplitChoice {
+        SplitChoice(name: Array(name.utf8), variants: variants.map { (Array($0.utf8), state.weights[$0] ?? 0) })
     }
 
     private func template(_ text: String, _ compiler: TemplateCompiler, _ name: String, _ pointer: String) throws(Problem) -> Template {

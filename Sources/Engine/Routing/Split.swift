@@ -92,6 +92,8 @@ package final class SplitDefinition: Sendable {
     private let choice: SplitChoice
     private let memory: SplitMemory
     private let arena: Arena
+    /// Where names and templates lie, if it is another's.
+    private let texts: Arena?
 
     /// `variants` are in the order of `choice` and of `settings.variants`, which lie in `arena`.
     package init(_ settings: SplitSettings, variants: [String], choice: SplitChoice, memory: SplitMemory, arena: Arena) {
@@ -105,6 +107,19 @@ package final class SplitDefinition: Sendable {
         self.choice = choice
         self.memory = memory
         self.arena = arena
+        texts = nil
+    }
+
+    /// `other` with other weights: names, templates and memory are shared.
+    package init(_ other: SplitDefinition, choice: SplitChoice) {
+        arena = Arena(blockBytes: 512)
+        texts = other.texts ?? other.arena
+        variants = other.variants
+        memory = other.memory
+        self.choice = choice
+        var settings = other.settings.value
+        settings.choice = choice.view
+        self.settings = arena.freeze(settings)
     }
 }
 
