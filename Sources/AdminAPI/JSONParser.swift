@@ -197,7 +197,8 @@ private struct JSONParser {
         let first = place == 0 ? 0 : expected.ends[place - 1]
         let count = expected.ends[place] - first
         if at + count > s.count { return false }
-        for i in 0..<count where expected.quoted[first + i] != s[at + i] { return false }
+        let (wanted, found) = (expected.quoted.span.extracting(first..<(first + count)), s.extracting(at..<(at + count)))
+        for i in wanted.indices where wanted[i] != found[i] { return false }
         at += count
         return true
     }

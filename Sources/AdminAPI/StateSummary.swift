@@ -126,7 +126,7 @@ private struct SummaryLine {
     }
 
     private mutating func append(_ sign: String, _ names: [String], _ subject: String) {
-        for name in smallest(Self.namesMax, of: names) { append(Phrase(subject: subject, text: sign + name)) }
+        for name in smallest(Self.namesMax, of: names, name: { $0 }) { append(Phrase(subject: subject, text: sign + name)) }
         hidden += max(0, names.count - Self.namesMax)
     }
 }
@@ -163,10 +163,9 @@ private func serverPhrases(_ old: [ServerState], _ new: [ServerState], names: [S
         if known.count < knownMax { known.append((i, group)) } else { known[next] = (i, group) }
         next = (next + 1) % knownMax
     }
-    if groups.isEmpty { return [] }
-    let names = names ?? UpstreamState(servers: new).serverNames
     let phrases = groups.map { group in
-        let named = smallest(namedMax, of: group.places.map { names[$0] })
+        let places = smallest(namedMax, of: group.places) { names?[$0] ?? new[$0].server }
+        let named = places.map { names?[$0] ?? name(of: $0, in: new) }
         var list = named.joined(separator: ", ")
         if group.places.count > namedMax {
             list = named[..<(namedMax - 1)].joined(separator: ", ") + " and \(group.places.count - namedMax + 1) more"
@@ -177,15 +176,24 @@ private func serverPhrases(_ old: [ServerState], _ new: [ServerState], names: [S
     return phrases.sorted { $0.first < $1.first }.map(\.phrase)
 }
 
-/// The first `count` of the names in order, without putting all of them in order.
-private func smallest(_ count: Int, of names: [String]) -> [String] {
-    if names.count <= count { return names.sorted() }
-    var first = names[..<count].sorted()
-    for name in names[count...] where name < first[count - 1] {
+/// As `serverNames` has it: of thousands only those few are looked at that are named.
+private func name(of place: Int, in servers: [ServerState]) -> String {
+    let text = servers[place].server
+    var count = 1
+    for i in 0..<place where servers[i].server == text { count += 1 }
+    return ServerNames.name(normalisedAddress(text), count)
+}
+
+/// The first `count` in the order of their names, without putting all of them in order.
+private func smallest<Item>(_ count: Int, of items: [Item], name: (Item) -> String) -> [Item] {
+    var first = items.prefix(count).map { (name: name($0), item: $0) }.sorted { $0.name < $1.name }
+    for item in items.dropFirst(count) {
+        let name = name(item)
+        guard let last = first.last, name < last.name else { continue }
         first.removeLast()
-        first.insert(name, at: first.firstIndex { name < $0 } ?? first.count)
+        first.insert((name, item), at: first.firstIndex { name < $0.name } ?? first.count)
     }
-    return first
+    return first.map(\.item)
 }
 
 /// `drain`, `drain off`, `weight 1 -> 5`.

@@ -34,6 +34,16 @@ import Testing
         #expect(line.utf8.count < 230)
     }
 
+    /// A file may name an address twice, and in more ways than one.
+    @Test func serversThatAreNamedTwiceAreToldApart() {
+        let before = UpstreamState(servers: ["b:80", "A", "b:80"].map { ServerState(server: $0) })
+        var after = before
+        for i in after.servers.indices { after.servers[i].weight = 5 }
+        let from = ProxyState(upstreams: ["u": before]).numbered(after: ProxyState())
+        let line = summary(from: from, to: ProxyState(upstreams: ["u": after]).numbered(after: from))
+        #expect(line == "upstream u: servers a:80, b:80, b:80 #2 weight 1 -> 5")
+    }
+
     @Test func theCommonAddressIsKnownAtSight() {
         let texts = [
             ("127.0.0.1:80", true), ("255.255.255.255:65535", true), ("0.0.0.0:1", true), ("127.0.0.1", false), ("127.0.0.1:", false),
