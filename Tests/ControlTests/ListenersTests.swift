@@ -1,4 +1,5 @@
-// Owns what sockets are told before they carry anything, over real sockets of this host: what connections have from their listener.
+// Owns what sockets are told before they carry anything, over real sockets of this host: what connections have from their listener;
+// and whose place they take in the file system.
 
 import Bytes
 import CLinux
@@ -65,5 +66,35 @@ struct ListenersTests {
             guard let start = buffer.baseAddress else { return }
             #expect(SocketAddress(bytes: ByteView(start, buffer.count), text: .empty).isLoopback == isLoopback)
         }
+    }
+
+
+    /// Listens at the path of a unix socket. What goes wrong, if anything does.
+    private func listen(at path: String) throws -> String? {
+        let listeners = Listeners()
+        let address = ListenAddress(bytes: try #require(unixAddress(path)), text: "unix:" + path)
+        do throws(ListenFailure) { try listeners.adjust(to: [address: ListenOptions()]) } catch { return error.description }
+        listeners.close()
+        return nil
+    }
+
+    @Test func aFileThatIsNoSocketStays() throws {
+        let path = "/tmp/listeners-\(getpid())"
+        defer { unlink(path) }
+        let fd = clinux_open(path, O_WRONLY | O_CREAT | O_EXCL, 0o600)
+        try #require(fd >= 0)
+        _ = clinux_close(fd)
+        #expect(try listen(at: path) == "bind() to unix:\(path) failed (98: Address already in use)")
+        #expect(access(path, F_OK) == 0)
+    }
+
+    @Test func aSocketThatNobodyListensOnMakesWay() throws {
+        let path = "/tmp/listeners-stale-\(getpid())"
+        defer { unlink(path) }
+        let bytes = try #require(unixAddress(path))
+        let fd = clinux_socket(AF_UNIX, Int32(SOCK_STREAM.rawValue))
+        try #require(clinux_bind(fd, bytes, UInt32(bytes.count)) == 0)
+        _ = clinux_close(fd)
+        #expect(try listen(at: path) == nil)
     }
 }
