@@ -1,8 +1,9 @@
 // Owns what sockets are told before they carry anything, over real sockets of this host: what connections have from their listener;
-// and whose place they take in the file system.
+// and whose place listeners and logs take in the file system.
 
 import Bytes
 import CLinux
+import ConfigurationFile
 import Engine
 import Glibc
 import Testing
@@ -96,5 +97,26 @@ struct ListenersTests {
         try #require(clinux_bind(fd, bytes, UInt32(bytes.count)) == 0)
         _ = clinux_close(fd)
         #expect(try listen(at: path) == nil)
+    }
+
+    /// Who writes to a log this very moment has its descriptor: its number never means another file.
+    @Test func aLogKeepsItsDescriptorWhenItIsReopened() throws {
+        let folder = "/tmp/logs-\(getpid())/"
+        try #require(mkdir(folder, 0o700) == 0)
+        defer {
+            for name in ["a", "b"] { unlink(folder + name) }
+            rmdir(folder)
+        }
+        let logs = LogFiles(system: LinuxSystemFiles(), prefix: folder, defaultErrorLog: "stderr")
+        let log = try logs.file("a", at: Word("a", position: Position(file: "test")), of: "access_log")
+        let descriptor = log.current
+        log.append(Array("before\n".utf8))
+        try #require(rename(folder + "a", folder + "b") == 0)
+        #expect(logs.reopen() == [])
+        #expect(log.current == descriptor)
+        log.append(Array("after\n".utf8))
+        let system = LinuxSystemFiles()
+        #expect(String(decoding: try system.read(folder + "a"), as: UTF8.self) == "after\n")
+        #expect(String(decoding: try system.read(folder + "b"), as: UTF8.self) == "before\n")
     }
 }
