@@ -299,7 +299,11 @@ package final class Supervisor: @unchecked Sendable {
             let supervisor = Unmanaged<Supervisor>.fromOpaque(context).takeRetainedValue()
             while true {
                 let signal = Signals.wait()
-                if signal == SIGTERM || signal == SIGINT { supervisor.stop(gracefully: false) }
+                switch signal {
+                case SIGTERM, SIGINT: supervisor.stop(gracefully: false)
+                case SIGUSR1: supervisor.reopenLogs()
+                default: break
+                }
             }
         }, context)
         if r == 0 { pthread_detach(thread) } else { Unmanaged<Supervisor>.fromOpaque(context).release() }
