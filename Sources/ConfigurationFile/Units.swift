@@ -135,12 +135,15 @@ public enum Units {
 
 /// The word's value, or a diagnostic that names what was found and what was expected. `directive`: where the word stands.
 extension Word {
+    /// A longer time is taken for this one, a thousand years: its milliseconds, and sums of it and a clock, do not overflow.
+    private static var longestMs: Int { 365_000 * 86_400_000 }
+
     public func seconds(of directive: String) throws(Diagnostic) -> Int {
-        do { return try Units.seconds(bytes) } catch { throw invalid(directive, error) }
+        do { return min(try Units.seconds(bytes), Self.longestMs / 1000) } catch { throw invalid(directive, error) }
     }
 
     public func milliseconds(of directive: String) throws(Diagnostic) -> Int {
-        do { return try Units.milliseconds(bytes) } catch { throw invalid(directive, error) }
+        do { return min(try Units.milliseconds(bytes), Self.longestMs) } catch { throw invalid(directive, error) }
     }
 
     public func sizeBytes(of directive: String) throws(Diagnostic) -> Int {

@@ -62,19 +62,24 @@ package final class Listeners {
         }
         set(fd, family, options, sharesPort: overlaps || options.isReusePort)
         if !address.isUnix { setForConnections(fd, isLocal: address.isLocal) }
-        // Nobody gets in between bind and chmod who is not meant to.
-        let mask = umask(0o777 & ~options.mode)
-        defer { umask(mask) }
-        var r = clinux_bind(fd, address.bytes, UInt32(address.bytes.count))
+        var r = bind(fd, address, options)
         if r == -EADDRINUSE, address.isUnix, isStale(address) {
             _ = clinux_unlink(address.unixPath)
-            r = clinux_bind(fd, address.bytes, UInt32(address.bytes.count))
+            r = bind(fd, address, options)
         }
         if r < 0 { throw fail("bind", r) }
         if address.isUnix { _ = chmod(address.unixPath, options.mode) }
         r = clinux_listen(fd, options.backlog)
         if r < 0 { throw fail("listen", r) }
         return ListeningSocket(descriptor: fd, address: address.text) { _ = clinux_close($0) }
+    }
+
+    private func bind(_ fd: Int32, _ address: ListenAddress, _ options: ListenOptions) -> Int32 {
+        if !address.isUnix { return clinux_bind(fd, address.bytes, UInt32(address.bytes.count)) }
+        // Nobody gets in between bind and chmod who is not meant to.
+        let mask = umask(0o777 & ~options.mode)
+        defer { umask(mask) }
+        return clinux_bind(fd, address.bytes, UInt32(address.bytes.count))
     }
 
     private func set(_ fd: Int32, _ family: Int32, _ options: ListenOptions, sharesPort: Bool) {
@@ -95,8 +100,10 @@ package final class Listeners {
         if isLocal { _ = clinux_set_congestion_control(fd, "reno") }
     }
 
-    /// The file of a unix socket that nobody listens on: left behind by a process that died.
+    /// The file of a unix socket that nobody listens on: left behind by a process that died. Any other file refuses connections just so.
     private func isStale(_ address: ListenAddress) -> Bool {
+        var facts = stat()
+        if lstat(address.unixPath, &facts) != 0 || facts.st_mode & UInt32(S_IFMT) != UInt32(S_IFSOCK) { return false }
         let probe = clinux_socket(AF_UNIX, Int32(SOCK_STREAM.rawValue))
         if probe < 0 { return false }
         defer { _ = clinux_close(probe) }

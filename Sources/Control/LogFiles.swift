@@ -46,19 +46,10 @@ package final class LogFiles: @unchecked Sendable {
 
     /// USR1: every file anew, so that a rotated one is let go. A file that cannot be opened keeps its old descriptor.
     package func reopen() -> [String] {
-        var problems: [String] = []
-        var old: [Int32] = []
-        for file in opened {
+        opened.compactMap { file in
             let fd = system.openLog(file.path)
-            if fd < 0 {
-                problems.append("open() \"\(file.path)\" failed (\(errnoWords(-fd)))")
-            } else {
-                old.append(file.replace(with: fd))
-            }
+            let r = fd < 0 ? fd : file.replace(with: fd)
+            return r < 0 ? "open() \"\(file.path)\" failed (\(errnoWords(-r)))" : nil
         }
-        // A worker may be writing to the old descriptor this very moment: its number must not be reused under it.
-        clinux_sleep_ms(50)
-        for fd in old where fd >= 0 { _ = clinux_close(fd) }
-        return problems
     }
 }

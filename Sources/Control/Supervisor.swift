@@ -96,7 +96,10 @@ package final class Supervisor: @unchecked Sendable {
         let built = try build(parsed, runtimeNames: replay?.current?.names ?? [])
         do throws(ListenFailure) { try listeners.adjust(to: built.listens) } catch { throw .listening(error) }
         openAdminSocket(built.process)
-        if let n = built.process.descriptorsMax { _ = clinux_set_descriptors_max(UInt64(n)) }
+        if let n = built.process.descriptorsMax {
+            let r = clinux_set_descriptors_max(UInt64(n))
+            if r < 0 { say(.alert, "setrlimit(RLIMIT_NOFILE, \(n)) failed (\(errnoWords(-r)))") }
+        }
         say(built.warnings)
         for warning in replay?.warnings ?? [] { say(.warn, warning) }
         return Prepared(built: built, journal: journal, replay: replay)
@@ -299,7 +302,11 @@ package final class Supervisor: @unchecked Sendable {
             let supervisor = Unmanaged<Supervisor>.fromOpaque(context).takeRetainedValue()
             while true {
                 let signal = Signals.wait()
-                if signal == SIGTERM || signal == SIGINT { supervisor.stop(gracefully: false) }
+                switch signal {
+                case SIGTERM, SIGINT: supervisor.stop(gracefully: false)
+                case SIGUSR1: supervisor.reopenLogs()
+                default: break
+                }
             }
         }, context)
         if r == 0 { pthread_detach(thread) } else { Unmanaged<Supervisor>.fromOpaque(context).release() }

@@ -137,6 +137,9 @@ extension SnapshotBuilder {
         do throws(ReadFailure) {
             let path = logs.besideConfiguration(word.text)
             let bytes = try system.read(path)
+            // More is not read, and what is missing may be what matters.
+            let most = ConfigurationLimits().fileBytesMax
+            if bytes.count > most { throw ReadFailure("it has more than \(most >> 20) MiB") }
             tlsFiles[path] = bytes
             return bytes
         } catch {

@@ -42,6 +42,8 @@ package enum Limits {
     static let streamWindowBytes = 256 << 10
     /// Requests that share one connection, whatever more the upstream allows.
     static let streamsPerConnection = 128
+    /// A connection on which a request waited in vain and nothing came for so long has to show that it is alive before it takes others.
+    static let upstreamSilenceMs: Int64 = 1000
     /// CONTINUATION frames of one head.
     static let continuationsMax = 128
     /// What a stream borrows at first for what comes.

@@ -1,7 +1,9 @@
-// Owns what sockets are told before they carry anything, over real sockets of this host: what connections have from their listener.
+// Owns what sockets are told before they carry anything, over real sockets of this host: what connections have from their listener;
+// and whose place listeners and logs take in the file system.
 
 import Bytes
 import CLinux
+import ConfigurationFile
 import Engine
 import Glibc
 import Testing
@@ -65,5 +67,56 @@ struct ListenersTests {
             guard let start = buffer.baseAddress else { return }
             #expect(SocketAddress(bytes: ByteView(start, buffer.count), text: .empty).isLoopback == isLoopback)
         }
+    }
+
+
+    /// Listens at the path of a unix socket. What goes wrong, if anything does.
+    private func listen(at path: String) throws -> String? {
+        let listeners = Listeners()
+        let address = ListenAddress(bytes: try #require(unixAddress(path)), text: "unix:" + path)
+        do throws(ListenFailure) { try listeners.adjust(to: [address: ListenOptions()]) } catch { return error.description }
+        listeners.close()
+        return nil
+    }
+
+    @Test func aFileThatIsNoSocketStays() throws {
+        let path = "/tmp/listeners-\(getpid())"
+        defer { unlink(path) }
+        let fd = clinux_open(path, O_WRONLY | O_CREAT | O_EXCL, 0o600)
+        try #require(fd >= 0)
+        _ = clinux_close(fd)
+        #expect(try listen(at: path) == "bind() to unix:\(path) failed (98: Address already in use)")
+        #expect(access(path, F_OK) == 0)
+    }
+
+    @Test func aSocketThatNobodyListensOnMakesWay() throws {
+        let path = "/tmp/listeners-stale-\(getpid())"
+        defer { unlink(path) }
+        let bytes = try #require(unixAddress(path))
+        let fd = clinux_socket(AF_UNIX, Int32(SOCK_STREAM.rawValue))
+        try #require(clinux_bind(fd, bytes, UInt32(bytes.count)) == 0)
+        _ = clinux_close(fd)
+        #expect(try listen(at: path) == nil)
+    }
+
+    /// Who writes to a log this very moment has its descriptor: its number never means another file.
+    @Test func aLogKeepsItsDescriptorWhenItIsReopened() throws {
+        let folder = "/tmp/logs-\(getpid())/"
+        try #require(mkdir(folder, 0o700) == 0)
+        defer {
+            for name in ["a", "b"] { unlink(folder + name) }
+            rmdir(folder)
+        }
+        let logs = LogFiles(system: LinuxSystemFiles(), prefix: folder, defaultErrorLog: "stderr")
+        let log = try logs.file("a", at: Word("a", position: Position(file: "test")), of: "access_log")
+        let descriptor = log.current
+        log.append(Array("before\n".utf8))
+        try #require(rename(folder + "a", folder + "b") == 0)
+        #expect(logs.reopen() == [])
+        #expect(log.current == descriptor)
+        log.append(Array("after\n".utf8))
+        let system = LinuxSystemFiles()
+        #expect(String(decoding: try system.read(folder + "a"), as: UTF8.self) == "after\n")
+        #expect(String(decoding: try system.read(folder + "b"), as: UTF8.self) == "before\n")
     }
 }

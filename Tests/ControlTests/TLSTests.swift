@@ -135,4 +135,14 @@ struct TLSDirectiveTests {
         #expect(built.root.servers[0].tls.context != nil)
         #expect(built.root.servers[0].tls.context != built.root.servers[1].tls.context)
     }
+
+
+    /// More of it than is read may matter: a list of revoked certificates of which the end is missing revokes too little.
+    @Test func aFileThatIsTooLargeIsRefused() throws {
+        let system = try Self.system()
+        system.files["/prefix/large.crt"] = (system.files["/prefix/a.crt"] ?? "") + String(repeating: "text\n", count: 4 << 20)
+        let text = "events { } http { server { listen 443 ssl; \(Self.pair)\nssl_trusted_certificate large.crt; } }"
+        #expect(
+            refusal(whole: text, on: system).hasPrefix(#"cannot load certificate "/prefix/large.crt" (it has more than 16 MiB)"#))
+    }
 }

@@ -22,6 +22,21 @@ struct ValueTests {
         #expect(try build("send_timeout \"\(written)\"; server { }").location("").sendTimeoutMs == ms)
     }
 
+    /// What is as good as for ever is a time that clocks can be added to, and seconds of it are milliseconds.
+    @Test(
+        "times beyond all clocks",
+        arguments: [
+            "send_timeout 9223372036854775s;", "keepalive_timeout 75s 9223372036854775807;", "ssl_session_timeout 9223372036854775807;",
+            "proxy_ssl_certificate_cache max=2 inactive=9223372036854775807 valid=99999999999999999;",
+            "upstream u { server 127.0.0.1:1 fail_timeout=9223372036854775807; }",
+            "upstream u { server 127.0.0.1:1 fail_timeout=99999999999999999s; server 127.0.0.1:2 slow_start=99999999999999999; }",
+            "upstream u { server 127.0.0.1:1; keepalive_time 9223372036854775s; keepalive_timeout 9223372036854775s; }",
+        ])
+    func longTimes(written: String) throws {
+        let built = try build("\(written) server { location / { proxy_pass http://127.0.0.1:1; } }")
+        #expect(built.location("").sendTimeoutMs <= 365_000 * 86_400_000)
+    }
+
     @Test("sizes", arguments: [("0", 0), ("1", 1), ("8k", 8192), ("8K", 8192), ("2m", 2 << 20), ("1g", 1 << 30)])
     func sizes(written: String, bytes: Int64) throws {
         #expect(try build("client_max_body_size \(written); server { }").location("").clientMaxBodyBytes == bytes)

@@ -137,4 +137,22 @@ struct HTTP2EndingTests {
         try proxy.stop()
         #expect(client.readToEnd() != .timedOut)
     }
+
+
+    /// The last frame of one of the answers is ready when the client's socket takes no more; then the client takes its requests back.
+    @Test(.enabled(if: !Harness.isNginx)) func whatIsTakenBackBeforeItsLastFrameIsSentEnds() throws {
+        let count = 120
+        let proxy = try Proxy(
+            server: "http2 on; http2_chunk_size 128k; root site;", files: ["site/x": String(repeating: "x", count: 60_000)])
+        let client = try HTTP2Client(proxy.client(receiveBufferBytes: 4096).stream, [(.window, 0), (.maxFrame, 1 << 20)])
+        client.opensWindows = false
+        let ids = try (0..<count).map { _ in try client.begin("GET", "/x") }
+        // All answers wait for their windows.
+        try client.read { ids.allSatisfy { client.soFar($0).hasHead } }
+        try client.openWindow(0, 1 << 30)
+        try client.send(HTTP2Peer.settingsFrame([(.window, 1 << 20)]))
+        try client.read { ids.contains { !client.soFar($0).body.isEmpty } }
+        try client.stream.send(ids.flatMap { HTTP2Peer.bytes(HTTP2Peer.resetFrame($0)) })
+        try Harness.wait(for: "the end of all requests", withinMs: 20_000) { proxy.accessLines.count == count }
+    }
 }

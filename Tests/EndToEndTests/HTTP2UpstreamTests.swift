@@ -286,4 +286,68 @@ struct HTTP2UpstreamTests {
         #expect(try proxy.get("/").text == "x")
         #expect(upstream.connectionCount == 1)
     }
+
+
+    /// A server that answers what is asked for as `/alive`. Of its first connection it hears nothing else, as when the network has lost it.
+    private func fallingSilent() throws -> Upstream {
+        let connections = Locked(0)
+        return try Upstream(http2: nil) { peer in
+            let isFirst = connections.with { count in
+                count += 1
+                return count == 1
+            }
+            while true {
+                let r = try peer.request()
+                if isFirst, r.path != "/alive" { peer.connection.hold() }
+                try peer.answer(r.stream, body: "x")
+            }
+        }
+    }
+
+    @Test func aConnectionThatFellSilentIsNotUsedAgain() throws {
+        let upstream = try fallingSilent()
+        let proxy = try proxy([upstream], "proxy_read_timeout 1200ms;")
+        #expect(try proxy.get("/alive").text == "x")
+        #expect(try proxy.get("/lost").status == 504)
+        #expect(try proxy.get("/").text == "x")
+        #expect(upstream.connectionCount == 2)
+    }
+
+    @Test func aConnectionThatFellSilentIsNotSharedOn() throws {
+        let upstream = try fallingSilent()
+        let proxy = try proxy([upstream], "proxy_read_timeout 20s;")
+        #expect(try proxy.get("/alive").text == "x")
+        let patient = try proxy.client()
+        try patient.send("GET /lost HTTP/1.1\r\nHost: x\r\n\r\n")
+        let hasty = try RawClient(proxy.endpoint, timeoutMs: 1500)
+        try hasty.send("GET /lost HTTP/1.1\r\nHost: x\r\n\r\n")
+        #expect(hasty.end() == .timedOut)
+        hasty.close()
+        _ = try proxy.waitForLines(2)
+        #expect(try proxy.client(timeoutMs: 5000).request().text == "x")
+        #expect(upstream.connectionCount == 2)
+    }
+
+    @Test func aConnectionThatAnswersIsSharedOnHoweverLongARequestTakes() throws {
+        let isAnswered = Signal()
+        let upstream = try Upstream(http2: nil) { peer in
+            _ = try peer.request()
+            _ = try peer.request()
+            try peer.frames { $0.type == HTTP2Peer.Frame.ping }
+            isAnswered.fire()
+            while true {
+                let r = try peer.request()
+                try peer.answer(r.stream, body: "x")
+            }
+        }
+        let proxy = try Proxy(
+            server: "proxy_http_version 2; location / { proxy_pass http://u; } location /never { proxy_pass http://u; proxy_read_timeout 1200ms; }",
+            http: "upstream u { server \(upstream.endpoint); keepalive 8; }")
+        let patient = try proxy.client()
+        try patient.send("GET /patient HTTP/1.1\r\nHost: x\r\n\r\n")
+        #expect(try proxy.get("/never").status == 504)
+        isAnswered.wait()
+        #expect(try proxy.get("/").text == "x")
+        #expect(upstream.connectionCount == 1)
+    }
 }

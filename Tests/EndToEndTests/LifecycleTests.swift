@@ -197,6 +197,27 @@ struct LifecycleTests {
         #expect(try proxy.stop(SIGQUIT) == .exited(0))
     }
 
+    @Test func logsAreReopenedWhileRequestsFinish() throws {
+        let gate = Signal()
+        let upstream = try Upstream { _, c in
+            gate.wait()
+            try c.answer(body: "x")
+        }
+        let proxy = try Proxy(server: "location / { proxy_pass http://\(upstream.endpoint); }")
+        let client = try proxy.client()
+        try client.send(RawClient.text())
+        _ = try upstream.waitForRequests(1)
+        proxy.signal(SIGQUIT)
+        try Harness.wait(for: "the listener to close") { Self.isRefused(proxy.endpoint) }
+        try FileManager.default.moveItem(atPath: proxy.path("access.log"), toPath: proxy.path("access.log.1"))
+        proxy.signal(SIGUSR1)
+        try Harness.wait(for: "a new log", withinMs: 10_000) { FileManager.default.fileExists(atPath: proxy.path("access.log")) }
+        gate.fire()
+        #expect(try client.response().text == "x")
+        #expect(try proxy.waitForEnd() == .exited(0))
+        #expect(proxy.accessLines.count == 1)
+    }
+
     @Test("-s sends the signal to the process of the pid file", arguments: ["stop", "quit"])
     func sendStop(word: String) throws {
         let proxy = try Proxy(server: "return 200 x;")

@@ -170,6 +170,8 @@ static inline int clinux_file_facts(int fd, struct clinux_file_facts *facts) {
     return 0;
 }
 
+// From here on `fd` is what `fresh` is, in one step for whoever uses it meanwhile.
+static inline int clinux_replace(int fresh, int fd) { return (int)clinux_call(SYS_dup3, fresh, fd, O_CLOEXEC, 0, 0, 0); }
 static inline int clinux_duplicate(int fd) { CLINUX_RESULT(int, fcntl(fd, F_DUPFD_CLOEXEC, 3)); }
 static inline int clinux_processors(void) { return (int)sysconf(_SC_NPROCESSORS_ONLN); }
 static inline int clinux_user_exists(const char *name) { return getpwnam(name) != NULL; }

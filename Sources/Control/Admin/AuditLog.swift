@@ -27,12 +27,8 @@ final class AuditLog: Sendable {
     func reopen() {
         guard let path else { return }
         let fd = clinux_open(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW, 0o600)
-        if fd < 0 { return say(.alert, "open() \"\(path)\" failed (\(errnoWords(-fd)))") }
-        let old = file.replace(with: fd)
-        if old < 0 { return }
-        // The control thread may be writing to it this very moment: its number must not be reused under it.
-        clinux_sleep_ms(50)
-        _ = clinux_close(old)
+        let r = fd < 0 ? fd : file.replace(with: fd)
+        if r < 0 { say(.alert, "open() \"\(path)\" failed (\(errnoWords(-r)))") }
     }
 
     /// What was asked and what came of it.

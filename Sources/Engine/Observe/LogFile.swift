@@ -5,7 +5,7 @@ import Bytes
 import CLinux
 import Synchronization
 
-/// The descriptor of one log file, shared by all workers; replaced in one store when logs are reopened.
+/// The descriptor of one log file, shared by all workers. It stays when logs are reopened, and means the new file then.
 package final class OpenLogFile: Sendable {
     package let path: String
     let descriptor: Atomic<Int32>
@@ -17,8 +17,17 @@ package final class OpenLogFile: Sendable {
         self.descriptor = Atomic(descriptor)
     }
 
-    /// Makes `fresh` the file's descriptor and returns the old one, to be closed once no write can be under way.
-    package func replace(with fresh: Int32) -> Int32 { descriptor.exchange(fresh, ordering: .acquiringAndReleasing) }
+    /// What is written from here on goes to `fresh`, which is taken over. The number stays: whoever is about to write to it must not meet
+    /// another file, or a client, under it. Returns -errno when all stays as it was.
+    package func replace(with fresh: Int32) -> Int32 {
+        let old = current
+        if old < 0 {
+            descriptor.store(fresh, ordering: .releasing)
+            return 0
+        }
+        defer { _ = clinux_close(fresh) }
+        return min(clinux_replace(fresh, old), 0)
+    }
 
     /// Appends from outside a worker.
     package func append(_ bytes: [UInt8]) {

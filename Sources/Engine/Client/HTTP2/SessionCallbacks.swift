@@ -66,8 +66,9 @@ extension Worker {
             guard let stream = Worker.stream(library, id) else { return 0 }
             stream.isForgotten = true
             if s.building == stream { s.building = nil }
-            // Both ends had said all they had to say, unless the client has taken its leave.
-            if !stream.hasSentEnd {
+            // Both ends had said all they had to say, unless the client has taken its leave. The last frame may have been ready, and the
+            // socket full: what it was to have is still there.
+            if !stream.hasSentEnd || stream.client?.stream.hasPending == true {
                 stream.isReset = true
                 s.leavingCount += 1
                 if code != NGHTTP2_NO_ERROR.rawValue || !stream.hasAnswerHead { s.worker._withUnsafeGuaranteedRef { $0.countReset(s) } }

@@ -70,6 +70,8 @@ extension Worker {
 
     /// False: the connection cannot go on.
     private func receive(_ session: Ref<UpstreamSession>, _ bytes: ByteView) -> Bool {
+        session.heardMs = nowMs
+        session.isDoubtful = false
         upstreamSessions.active = session
         upstreamSessions.reason = .empty
         let isTaken = passFrames(bytes, &session.value.blocks) { nghttp2_session_mem_recv(session.native, $0.start, $0.count) >= 0 }

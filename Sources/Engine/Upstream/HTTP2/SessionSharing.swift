@@ -106,11 +106,20 @@ extension Worker {
 
     private func hasRoom(_ session: Ref<UpstreamSession>, _ pool: Ref<UpstreamPool>) -> Bool {
         let u = session.connection
-        if session.isLeaving || u.requests >= pool.settings.keepaliveRequests || nowMs - u.openedMs > pool.settings.keepaliveTimeMs {
+        if session.isLeaving || session.isDoubtful || u.requests >= pool.settings.keepaliveRequests || nowMs - u.openedMs > pool.settings.keepaliveTimeMs {
             return false
         }
         let theirs = nghttp2_session_get_remote_settings(session.native, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS)
         return session.streamCount < min(Limits.streamsPerConnection, Int(theirs))
+    }
+
+    /// A request that has waited since `waitingMs` is given up. If nothing has come on the connection meanwhile it may be dead, and nobody
+    /// has been told, as when a firewall forgets it: until something comes, others go elsewhere.
+    func doubtIfSilent(_ session: Ref<UpstreamSession>, since waitingMs: Int64) {
+        if session.isDoubtful || nowMs - max(session.heardMs, waitingMs) < Limits.upstreamSilenceMs { return }
+        session.isDoubtful = true
+        nghttp2_submit_ping(session.native, UInt8(NGHTTP2_FLAG_NONE.rawValue), nil)
+        markDirty(session)
     }
 
     /// The last stream is gone: the connection waits for the next request, or closes.

@@ -16,6 +16,9 @@ struct UpstreamSession: BitwiseCopyable {
     let isShared: Bool
     /// No new streams: the upstream said so, or its time is over.
     var isLeaving = false
+    /// When something came last; and it has been asked by PING whether it is alive, and nothing has come since.
+    var heardMs: Int64 = 0
+    var isDoubtful = false
     /// It stands in the queue of those that have something to send.
     var isDirty = false
     /// The error of the GOAWAY that came.

@@ -186,6 +186,7 @@ extension Worker {
         stream.value.inbound.release(to: &buffers)
         stream.value.trailers.release(to: &buffers)
         if let session = stream.session {
+            if !stream.sawEnd { doubtIfSilent(session, since: stream.owner.openedMs) }
             if stream.id > 0, !stream.isClosed {
                 nghttp2_session_set_stream_user_data(session.native, stream.id, nil)
                 nghttp2_submit_rst_stream(session.native, UInt8(NGHTTP2_FLAG_NONE.rawValue), stream.id, NGHTTP2_CANCEL.rawValue)
