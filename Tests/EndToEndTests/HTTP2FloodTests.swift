@@ -100,6 +100,22 @@ struct HTTP2FloodTests {
         #expect(proxy.residentBytes - before < 32 << 20)
     }
 
+    /// Until a client has acknowledged how many streams there may be, the library refuses one by one what is beyond.
+    @Test func whoIsRefusedAllTheTimeIsLetGo() throws {
+        let upstream = try Upstream { _, c in c.hold() }
+        let proxy = try Proxy(server: "http2 on; location / { proxy_pass http://\(upstream.endpoint); }")
+        let client = try HTTP2Client(try proxy.client(timeoutMs: 5000).stream)
+        var end: StreamEnd?
+        do {
+            for i in 0..<20_000 { try client.stream.send(HTTP2Peer.bytes(HTTP2Peer.headers(2 * i + 1, Self.request, end: true))) }
+        } catch { end = error as? StreamEnd }
+        // Nothing that it reads is answered.
+        if end == nil { end = client.stream.readToEnd().end }
+        #expect(end == .closed || end == .reset)
+        try Harness.wait(for: "the log to tell") { proxy.errorLog.contains("flood") }
+        try upstream.waitForOpenConnections(0)
+    }
+
     /// One who sends and never reads.
     @Test func whoNeverReadsIsLetGo() throws {
         let proxy = try Proxy(server: "http2 on; send_timeout 500ms; location / { return 200 \"\(String(repeating: "x", count: 2000))\"; }")

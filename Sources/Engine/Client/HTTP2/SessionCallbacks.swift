@@ -50,6 +50,8 @@ extension Worker {
             let s = session(user)
             guard let reason = nghttp2_strerror(error) else { return 0 }
             s.worker._withUnsafeGuaranteedRef {
+                // A stream too many, of a client that has not acknowledged how many there may be: the library refuses it by itself.
+                if error == NGHTTP2_ERR_REFUSED_STREAM.rawValue { $0.countReset(s) }
                 $0.logClient(.info, "client broke a rule of HTTP/2", s.connection, detail: ByteView(cString: reason))
             }
             return 0
