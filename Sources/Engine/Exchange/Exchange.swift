@@ -85,6 +85,8 @@ package struct Exchange: BitwiseCopyable {
     /// `path` and `arguments` are still those of `target`, so that it can be sent as it came.
     var isTargetCurrent = true
     var isInternal = false
+    /// The path begins with what chose the location: a `rewrite ... break` takes that away, and nothing can stand for that part then.
+    var hasLocationsPath = true
     var redirectsLeft = Limits.internalRedirectsMax
     /// The method to route and answer by (an error page turns it into GET).
     var method = Method.get

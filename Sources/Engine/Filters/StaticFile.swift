@@ -298,6 +298,10 @@ extension Worker {
 
     /// The file that root or alias makes of the path (`$request_filename`).
     func fileName(_ x: Ref<Exchange>) -> ByteView? {
+        if x.location.isAlias, !x.location.isRegex, !x.hasLocationsPath {
+            logExchange(.alert, "\"alias\" cannot be used where the URI was rewritten", x)
+            return nil
+        }
         let root = copiedExpansion(x.location.root, x)
         let rest = x.location.isAlias && !x.location.isRegex ? x.path.slice(x.location.prefixCount) : x.path
         let size = root.count + (x.location.isAlias && x.location.isRegex ? 0 : rest.count)

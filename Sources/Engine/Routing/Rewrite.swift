@@ -34,7 +34,9 @@ extension Worker {
             case .enter(let location):
                 x.location = x.root.locations[Int(location)]
                 limitKeepAlive(x)
-            case .stop: return .stopped
+            case .stop:
+                if changed { x.hasLocationsPath = false }
+                return .stopped
             case .answer(let status, let template):
                 answerReturn(x, status, template)
                 return .answered
@@ -78,7 +80,9 @@ extension Worker {
         x.isTargetCurrent = false
         switch flags.after {
         case .last: return .changedPath
-        case .stop: return .stopped
+        case .stop:
+            x.hasLocationsPath = false
+            return .stopped
         default: return .goOn
         }
     }

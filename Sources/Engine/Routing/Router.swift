@@ -102,6 +102,7 @@ extension Worker {
     @inline(__always)
     private func findLocation(_ x: Ref<Exchange>) -> Bool {
         x.location = x.server.settings
+        x.hasLocationsPath = true
         return descend(x, x.server.locations)
     }
 

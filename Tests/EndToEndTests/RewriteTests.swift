@@ -1,0 +1,33 @@
+// Owns what becomes of a request whose address `rewrite` has changed: where it goes on, under which address, and who lets it in.
+
+import TestSupport
+import Testing
+
+@Suite("rewriting", .ownThread)
+struct RewriteTests {
+    /// nginx: the URI of `proxy_pass` stands for the location's part of the address, and a rewritten address need not have that part.
+    @Test(
+        "an address made by rewrite ... break goes on whole",
+        arguments: [
+            ("/a/x?q=1", "/n/x?q=1"), ("/a/x%20y", "/n/x%20y"), ("/a/", "/n/"), ("/b/keep", "/kept"), ("/b/x", "/c/x"),
+            ("/d/x", "/n/x"),
+        ])
+    func broken(target: String, expected: String) throws {
+        let upstream = try Upstream { request, c in try c.answer(body: request.target) }
+        let pass = "proxy_pass http://\(upstream.endpoint)/c/;"
+        let proxy = try Proxy(
+            server: """
+                location /a/ { rewrite ^/a/(.*)$ /n/$1 break; \(pass) }
+                location /b/ { rewrite ^/b/keep$ /kept break; \(pass) }
+                location /d/ { rewrite ^/d/(.*)$ /n/$1; break; \(pass) }
+                """)
+        #expect(try proxy.get(target).text == expected)
+    }
+
+    @Test func anAliasHasNoFileForARewrittenAddress() throws {
+        let proxy = try Proxy(
+            server: "location /a/ { alias %DIR%/files/; rewrite ^/a/b/(.*)$ /longer/$1 break; }", files: ["files/x.txt": "x"])
+        #expect(try proxy.get("/a/x.txt").text == "x")
+        #expect(try proxy.get("/a/b/x.txt").status == 500)
+    }
+}
