@@ -30,4 +30,18 @@ struct RewriteTests {
         #expect(try proxy.get("/a/x.txt").text == "x")
         #expect(try proxy.get("/a/b/x.txt").status == 500)
     }
+
+    @Test func aRewrittenRequestMayReachWhatIsInternal() throws {
+        let proxy = try Proxy(
+            server: """
+                rewrite ^/server$ /in/;
+                location /in/ { internal; client_max_body_size 3; return 200 in; }
+                location /go/ { rewrite ^ /in/ last; }
+                location /not/ { rewrite ^/other /in/ last; return 200 not; }
+                """)
+        for (path, status) in [("/in/", 404), ("/go/", 200), ("/server", 200), ("/not/", 200)] {
+            #expect(try proxy.get(path).status == status, "\(path)")
+        }
+        #expect(try proxy.get("/go/", method: "POST", body: "four").status == 413)
+    }
 }

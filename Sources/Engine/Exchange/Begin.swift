@@ -81,6 +81,7 @@ extension Worker {
         x.arguments = .empty
         x.isTargetCurrent = true
         x.isInternal = false
+        x.isRewritten = false
         x.hasLocationsPath = true
         x.redirectsLeft = Limits.internalRedirectsMax
         x.method = x.head.method

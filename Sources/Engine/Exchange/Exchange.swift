@@ -85,6 +85,8 @@ package struct Exchange: BitwiseCopyable {
     /// `path` and `arguments` are still those of `target`, so that it can be sent as it came.
     var isTargetCurrent = true
     var isInternal = false
+    /// A `rewrite` gave it its path: it may reach what is `internal`.
+    var isRewritten = false
     /// The path begins with what chose the location: a `rewrite ... break` takes that away, and nothing can stand for that part then.
     var hasLocationsPath = true
     var redirectsLeft = Limits.internalRedirectsMax

@@ -78,6 +78,7 @@ extension Worker {
         x.path = text
         x.arguments = arguments
         x.isTargetCurrent = false
+        x.isRewritten = true
         switch flags.after {
         case .last: return .changedPath
         case .stop:

@@ -21,7 +21,7 @@ extension Worker {
     func route(_ x: Ref<Exchange>) {
         while true {
             guard findLocation(x) else { return }
-            if x.location.isInternal, !x.isInternal { return answerError(x, 404) }
+            if x.location.isInternal, !x.isInternal, !x.isRewritten { return answerError(x, 404) }
             guard checkBodySize(x) else { return }
             limitKeepAlive(x)
             if x.location.rewrite.isEmpty { return runContent(x) }
