@@ -14,16 +14,23 @@ private let inlineFileBytes: Int64 = 64 << 10
 extension Worker {
     func answerFile(_ x: Ref<Exchange>) {
         if x.path.count > 0, x.path[x.path.count - 1] == 0x2F { return answerIndex(x) }
-        guard x.method == .get || x.method == .head else { return answerError(x, 405) }
+        guard x.method == .get || x.method == .head || x.method == .post else { return answerError(x, 405) }
         guard let path = fileName(x) else { return answerError(x, 500) }
         serveFile(x, path)
     }
 
     private func serveFile(_ x: Ref<Exchange>, _ path: ByteView) {
         var varies = false
-        if let filters = x.location.filters, filters.gzipStatic != .off, sendsCompressedFile(x, filters, path, &varies) { return }
+        if let filters = x.location.filters, filters.gzipStatic != .off, x.method != .post,
+            sendsCompressedFile(x, filters, path, &varies)
+        {
+            return
+        }
         guard let (fd, facts) = openFile(path) else { return fileMissing(x, path) }
         switch facts.mode & fileTypeMask {
+        case fileTypeRegular where x.method == .post:
+            kernel.close(fd)
+            answerError(x, 405)
         case fileTypeRegular: sendFile(x, fd, facts, varies: varies)
         case fileTypeDirectory:
             kernel.close(fd)
@@ -280,20 +287,28 @@ extension Worker {
                 return redirectInternally(
                     x, path: question.map { name.slice(0, $0) } ?? name, arguments: question.map { name.slice($0 + 1) } ?? .empty)
             }
-            let wantsFolder = name.hasSuffix(ByteView("/"))
+            // By the slash in the configuration: one that the request brought does not make a file's name a folder's.
+            let wantsFolder = endsInSlash(candidates[i].value)
             let was = x.path
             x.path = wantsFolder ? name.slice(0, name.count - 1) : name
             let path = fileName(x)
             if let path, let (fd, facts) = openFile(path) {
                 kernel.close(fd)
                 if facts.mode & fileTypeMask == (wantsFolder ? fileTypeDirectory : fileTypeRegular) {
-                    x.path = name
+                    // A folder without that slash, so that a path without one is redirected.
+                    if x.path.isEmpty { x.path = name }
                     x.isTargetCurrent = false
                     return sendMirrors(x) ? runHandler(x) : ()
                 }
             }
             x.path = was
         }
+    }
+
+    private func endsInSlash(_ template: Template) -> Bool {
+        if template.isLiteral { return template.literal.hasSuffix(ByteView("/")) }
+        let last = template.parts[template.parts.count - 1]
+        return last.variable.kind == .none && last.literal.view.hasSuffix(ByteView("/"))
     }
 
     /// The file that root or alias makes of the path (`$request_filename`).
