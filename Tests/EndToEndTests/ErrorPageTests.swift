@@ -158,4 +158,39 @@ struct ErrorPageTests {
         #expect(try client.response().status == 413)
         #expect(upstream.requestCount == 2)
     }
+
+    @Test func aPageThatRedirectsIsARedirect() throws {
+        let proxy = try Proxy(
+            server: """
+                absolute_redirect off;
+                error_page 404 @home; error_page 403 /moved; error_page 410 /rewritten;
+                location @home { return 302 /home; }
+                location = /moved { return 301 /new; }
+                location = /rewritten { rewrite ^ /other redirect; }
+                location / { return 404; }
+                location /closed { return 403; }
+                location /gone { return 410; }
+                """)
+        for (path, status, location) in [("/x", 302, "/home"), ("/closed", 301, "/new"), ("/gone", 302, "/other")] {
+            let response = try proxy.get(path)
+            #expect(response.status == status)
+            #expect(response["Location"] == location)
+        }
+    }
+
+    @Test func aPageKnowsTheStatusItIsFor() throws {
+        let upstream = try Upstream { request, c in try c.answer(body: request["X-Status"] ?? "") }
+        let proxy = try Proxy(
+            server: """
+                error_page 404 403 @pages;
+                location @pages { proxy_set_header X-Status $status; proxy_pass http://\(upstream.endpoint); }
+                location / { return 404; }
+                location /closed { return 403; }
+                """)
+        for (path, status) in [("/x", 404), ("/closed", 403)] {
+            let response = try proxy.get(path)
+            #expect(response.status == status)
+            #expect(response.text == "\(status)")
+        }
+    }
 }

@@ -56,7 +56,8 @@ extension Worker {
     /// A short page that names the status, as nginx makes them.
     func answerPage(_ x: Ref<Exchange>, _ head: AnswerHead) {
         var head = head
-        if x.errorStatus != 0 { head.status = x.errorStatus }
+        // A redirect on the way to an error page is one, whatever led there.
+        if x.errorStatus != 0, head.location.isEmpty { head.status = x.errorStatus }
         let w = scratchText
         w.value.reset()
         let detail = detail(of: head.status)
