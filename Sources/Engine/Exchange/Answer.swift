@@ -244,8 +244,7 @@ extension Worker {
         }
         if template.isEmpty, status >= 300 { return answerError(x, status) }
         var head = AnswerHead(status: status)
-        head.contentType = x.location.defaultType
-        if let type = typeByExtension(x) { head.contentType = type }
+        head.contentType = ownType(x)
         answer(x, head, text: expand(template, for: x, keep: true))
     }
 

@@ -67,6 +67,8 @@ extension Worker {
             appendUpstreamFields(w, x, upstream)
             if let pool = x.proxyTarget.pool, pool.settings.isSticky { appendStickyCookie(w, x, pool) }
         }
+        if !x.accelLines.isEmpty { w.value.append(x.accelLines) }
+        if !x.accelCacheLines.isEmpty, replacedByExpires(x) == 0 { w.value.append(x.accelCacheLines) }
         if !x.location.expires.isOff { appendExpires(w, x) }
         if !x.keptLines.isEmpty { w.value.append(x.keptLines) }
         if x.assignedBy != nil { appendAssignedCookie(w, x) }

@@ -90,6 +90,9 @@ extension Worker {
         x.errorStatus = 0
         x.blame = .nobody
         x.keptLines = .empty
+        x.accelLines = .empty
+        x.accelCacheLines = .empty
+        x.accelType = .empty
         x.hasOwnRate = false
         x.paceRate = 0
         chooseServer(x)

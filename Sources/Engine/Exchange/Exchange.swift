@@ -177,6 +177,10 @@ package struct Exchange: BitwiseCopyable {
     var isUpstreamDelayed = false
     /// Whole lines of an intercepted response that go with the page made instead.
     var keptLines = ByteView.empty
+    /// Lines of a response that had X-Accel-Redirect; those that `expires` replaces; and its Content-Type.
+    var accelLines = ByteView.empty
+    var accelCacheLines = ByteView.empty
+    var accelType = ByteView.empty
     /// Fields that the filters of this answer leave out or write themselves, as bits, while its head is composed.
     var droppedFields: UInt64 = 0
 

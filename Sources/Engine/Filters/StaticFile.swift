@@ -86,7 +86,7 @@ extension Worker {
         var head = AnswerHead(status: 200)
         head.variesByCoding = varies
         head.isGzip = isGzip
-        head.contentType = typeByExtension(x) ?? x.location.defaultType
+        head.contentType = ownType(x)
         head.contentLength = facts.size
         head.lastModified = facts.modifiedSeconds
         if x.location.sendsETag { head.etag = entityTag(x, facts) }
@@ -350,6 +350,11 @@ extension Worker {
             return nil
         }
         return (fd, facts)
+    }
+
+    /// What an upstream said with X-Accel-Redirect, else by the path.
+    func ownType(_ x: Ref<Exchange>) -> ByteView {
+        x.accelType.isEmpty ? typeByExtension(x) ?? x.location.defaultType : x.accelType
     }
 
     /// The media type by the extension of the current path.
