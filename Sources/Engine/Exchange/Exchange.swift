@@ -141,6 +141,8 @@ package struct Exchange: BitwiseCopyable {
     var requestWhole = false
     var tries: Ref<UpstreamTry>?
     var currentTry: Ref<UpstreamTry>?
+    /// It was redirected since the last try: the next one begins a group.
+    var startsTryGroup = false
     var tryIsOpen = false
     /// Whose fault it is that the answer is an error of ours.
     var blame = Blame.nobody

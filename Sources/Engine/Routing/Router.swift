@@ -49,6 +49,7 @@ extension Worker {
         x.arguments = arguments
         x.isTargetCurrent = false
         x.isInternal = true
+        x.startsTryGroup = x.tries != nil
         x.phase = .routing
         runServerRewrite(x)
     }
@@ -65,6 +66,7 @@ extension Worker {
         }
         x.redirectsLeft -= 1
         x.isInternal = true
+        x.startsTryGroup = x.tries != nil
         x.phase = .routing
         x.location = x.root.locations[Int(location)]
         limitKeepAlive(x)
