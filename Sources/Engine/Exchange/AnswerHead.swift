@@ -51,7 +51,7 @@ extension Worker {
         appendStatusLine(w, status, isReplaced ? .empty : answer.reason)
         if !answer.hasServer { appendServer(w, x) }
         if !answer.hasDate { w.value.append(dates.httpLine(realtimeNs)) }
-        if !answer.contentType.isEmpty, status != 204 { appendField(w, "Content-Type: ", answer.contentType) }
+        if !answer.contentType.isEmpty, status != 204 || upstream != nil { appendField(w, "Content-Type: ", answer.contentType) }
         if x.contentLength >= 0 {
             w.value.append("Content-Length: ")
             w.value.append(decimal: x.contentLength)
