@@ -231,11 +231,9 @@ extension Worker {
 
     /// `return CODE [TEXT|URL]`.
     func answerReturn(_ x: Ref<Exchange>, _ status: UInt16, _ template: Template) {
-        if status == 444 {
-            x.keepsAlive = false
-            x.status = 444
-            return finish(x, .abortedByClient(.clientClosed))
-        }
+        if status == 444 { return closeUnanswered(x, 444) }
+        // What its text may say.
+        x.status = status
         let isRedirect = (301...303).contains(status) || status == 307 || status == 308
         if isRedirect {
             var head = AnswerHead(status: status)
