@@ -158,4 +158,76 @@ struct ErrorPageTests {
         #expect(try client.response().status == 413)
         #expect(upstream.requestCount == 2)
     }
+
+    @Test func aPageThatRedirectsIsARedirect() throws {
+        let proxy = try Proxy(
+            server: """
+                absolute_redirect off;
+                error_page 404 @home; error_page 403 /moved; error_page 410 /rewritten;
+                location @home { return 302 /home; }
+                location = /moved { return 301 /new; }
+                location = /rewritten { rewrite ^ /other redirect; }
+                location / { return 404; }
+                location /closed { return 403; }
+                location /gone { return 410; }
+                """)
+        for (path, status, location) in [("/x", 302, "/home"), ("/closed", 301, "/new"), ("/gone", 302, "/other")] {
+            let response = try proxy.get(path)
+            #expect(response.status == status)
+            #expect(response["Location"] == location)
+        }
+    }
+
+    @Test func aPageKnowsTheStatusItIsFor() throws {
+        let upstream = try Upstream { request, c in try c.answer(body: request["X-Status"] ?? "") }
+        let proxy = try Proxy(
+            server: """
+                error_page 404 403 @pages;
+                location @pages { proxy_set_header X-Status $status; proxy_pass http://\(upstream.endpoint); }
+                location / { return 404; }
+                location /closed { return 403; }
+                """)
+        for (path, status) in [("/x", 404), ("/closed", 403)] {
+            let response = try proxy.get(path)
+            #expect(response.status == status)
+            #expect(response.text == "\(status)")
+        }
+    }
+
+    /// An application that has a file sent by the proxy says what it is, what it is called, and may set a cookie.
+    @Test func anAnswerFromElsewhereKeepsWhatTheUpstreamSaidOfIt() throws {
+        let upstream = try Upstream { request, c in
+            if request.target.hasPrefix("/other") { return try c.answer("200 OK", ["Content-Type: text/other"], body: request.method) }
+            let own = ["Content-Type: application/pdf", "Content-Disposition: attachment", "Set-Cookie: a=1; Path=/in/", "Set-Cookie: b=2",
+                       "Cache-Control: private", "Expires: Thu, 01 Jan 1970 00:00:01 GMT", "X-Own: dropped", "ETag: \"dropped\""]
+            try c.answer("200 OK", own + ["X-Accel-Redirect: /hidden\(request.target)"], body: "not this")
+        }
+        let proxy = try Proxy(
+            server: """
+                location / { proxy_pass http://\(upstream.endpoint); proxy_cookie_path /in/ /out/; }
+                location /hidden/ { internal; alias %DIR%/files/; }
+                location /hidden/aged/ { internal; alias %DIR%/files/; expires 1h; }
+                location /hidden/text { internal; return 200 text; }
+                location /hidden/elsewhere { internal; proxy_pass http://\(upstream.endpoint)/other; }
+                """,
+            files: ["files/a.txt": "file"])
+        let file = try proxy.get("/a.txt")
+        #expect(file.text == "file")
+        #expect(file["Content-Type"] == "application/pdf")
+        #expect(file["Content-Disposition"] == "attachment")
+        #expect(file["Cache-Control"] == "private")
+        #expect(file["Expires"] == "Thu, 01 Jan 1970 00:00:01 GMT")
+        #expect(file.values("Set-Cookie") == ["a=1; Path=/out/", "b=2"])
+        #expect(file["X-Own"] == nil && file["ETag"] != "\"dropped\"")
+        let aged = try proxy.get("/aged/a.txt")
+        #expect(aged.values("Cache-Control") == ["max-age=3600"] && aged.values("Expires").count == 1)
+        #expect(aged["Content-Disposition"] == "attachment")
+        #expect(try proxy.get("/text")["Content-Type"] == "application/pdf")
+        let part = try proxy.get("/a.txt", ["Range: bytes=0-1"])
+        #expect(part.status == 206 && part.text == "fi" && part["Content-Disposition"] == "attachment")
+        let other = try proxy.get("/elsewhere", method: "POST", body: "x")
+        #expect(other.text == "GET")
+        #expect(other.values("Content-Type") == ["text/other"])
+        #expect(other["Content-Disposition"] == "attachment")
+    }
 }

@@ -157,4 +157,12 @@ struct LimitTests {
         #expect(try client.response().text == "done")
         #expect(try proxy.get("/x?k=a").status == 200)
     }
+
+    /// 444 is nginx's word for closing the connection, and not only in `return`.
+    @Test func whoIsRefusedMayGetNoAnswerAtAll() throws {
+        let proxy = try proxy("location / { limit_req zone=r; limit_req_status 444; } location /files/ { try_files /none =444; }")
+        #expect(try proxy.get("/x?k=a").status == 404)
+        for path in ["/x?k=a", "/files/x"] { #expect(try proxy.raw(RawClient.text("GET", path)).text == "", "\(path)") }
+        #expect(try proxy.waitForLines(3).suffix(2).allSatisfy { $0.contains(" 444 0 ") })
+    }
 }

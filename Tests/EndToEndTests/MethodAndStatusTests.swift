@@ -155,4 +155,11 @@ struct MethodAndStatusTests {
         #expect(plain.text == "body")
         #expect(plain.trailers["X-T"] == nil)
     }
+
+    @Test func aTypeOfNoContentIsPassedOn() throws {
+        let upstream = try Upstream { _, c in try c.send("HTTP/1.1 204 No Content\r\nContent-Type: text/x\r\n\r\n") }
+        let proxy = try Proxy(server: "location / { proxy_pass http://\(upstream.endpoint); } location /own { return 204; }")
+        #expect(try proxy.get("/")["Content-Type"] == "text/x")
+        #expect(try proxy.get("/own")["Content-Type"] == nil)
+    }
 }

@@ -187,4 +187,29 @@ struct StaticFileTests {
         #expect(response.status == 404)
         #expect(response.text == "not here")
     }
+
+    /// With the slash the folder's page would be sent under an address that its relative links do not fit.
+    @Test func aFolderThatTryFilesFindsIsRedirected() throws {
+        let proxy = try proxy(
+            "absolute_redirect off; location / { try_files $uri $uri/ =404; } location /al/ { alias %DIR%/site/; try_files $uri $uri/ =404; } location /file/ { alias %DIR%/site/; try_files $uri =404; }")
+        for (target, status, location) in [
+            ("/dir", 301, "/dir/"), ("/dir?a=b", 301, "/dir/?a=b"), ("/dir/", 200, nil), ("/", 200, nil), ("/al/dir", 301, "/al/dir/"),
+            ("/al/dir/", 200, nil), ("/nothing", 404, nil), ("/file/dir/", 404, nil),
+        ] as [(String, Int, String?)] {
+            let response = try proxy.get(target)
+            #expect(response.status == status, "\(target)")
+            #expect(response["Location"] == location, "\(target)")
+        }
+    }
+
+    /// A file is not what a POST can be sent to; where there is none, `error_page 404` has its say.
+    @Test func aPostToNoFileIsNotFound() throws {
+        let upstream = try Upstream { request, c in try c.answer(body: "\(request.method) \(request.target)") }
+        let proxy = try proxy(
+            "absolute_redirect off; location / { error_page 404 = @application; } location @application { proxy_pass http://\(upstream.endpoint); }")
+        #expect(try proxy.get("/form", method: "POST", body: "a=b").text == "POST /form")
+        #expect(try proxy.get("/a.txt", method: "POST", body: "a=b").status == 405)
+        #expect(try proxy.get("/dir", method: "POST", body: "a=b")["Location"] == "/dir/")
+        #expect(try proxy.get("/form", method: "DELETE").status == 405)
+    }
 }

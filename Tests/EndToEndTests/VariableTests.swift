@@ -126,4 +126,30 @@ struct VariableTests {
         #expect(try proxy.stop(SIGQUIT) == .exited(0))
         #expect(proxy.accessLines == [status])
     }
+
+    @Test func triesBeforeAndAfterARedirectAreToldApart() throws {
+        let dead = try Ports.reserve()
+        let failing = try Upstream { _, c in try c.answer("503 Service Unavailable", body: "no") }
+        let page = try Upstream(saying: "page")
+        let proxy = try Proxy(
+            server: """
+                location / { proxy_next_upstream error http_503; proxy_intercept_errors on; error_page 503 = @page; proxy_pass http://u; }
+                location @page { proxy_pass http://\(page.endpoint); }
+                """,
+            http: """
+                log_format tries '$upstream_status|$upstream_addr'; access_log access.log tries;
+                upstream u { server 127.0.0.1:\(dead); server \(failing.endpoint) backup; }
+                """)
+        #expect(try proxy.get("/").text == "page")
+        #expect(try proxy.waitForLines(1)[0] == "502, 503 : 200|127.0.0.1:\(dead), \(failing.endpoint) : \(page.endpoint)")
+    }
+
+    @Test func aTryWithoutAGoodHeadIsItsFault() throws {
+        let upstream = try Upstream { _, c in try c.send("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab") }
+        let proxy = try Proxy(
+            server: "location / { proxy_pass http://\(upstream.endpoint); }",
+            http: "log_format tries '$status $upstream_status'; access_log access.log tries;")
+        #expect(try proxy.get("/").status == 502)
+        #expect(try proxy.waitForLines(1)[0] == "502 502")
+    }
 }

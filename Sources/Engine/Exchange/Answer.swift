@@ -231,11 +231,9 @@ extension Worker {
 
     /// `return CODE [TEXT|URL]`.
     func answerReturn(_ x: Ref<Exchange>, _ status: UInt16, _ template: Template) {
-        if status == 444 {
-            x.keepsAlive = false
-            x.status = 444
-            return finish(x, .abortedByClient(.clientClosed))
-        }
+        if status == 444 { return closeUnanswered(x, 444) }
+        // What its text may say.
+        x.status = status
         let isRedirect = (301...303).contains(status) || status == 307 || status == 308
         if isRedirect {
             var head = AnswerHead(status: status)
@@ -244,8 +242,7 @@ extension Worker {
         }
         if template.isEmpty, status >= 300 { return answerError(x, status) }
         var head = AnswerHead(status: status)
-        head.contentType = x.location.defaultType
-        if let type = typeByExtension(x) { head.contentType = type }
+        head.contentType = ownType(x)
         answer(x, head, text: expand(template, for: x, keep: true))
     }
 

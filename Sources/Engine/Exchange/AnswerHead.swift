@@ -51,7 +51,7 @@ extension Worker {
         appendStatusLine(w, status, isReplaced ? .empty : answer.reason)
         if !answer.hasServer { appendServer(w, x) }
         if !answer.hasDate { w.value.append(dates.httpLine(realtimeNs)) }
-        if !answer.contentType.isEmpty, status != 204 { appendField(w, "Content-Type: ", answer.contentType) }
+        if !answer.contentType.isEmpty, status != 204 || upstream != nil { appendField(w, "Content-Type: ", answer.contentType) }
         if x.contentLength >= 0 {
             w.value.append("Content-Length: ")
             w.value.append(decimal: x.contentLength)
@@ -67,6 +67,8 @@ extension Worker {
             appendUpstreamFields(w, x, upstream)
             if let pool = x.proxyTarget.pool, pool.settings.isSticky { appendStickyCookie(w, x, pool) }
         }
+        if !x.accelLines.isEmpty { w.value.append(x.accelLines) }
+        if !x.accelCacheLines.isEmpty, replacedByExpires(x) == 0 { w.value.append(x.accelCacheLines) }
         if !x.location.expires.isOff { appendExpires(w, x) }
         if !x.keptLines.isEmpty { w.value.append(x.keptLines) }
         if x.assignedBy != nil { appendAssignedCookie(w, x) }

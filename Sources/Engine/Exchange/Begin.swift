@@ -81,6 +81,8 @@ extension Worker {
         x.arguments = .empty
         x.isTargetCurrent = true
         x.isInternal = false
+        x.isRewritten = false
+        x.hasLocationsPath = true
         x.redirectsLeft = Limits.internalRedirectsMax
         x.method = x.head.method
         x.methodReplaced = false
@@ -88,6 +90,9 @@ extension Worker {
         x.errorStatus = 0
         x.blame = .nobody
         x.keptLines = .empty
+        x.accelLines = .empty
+        x.accelCacheLines = .empty
+        x.accelType = .empty
         x.hasOwnRate = false
         x.paceRate = 0
         chooseServer(x)

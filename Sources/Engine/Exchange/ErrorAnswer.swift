@@ -7,6 +7,7 @@ import HTTPMessage
 extension Worker {
     /// Answers with `status`: by the location's `error_page` for it, or by a page made here.
     func answerError(_ x: Ref<Exchange>, _ status: UInt16) {
+        if status == 444 || status == 499 { return closeUnanswered(x, status) }
         switch status {
         case 400, 413, 414, 431, 494, 495, 496, 497, 500, 501, 505: x.keepsAlive = false
         default: break
@@ -28,7 +29,14 @@ extension Worker {
         answerPage(x, AnswerHead(status: status))
     }
 
-    /// As above, for a fault: whose it is goes to the account.
+    /// 444, and 499 as nginx knows it: the connection closes without an answer, whoever asks for that.
+    func closeUnanswered(_ x: Ref<Exchange>, _ status: UInt16) {
+        x.keepsAlive = false
+        x.status = status
+        finish(x, .abortedByClient(.clientClosed))
+    }
+
+    /// As `answerError`, for a fault: whose it is goes to the account.
     func answerFault(_ x: Ref<Exchange>, _ fault: Fault) {
         x.blame = fault.blame
         if let row = x.proxyTarget.row { observeFault(x, row, fault) }
@@ -56,7 +64,8 @@ extension Worker {
     /// A short page that names the status, as nginx makes them.
     func answerPage(_ x: Ref<Exchange>, _ head: AnswerHead) {
         var head = head
-        if x.errorStatus != 0 { head.status = x.errorStatus }
+        // A redirect on the way to an error page is one, whatever led there.
+        if x.errorStatus != 0, head.location.isEmpty { head.status = x.errorStatus }
         let w = scratchText
         w.value.reset()
         let detail = detail(of: head.status)

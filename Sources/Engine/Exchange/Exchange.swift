@@ -85,6 +85,10 @@ package struct Exchange: BitwiseCopyable {
     /// `path` and `arguments` are still those of `target`, so that it can be sent as it came.
     var isTargetCurrent = true
     var isInternal = false
+    /// A `rewrite` gave it its path: it may reach what is `internal`.
+    var isRewritten = false
+    /// The path begins with what chose the location: a `rewrite ... break` takes that away, and nothing can stand for that part then.
+    var hasLocationsPath = true
     var redirectsLeft = Limits.internalRedirectsMax
     /// The method to route and answer by (an error page turns it into GET).
     var method = Method.get
@@ -137,6 +141,8 @@ package struct Exchange: BitwiseCopyable {
     var requestWhole = false
     var tries: Ref<UpstreamTry>?
     var currentTry: Ref<UpstreamTry>?
+    /// It was redirected since the last try: the next one begins a group.
+    var startsTryGroup = false
     var tryIsOpen = false
     /// Whose fault it is that the answer is an error of ours.
     var blame = Blame.nobody
@@ -173,6 +179,10 @@ package struct Exchange: BitwiseCopyable {
     var isUpstreamDelayed = false
     /// Whole lines of an intercepted response that go with the page made instead.
     var keptLines = ByteView.empty
+    /// Lines of a response that had X-Accel-Redirect; those that `expires` replaces; and its Content-Type.
+    var accelLines = ByteView.empty
+    var accelCacheLines = ByteView.empty
+    var accelType = ByteView.empty
     /// Fields that the filters of this answer leave out or write themselves, as bits, while its head is composed.
     var droppedFields: UInt64 = 0
 

@@ -14,16 +14,23 @@ private let inlineFileBytes: Int64 = 64 << 10
 extension Worker {
     func answerFile(_ x: Ref<Exchange>) {
         if x.path.count > 0, x.path[x.path.count - 1] == 0x2F { return answerIndex(x) }
-        guard x.method == .get || x.method == .head else { return answerError(x, 405) }
+        guard x.method == .get || x.method == .head || x.method == .post else { return answerError(x, 405) }
         guard let path = fileName(x) else { return answerError(x, 500) }
         serveFile(x, path)
     }
 
     private func serveFile(_ x: Ref<Exchange>, _ path: ByteView) {
         var varies = false
-        if let filters = x.location.filters, filters.gzipStatic != .off, sendsCompressedFile(x, filters, path, &varies) { return }
+        if let filters = x.location.filters, filters.gzipStatic != .off, x.method != .post,
+            sendsCompressedFile(x, filters, path, &varies)
+        {
+            return
+        }
         guard let (fd, facts) = openFile(path) else { return fileMissing(x, path) }
         switch facts.mode & fileTypeMask {
+        case fileTypeRegular where x.method == .post:
+            kernel.close(fd)
+            answerError(x, 405)
         case fileTypeRegular: sendFile(x, fd, facts, varies: varies)
         case fileTypeDirectory:
             kernel.close(fd)
@@ -79,7 +86,7 @@ extension Worker {
         var head = AnswerHead(status: 200)
         head.variesByCoding = varies
         head.isGzip = isGzip
-        head.contentType = typeByExtension(x) ?? x.location.defaultType
+        head.contentType = ownType(x)
         head.contentLength = facts.size
         head.lastModified = facts.modifiedSeconds
         if x.location.sendsETag { head.etag = entityTag(x, facts) }
@@ -280,14 +287,16 @@ extension Worker {
                 return redirectInternally(
                     x, path: question.map { name.slice(0, $0) } ?? name, arguments: question.map { name.slice($0 + 1) } ?? .empty)
             }
-            let wantsFolder = name.hasSuffix(ByteView("/"))
+            // By the slash in the configuration: one that the request brought does not make a file's name a folder's.
+            let wantsFolder = endsInSlash(candidates[i].value)
             let was = x.path
             x.path = wantsFolder ? name.slice(0, name.count - 1) : name
             let path = fileName(x)
             if let path, let (fd, facts) = openFile(path) {
                 kernel.close(fd)
                 if facts.mode & fileTypeMask == (wantsFolder ? fileTypeDirectory : fileTypeRegular) {
-                    x.path = name
+                    // A folder without that slash, so that a path without one is redirected.
+                    if x.path.isEmpty { x.path = name }
                     x.isTargetCurrent = false
                     return sendMirrors(x) ? runHandler(x) : ()
                 }
@@ -296,8 +305,18 @@ extension Worker {
         }
     }
 
+    private func endsInSlash(_ template: Template) -> Bool {
+        if template.isLiteral { return template.literal.hasSuffix(ByteView("/")) }
+        let last = template.parts[template.parts.count - 1]
+        return last.variable.kind == .none && last.literal.view.hasSuffix(ByteView("/"))
+    }
+
     /// The file that root or alias makes of the path (`$request_filename`).
     func fileName(_ x: Ref<Exchange>) -> ByteView? {
+        if x.location.isAlias, !x.location.isRegex, !x.hasLocationsPath {
+            logExchange(.alert, "\"alias\" cannot be used where the URI was rewritten", x)
+            return nil
+        }
         let root = copiedExpansion(x.location.root, x)
         let rest = x.location.isAlias && !x.location.isRegex ? x.path.slice(x.location.prefixCount) : x.path
         let size = root.count + (x.location.isAlias && x.location.isRegex ? 0 : rest.count)
@@ -331,6 +350,11 @@ extension Worker {
             return nil
         }
         return (fd, facts)
+    }
+
+    /// What an upstream said with X-Accel-Redirect, else by the path.
+    func ownType(_ x: Ref<Exchange>) -> ByteView {
+        x.accelType.isEmpty ? typeByExtension(x) ?? x.location.defaultType : x.accelType
     }
 
     /// The media type by the extension of the current path.

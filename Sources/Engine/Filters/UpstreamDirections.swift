@@ -25,20 +25,48 @@ extension Worker {
         if redirect < 0 || x.location.proxy.ignoreAccelRedirect { return false }
         let value = slice(fieldScratch[redirect].value, bytes)
         guard let target = x.value.region.copy(value, from: &buffers, limit: Limits.regionBytesMax) else { return false }
+        keepOwnFields(x, bytes)
         dropResponse(x)
-        if x.method != .head { x.method = .get }
         if target.hasPrefix(ByteView("@")) {
             redirectToNamed(x, target)
             return true
         }
+        if x.method != .head { x.method = .get }
+        x.methodReplaced = true
         let question = target.firstIndex(of: 0x3F)
         let raw = question.map { target.slice(0, $0) } ?? target
-        guard let path = unescaped(raw, x) else {
+        guard !raw.isEmpty, let path = unescaped(raw, x) else {
             answerError(x, 404)
             return true
         }
         redirectInternally(x, path: path, arguments: question.map { target.slice($0 + 1) } ?? .empty)
         return true
+    }
+
+    /// What of a response with X-Accel-Redirect belongs to the answer that comes from elsewhere: its type, what it is to be saved as, how long
+    /// it may be kept, cookies.
+    private func keepOwnFields(_ x: Ref<Exchange>, _ bytes: ByteView) {
+        let w = out
+        w.value.reset()
+        w.value.append(x.accelLines)
+        for i in 0..<x.upstreamHead.fieldCount {
+            let name = slice(fieldScratch[i].name, bytes)
+            let value = slice(fieldScratch[i].value, bytes)
+            switch fieldScratch[i].known {
+            case .setCookie: appendCookie(w, x, name, value)
+            case .contentDisposition: appendLine(w, name, value)
+            case .contentType where !value.isEmpty:
+                x.accelType = x.value.region.copy(value, from: &buffers, limit: Limits.regionBytesMax) ?? .empty
+            default: break
+            }
+        }
+        let mark = w.count
+        for i in 0..<x.upstreamHead.fieldCount where fieldScratch[i].known == .cacheControl || fieldScratch[i].known == .expires {
+            appendLine(w, slice(fieldScratch[i].name, bytes), slice(fieldScratch[i].value, bytes))
+        }
+        if w.overflowed { return }
+        x.accelLines = x.value.region.copy(w.view.slice(0, mark), from: &buffers, limit: Limits.regionBytesMax) ?? .empty
+        x.accelCacheLines = x.value.region.copy(w.view.slice(mark), from: &buffers, limit: Limits.regionBytesMax) ?? .empty
     }
 
     /// `X-Accel-Buffering`: "yes" or "no" for this response.

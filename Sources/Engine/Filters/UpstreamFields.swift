@@ -24,6 +24,7 @@ extension Worker {
         let passed = summary.presentNames & ~proxy.hiddenKnown
         answer.hasServer = passed & bit(.server) != 0
         answer.hasDate = passed & bit(.date) != 0
+        answer.contentType = x.accelType
         if passed & bit(.contentType) == 0 { return }
         for i in 0..<summary.fieldCount where upstreamField(i).known == .contentType {
             answer.contentType = slice(upstreamField(i).value, bytes)
@@ -94,7 +95,7 @@ extension Worker {
 
     /// What `expires` writes in place of the upstream's own fields.
     @inline(__always)
-    private func replacedByExpires(_ x: Ref<Exchange>) -> UInt64 {
+    func replacedByExpires(_ x: Ref<Exchange>) -> UInt64 {
         if x.location.expires.isOff || effectiveExpires(x).isOff { return 0 }
         return bit(.expires) | bit(.cacheControl)
     }

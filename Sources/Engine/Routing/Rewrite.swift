@@ -18,12 +18,14 @@ extension Worker {
     func runRewrite(_ x: Ref<Exchange>, _ steps: Frozen<RewriteStep>) -> RewriteResult {
         var i = 0
         var changed = false
+        // What a group of an expression holds was decoded: it is encoded again where `set` takes it, until a `rewrite` matches.
+        var encodes = wasEncoded(x)
         while i < steps.count {
             switch steps[i].value {
             case .set(let slot, let template):
-                setValue(x, slot, expand(template, for: x, keep: true))
+                setValue(x, slot, expandSet(template, for: x, encodes: encodes))
             case .setArguments(let template):
-                x.arguments = expand(template, for: x, keep: true)
+                x.arguments = expandSet(template, for: x, encodes: encodes)
                 x.isTargetCurrent = false
             case .setRate(let template): setRate(x, from: expand(template, for: x, keep: true))
             case .unless(let condition, let target):
@@ -34,14 +36,18 @@ extension Worker {
             case .enter(let location):
                 x.location = x.root.locations[Int(location)]
                 limitKeepAlive(x)
-            case .stop: return .stopped
+            case .stop:
+                if changed { x.hasLocationsPath = false }
+                return .stopped
             case .answer(let status, let template):
                 answerReturn(x, status, template)
                 return .answered
             case .rewrite(let regex, let replacement, let flags):
                 switch rewrite(x, regex, replacement, flags) {
                 case .none: break
-                case .some(.goOn): changed = true
+                case .some(.goOn):
+                    changed = true
+                    encodes = false
                 case .some(let result): return result
                 }
             }
@@ -76,9 +82,12 @@ extension Worker {
         x.path = text
         x.arguments = arguments
         x.isTargetCurrent = false
+        x.isRewritten = true
         switch flags.after {
         case .last: return .changedPath
-        case .stop: return .stopped
+        case .stop:
+            x.hasLocationsPath = false
+            return .stopped
         default: return .goOn
         }
     }
@@ -98,13 +107,30 @@ extension Worker {
             scratchText.value.append(part.literal)
             guard part.variable.kind != .none, let value = value(of: part.variable, for: x) else { continue }
             if part.variable.kind == .capture, encodes, isRedirect || question != nil {
-                appendEscaped(value, .arguments, to: scratchText)
+                appendEscaped(value, question == nil ? .uri : .arguments, to: scratchText)
             } else {
                 scratchText.value.append(value)
             }
         }
         let text = x.value.region.copy(scratchText.view, from: &buffers, limit: Limits.regionBytesMax) ?? .empty
         return (text, question.flatMap { $0 < text.count ? $0 : nil })
+    }
+
+    /// The value of a `set`, which often goes into the target of `proxy_pass` or a redirect: groups of expressions are encoded.
+    private func expandSet(_ template: Template, for x: Ref<Exchange>, encodes: Bool) -> ByteView {
+        guard encodes, !template.isLiteral else { return expand(template, for: x, keep: true) }
+        scratchText.value.reset()
+        for i in 0..<template.parts.count {
+            let part = template.parts[i]
+            scratchText.value.append(part.literal)
+            guard part.variable.kind != .none, let value = value(of: part.variable, for: x) else { continue }
+            if part.variable.kind == .capture {
+                appendEscaped(value, .arguments, to: scratchText)
+            } else {
+                scratchText.value.append(value)
+            }
+        }
+        return x.value.region.copy(scratchText.view, from: &buffers, limit: Limits.regionBytesMax) ?? .empty
     }
 
     /// The path came with escapes or plus signs, as nginx asks.

@@ -21,7 +21,7 @@ extension Worker {
     func route(_ x: Ref<Exchange>) {
         while true {
             guard findLocation(x) else { return }
-            if x.location.isInternal, !x.isInternal { return answerError(x, 404) }
+            if x.location.isInternal, !x.isInternal, !x.isRewritten { return answerError(x, 404) }
             guard checkBodySize(x) else { return }
             limitKeepAlive(x)
             if x.location.rewrite.isEmpty { return runContent(x) }
@@ -49,6 +49,7 @@ extension Worker {
         x.arguments = arguments
         x.isTargetCurrent = false
         x.isInternal = true
+        x.startsTryGroup = x.tries != nil
         x.phase = .routing
         runServerRewrite(x)
     }
@@ -65,6 +66,7 @@ extension Worker {
         }
         x.redirectsLeft -= 1
         x.isInternal = true
+        x.startsTryGroup = x.tries != nil
         x.phase = .routing
         x.location = x.root.locations[Int(location)]
         limitKeepAlive(x)
@@ -102,6 +104,7 @@ extension Worker {
     @inline(__always)
     private func findLocation(_ x: Ref<Exchange>) -> Bool {
         x.location = x.server.settings
+        x.hasLocationsPath = true
         return descend(x, x.server.locations)
     }
 

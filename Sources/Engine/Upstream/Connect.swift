@@ -356,6 +356,8 @@ extension Worker {
         guard let memory = x.value.region.allocate(size, from: &buffers, limit: Limits.regionBytesMax) else { return }
         let record = Frozen(repeating: UpstreamTry(), count: 1, into: memory)[0]
         record.address = address
+        record.startsGroup = x.startsTryGroup
+        x.startsTryGroup = false
         if let last = x.currentTry { last.next = record } else { x.tries = record }
         x.currentTry = record
         x.tryIsOpen = true

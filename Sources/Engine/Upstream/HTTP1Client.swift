@@ -226,7 +226,9 @@ extension Worker {
             return
         }
         var path = x.path
-        if target.hasURI, x.location.prefixCount > 0, !x.location.isRegex {
+        if target.hasURI, !x.hasLocationsPath {
+            // What `rewrite ... break` made goes on whole: the URI of `proxy_pass` has nothing to stand for.
+        } else if target.hasURI, x.location.prefixCount > 0, !x.location.isRegex {
             w.value.append(target.uri)
             path = path.slice(min(x.location.prefixCount, path.count))
         } else if target.hasURI, x.location.isRegex || x.location.prefixCount == 0 {

@@ -113,6 +113,8 @@ extension Worker {
         let framing = responseFraming(x.upstreamHead, fields.span, bytes.buffer.span, requestMethod: method)
         if case .bad(let reason) = framing {
             logExchange(.error, "upstream sent invalid header:", x, detail: ByteView(reason.word))
+            // No answer to go by, whatever status it claims.
+            x.currentTry?.status = 0
             return upstreamFailed(x, .upstreamBadHead, isLogged: true)
         }
         let stream = u.stream.upstreamStream

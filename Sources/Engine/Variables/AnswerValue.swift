@@ -22,7 +22,9 @@ extension Worker {
         }
         w.value.reset()
         switch v.kind {
-        case .status: w.value.append(decimal: UInt64(x.status), minimumDigits: 3)
+        case .status:
+            // On the way to an error page, what that is for.
+            w.value.append(decimal: UInt64(x.errorStatus != 0 ? x.errorStatus : x.status), minimumDigits: 3)
         case .bodyBytesSent: w.value.append(decimal: x.bodySentToClient)
         case .bytesSent: w.value.append(decimal: x.bytesSentToClient)
         case .gzipRatio:

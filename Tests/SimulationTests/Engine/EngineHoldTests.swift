@@ -257,7 +257,7 @@ import Testing
         #expect(failing.records.count == 1)
         #expect(upstreams[1].records.map(\.target) == ["/fallback/x?y"])
         #expect(upstreams[1].records.map { String(decoding: $0.body, as: UTF8.self) } == ["body"])
-        #expect(proxy.accessLines.last == "0 200 10.0.0.9:3001, 10.0.0.3:3001 green")
+        #expect(proxy.accessLines.last == "0 200 10.0.0.9:3001 : 10.0.0.3:3001 green")
         end()
     }
 }

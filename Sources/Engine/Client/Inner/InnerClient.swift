@@ -177,6 +177,7 @@ extension Worker {
     /// The way of the client's request, from its target on. What limits requests has counted it already.
     private func routeShadow(_ x: Ref<Exchange>) {
         x.isInternal = false
+        x.isRewritten = false
         x.isTargetCurrent = true
         x.requestLimitStatus = .passed
         x.connectionLimitStatus = .passed
