@@ -44,6 +44,8 @@ package enum Limits {
     static let streamsPerConnection = 128
     /// A connection on which a request waited in vain and nothing came for so long has to show that it is alive before it takes others.
     static let upstreamSilenceMs: Int64 = 1000
+    /// How often a connection is asked whether it is alive; then the next silence ends its being shared until something comes by itself.
+    static let upstreamPings = 2
     /// CONTINUATION frames of one head.
     static let continuationsMax = 128
     /// What a stream borrows at first for what comes.

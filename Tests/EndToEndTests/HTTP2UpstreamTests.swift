@@ -287,7 +287,6 @@ struct HTTP2UpstreamTests {
         #expect(upstream.connectionCount == 1)
     }
 
-
     /// A server that answers what is asked for as `/alive`. Of its first connection it hears nothing else, as when the network has lost it.
     private func fallingSilent() throws -> Upstream {
         let connections = Locked(0)
@@ -326,6 +325,31 @@ struct HTTP2UpstreamTests {
         _ = try proxy.waitForLines(2)
         #expect(try proxy.client(timeoutMs: 5000).request().text == "x")
         #expect(upstream.connectionCount == 2)
+    }
+
+    /// Servers of gRPC take the third PING in a quiet time for an attack, and cut all calls of the connection.
+    @Test func aQuietConnectionIsAskedTwiceAtMost() throws {
+        let pings = Locked([Int]())
+        let upstream = try Upstream(http2: nil) { peer in
+            let place = pings.with { counts in
+                counts.append(0)
+                return counts.count - 1
+            }
+            _ = try peer.frames { frame in
+                if frame.type == HTTP2Peer.Frame.ping, frame.flags & 1 == 0 { pings.with { $0[place] += 1 } }
+                return false
+            }
+        }
+        let proxy = try Proxy(
+            server: "proxy_http_version 2; location / { proxy_pass http://u; } location /never { proxy_pass http://u; proxy_read_timeout 1200ms; }",
+            http: "upstream u { server \(upstream.endpoint); keepalive 8; }")
+        let patient = try proxy.client()
+        try patient.send("GET /patient HTTP/1.1\r\nHost: x\r\n\r\n")
+        _ = try upstream.waitForOpenConnections(1)
+        for _ in 0..<4 { #expect(try proxy.get("/never").status == 504) }
+        #expect(pings.current.first == 2 && upstream.connectionCount == 2, "\(pings.current)")
+        // The request that waits lost nothing by it.
+        #expect(proxy.accessLines.count == 4)
     }
 
     @Test func aConnectionThatAnswersIsSharedOnHoweverLongARequestTakes() throws {

@@ -118,6 +118,9 @@ extension Worker {
     func doubtIfSilent(_ session: Ref<UpstreamSession>, since waitingMs: Int64) {
         if session.isDoubtful || nowMs - max(session.heardMs, waitingMs) < Limits.upstreamSilenceMs { return }
         session.isDoubtful = true
+        // Servers of gRPC close a connection, with all its calls, for the third PING that comes while they have nothing to send.
+        if session.pingsLeft == 0 { return }
+        session.pingsLeft -= 1
         nghttp2_submit_ping(session.native, UInt8(NGHTTP2_FLAG_NONE.rawValue), nil)
         markDirty(session)
     }

@@ -19,6 +19,8 @@ struct UpstreamSession: BitwiseCopyable {
     /// When something came last; and it has been asked by PING whether it is alive, and nothing has come since.
     var heardMs: Int64 = 0
     var isDoubtful = false
+    /// How often it may still be asked.
+    var pingsLeft = Limits.upstreamPings
     /// It stands in the queue of those that have something to send.
     var isDirty = false
     /// The error of the GOAWAY that came.
