@@ -48,10 +48,12 @@ extension JSON {
         of what: String, known: [String]? = nil, _ take: (String, JSON) throws(Problem) -> Bool
     ) throws(Problem) {
         guard case .object(let members) = self else { throw wrongType(what + ", as an object") }
-        for member in members {
+        // Looked at where they are: there may be many thousands.
+        let list = members.span
+        for i in list.indices {
             let isKnown: Bool
-            do { isKnown = try take(member.name, member.value) } catch { throw error.below(member.name) }
-            if !isKnown, let known { throw Self.unknown(member.name, of: what, known) }
+            do { isKnown = try take(list[i].name, list[i].value) } catch { throw error.below(list[i].name) }
+            if !isKnown, let known { throw Self.unknown(list[i].name, of: what, known) }
         }
     }
 
@@ -87,8 +89,9 @@ extension JSON {
         guard case .array(let elements) = self else { throw wrongType(what) }
         var result: [Value] = []
         result.reserveCapacity(elements.count)
-        for i in elements.indices {
-            do { result.append(try decode(elements[i])) } catch { throw error.below(String(i)) }
+        let list = elements.span
+        for i in list.indices {
+            do { result.append(try decode(list[i])) } catch { throw error.below(String(i)) }
         }
         return result
     }

@@ -52,7 +52,10 @@ public struct ServerState: Sendable, Equatable {
     /// Unique in its upstream and stable over changes: given when a server of this address first appears.
     public var id = -1
     /// `host:port`, `[IPv6]:port` or `unix:/path`, as configured.
-    public var server: String
+    public var server: String { didSet { ipv4 = ServerAddress.number(server) } }
+    /// What `server` says, if that is an IPv4 address and a port in their normal form: the address, shifted by 16, and the port. 0: it
+    /// is something else. Of thousands of servers, whose texts lie all over the memory, the numbers are compared.
+    public private(set) var ipv4: UInt64
     /// 0: takes no new requests, whoever asks, until it has weight again.
     public var weight = 1
     public var maxConns = 0
@@ -65,7 +68,20 @@ public struct ServerState: Sendable, Equatable {
     /// Only requests stuck to it by session.
     public var drain = false
 
-    public init(server: String) { self.server = server }
+    public init(server: String) {
+        self.server = server
+        ipv4 = ServerAddress.number(server)
+    }
+
+    public static func == (a: ServerState, b: ServerState) -> Bool { a.id == b.id && a.hasText(of: b) && a.isAlike(b) }
+
+    func hasText(of other: borrowing ServerState) -> Bool { ipv4 == other.ipv4 && (ipv4 != 0 || server == other.server) }
+
+    /// Besides the id and the address.
+    func isAlike(_ other: borrowing ServerState) -> Bool {
+        weight == other.weight && maxConns == other.maxConns && maxFails == other.maxFails && failTimeoutMs == other.failTimeoutMs
+            && slowStartMs == other.slowStartMs && backup == other.backup && down == other.down && drain == other.drain
+    }
 }
 
 /// One `split NAME {}`: a named, weighted choice among upstreams.

@@ -75,7 +75,10 @@ extension UpstreamState {
 
     /// Whether the same is written in the same order, as where settings alone changed.
     func hasAddresses(of other: UpstreamState) -> Bool {
-        servers.count == other.servers.count && servers.indices.allSatisfy { servers[$0].server == other.servers[$0].server }
+        let (mine, theirs) = (servers.span, other.servers.span)
+        if mine.count != theirs.count { return false }
+        for i in mine.indices where !mine[i].hasText(of: theirs[i]) { return false }
+        return true
     }
 
     /// Where the server is; nil: there is none.

@@ -100,7 +100,7 @@ struct ServerChanges {
     init(from old: UpstreamState, to new: UpstreamState) {
         if old.servers == new.servers { return }
         if new.hasAddresses(of: old) {
-            let differing = new.servers.indices.filter { !Self.isAlike(old.servers[$0], new.servers[$0]) }
+            let differing = new.servers.indices.filter { !old.servers[$0].isAlike(new.servers[$0]) }
             if differing.isEmpty { return }
             let names = new.serverNames
             changed = differing.map { (names[$0], old.servers[$0], new.servers[$0]) }
@@ -117,14 +117,8 @@ struct ServerChanges {
             stays[place] = true
             isReordered = isReordered || place < last
             last = place
-            if !Self.isAlike(old.servers[place], server) { changed.append((name, old.servers[place], server)) }
+            if !old.servers[place].isAlike(server) { changed.append((name, old.servers[place], server)) }
         }
         for place in stays.indices where !stays[place] { removed.append((names.list[place], old.servers[place])) }
-    }
-
-    /// Besides the id and the spelling of the address.
-    static func isAlike(_ old: ServerState, _ new: ServerState) -> Bool {
-        old.weight == new.weight && old.maxConns == new.maxConns && old.maxFails == new.maxFails && old.failTimeoutMs == new.failTimeoutMs
-            && old.slowStartMs == new.slowStartMs && old.backup == new.backup && old.down == new.down && old.drain == new.drain
     }
 }

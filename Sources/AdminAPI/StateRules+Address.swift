@@ -106,13 +106,18 @@ public struct ServerAddress: Sendable, Hashable {
         return isPort && number > 0 && number <= 65_535 ? (address, UInt16(truncatingIfNeeded: number)) : nil
     }
 
+    /// The same as one number, the address shifted by 16 and the port; 0: something else, or another way to write it.
+    static func number(_ text: String) -> UInt64 {
+        normalIPv4(text).map { UInt64($0.address) << 16 | UInt64($0.port) } ?? 0
+    }
+
     /// Whether each is such an address and none stands twice.
     static func areDistinct(_ servers: [ServerState]) -> Bool {
         var keys: [UInt64] = []
         keys.reserveCapacity(servers.count)
         for i in servers.indices {
-            guard let (address, port) = normalIPv4(servers[i].server) else { return false }
-            keys.append(UInt64(address) << 16 | UInt64(port))
+            if servers[i].ipv4 == 0 { return false }
+            keys.append(servers[i].ipv4)
         }
         return areDistinct(&keys)
     }

@@ -77,7 +77,9 @@ public enum StateRules {
         let list = servers.span
         for i in list.indices {
             do throws(Problem) {
-                if case .ipv4(let key) = try checkRelative(list[i]) { keys.append(key) }
+                if list[i].ipv4 != 0 { keys.append(list[i].ipv4) } else if case .ipv4(let key) = try addressKey(list[i]) { keys.append(key) }
+                try checkNumbers(list[i].weight, list[i].maxConns, list[i].maxFails)
+                try checkTimes(failTimeoutMs: list[i].failTimeoutMs, slowStartMs: list[i].slowStartMs)
                 if list[i].backup, !method.takesBackup {
                     let detail = "found a backup server with \"\(method.name)\", expected none"
                     throw Problem(
@@ -108,7 +110,11 @@ public enum StateRules {
 
     /// One server by itself: its address and the ranges of its fields.
     public static func check(server: ServerState, at pointer: JSONPointer = .root) throws(Problem) {
-        do { _ = try checkRelative(server) } catch { throw error.below(pointer) }
+        do {
+            _ = try addressKey(server)
+            try checkNumbers(server.weight, server.maxConns, server.maxFails)
+            try checkTimes(failTimeoutMs: server.failTimeoutMs, slowStartMs: server.slowStartMs)
+        } catch { throw error.below(pointer) }
     }
 
     /// The normal form of an address, for telling whether there are two of it.
@@ -118,28 +124,28 @@ public enum StateRules {
     }
 
     private static func addressKey(_ server: ServerState) throws(Problem) -> AddressKey {
-        if let (ipv4, port) = ServerAddress.normalIPv4(server.server) { return .ipv4(UInt64(ipv4) << 16 | UInt64(port)) }
+        if server.ipv4 != 0 { return .ipv4(server.ipv4) }
         let text: String
         do { text = try ServerAddress(server.server).normalized } catch { throw error.below("server") }
-        return ServerAddress.normalIPv4(text).map { .ipv4(UInt64($0.address) << 16 | UInt64($0.port)) } ?? .other(text)
+        let number = ServerAddress.number(text)
+        return number == 0 ? .other(text) : .ipv4(number)
     }
 
-    private static func checkRelative(_ server: ServerState) throws(Problem) -> AddressKey {
-        let address = try addressKey(server)
-        try checkRange(server.weight, StateBounds.weight, "weight")
-        try checkRange(server.maxConns, StateBounds.count, "max_conns")
-        try checkRange(server.maxFails, StateBounds.count, "max_fails")
-        try checkSpan(server.failTimeoutMs, "fail_timeout")
-        if server.failTimeoutMs % 1000 != 0 {
-            throw Problem(
-                .badTime, "found \(NginxTime.text(ms: server.failTimeoutMs)), expected whole seconds", pointer: "/fail_timeout")
+    private static func checkNumbers(_ weight: Int, _ maxConns: Int, _ maxFails: Int) throws(Problem) {
+        try checkRange(weight, StateBounds.weight, "weight")
+        try checkRange(maxConns, StateBounds.count, "max_conns")
+        try checkRange(maxFails, StateBounds.count, "max_fails")
+    }
+
+    private static func checkTimes(failTimeoutMs: Int64, slowStartMs: Int64) throws(Problem) {
+        try checkSpan(failTimeoutMs, "fail_timeout")
+        if failTimeoutMs % 1000 != 0 {
+            throw Problem(.badTime, "found \(NginxTime.text(ms: failTimeoutMs)), expected whole seconds", pointer: "/fail_timeout")
         }
-        try checkSpan(server.slowStartMs, "slow_start")
-        if server.slowStartMs % 1000 != 0 {
-            throw Problem(
-                .badTime, "found \(NginxTime.text(ms: server.slowStartMs)), expected whole seconds", pointer: "/slow_start")
+        try checkSpan(slowStartMs, "slow_start")
+        if slowStartMs % 1000 != 0 {
+            throw Problem(.badTime, "found \(NginxTime.text(ms: slowStartMs)), expected whole seconds", pointer: "/slow_start")
         }
-        return address
     }
 
     // MARK: Splits

@@ -150,8 +150,8 @@ private func serverPhrases(_ old: [ServerState], _ new: [ServerState], names: [S
     // Changes that were put into words already: most are like one of the last few, and words are dear where there are 10,000.
     var known: [(place: Int, group: Int)] = []
     var next = 0
-    for i in new.indices where !ServerChanges.isAlike(old[i], new[i]) {
-        if let like = known.first(where: { ServerChanges.isAlike(old[$0.place], old[i]) && ServerChanges.isAlike(new[$0.place], new[i]) }) {
+    for i in new.indices where !old[i].isAlike(new[i]) {
+        if let like = known.first(where: { old[$0.place].isAlike(old[i]) && new[$0.place].isAlike(new[i]) }) {
             groups[like.group].places.append(i)
             continue
         }

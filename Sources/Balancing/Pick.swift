@@ -20,25 +20,39 @@ public enum Algorithm: Sendable, Equatable, BitwiseCopyable {
 public struct PeerSpec: Sendable {
     /// The share of requests, 0...2^31 - 1; other values are cut to that. 0 takes nothing new, whoever asks: it is as if the peer
     /// were not there, while exchanges it has go on.
-    public var weight = 1
+    public var weight: Int
     /// Active exchanges allowed at once; 0 is no limit.
-    public var maxConns = 0
+    public var maxConns: Int
     /// Failures within `failTimeoutMs` that make the peer unavailable for as long; 0 counts none.
-    public var maxFails = 1
-    public var failTimeoutMs: Int64 = 10_000
+    public var maxFails: Int
+    public var failTimeoutMs: Int64
     /// For so long the share of requests grows to `weight` when the peer is new or has recovered; 0: it has it at once.
     /// Round robin and least connections heed it, unless the peer is alone.
-    public var slowStartMs: Int64 = 0
-    public var isBackup = false
-    public var isDown = false
+    public var slowStartMs: Int64
+    public var isBackup: Bool
+    public var isDown: Bool
     /// Takes no new exchange, as if down, but for those of sessions stuck to it (`Balancer.pickStuck`).
-    public var isDrained = false
+    public var isDrained: Bool
     /// The `server` argument as configured (`host:port`, `unix:path`): what the points of `hash ... consistent` derive from.
     /// Peers of one name, such as the addresses of a host, share the points and take turns.
-    public var hashName: [UInt8] = []
+    public var hashName: [UInt8]
     public var counters: PeerCounters
 
-    public init(counters: PeerCounters) { self.counters = counters }
+    public init(
+        counters: PeerCounters, weight: Int = 1, maxConns: Int = 0, maxFails: Int = 1, failTimeoutMs: Int64 = 10_000, slowStartMs: Int64 = 0,
+        isBackup: Bool = false, isDown: Bool = false, isDrained: Bool = false, hashName: [UInt8] = []
+    ) {
+        self.counters = counters
+        self.weight = weight
+        self.maxConns = maxConns
+        self.maxFails = maxFails
+        self.failTimeoutMs = failTimeoutMs
+        self.slowStartMs = slowStartMs
+        self.isBackup = isBackup
+        self.isDown = isDown
+        self.isDrained = isDrained
+        self.hashName = hashName
+    }
 
     var cutWeight: Int { min(max(weight, 0), Int(Int32.max)) }
     /// Takes nothing, not even for a session stuck to it.

@@ -30,9 +30,11 @@ struct PeerList {
         // Of thousands of servers none is copied.
         let list = servers.span
         for i in list.indices {
-            let name = text.append(list[i].server.utf8)
-            if let (address, port) = AdminAPI.ServerAddress.normalIPv4(list[i].server) {
-                text.peers.append(PeerText.Peer(server: i, name: name, address: text.append(ipv4: address, port), text: name))
+            let name = text.append(list[i].server)
+            let ipv4 = list[i].ipv4
+            if ipv4 != 0 {
+                let address = text.append(ipv4: UInt32(truncatingIfNeeded: ipv4 >> 16), UInt16(truncatingIfNeeded: ipv4))
+                text.peers.append(PeerText.Peer(server: i, name: name, address: address, text: name))
                 continue
             }
             for address in try addresses(list[i].server, i) {
@@ -55,17 +57,14 @@ struct PeerList {
             let (peer, row) = (text.peers[i], rows[i])
             let address = SocketAddress(bytes: view(peer.address), text: view(peer.text))
             settings.append(PeerSettings(address: address, name: view(peer.name), isDrained: list[peer.server].drain))
-            var spec = PeerSpec(counters: row)
-            spec.weight = list[peer.server].weight
-            spec.maxConns = list[peer.server].maxConns
-            spec.maxFails = list[peer.server].maxFails
-            spec.failTimeoutMs = list[peer.server].failTimeoutMs
-            spec.slowStartMs = list[peer.server].slowStartMs
-            spec.isBackup = list[peer.server].backup
-            spec.isDown = list[peer.server].down || settings[i].isStandIn
-            spec.isDrained = list[peer.server].drain
-            if isRing { spec.hashName = Array(list[peer.server].server.utf8) }
-            specs.append(spec)
+            // Field by field: a server that is passed on as a whole is copied, and its text touched.
+            let n = peer.server
+            let hashName = isRing ? Array(list[n].server.utf8) : []
+            specs.append(
+                PeerSpec(
+                    counters: row, weight: list[n].weight, maxConns: list[n].maxConns, maxFails: list[n].maxFails,
+                    failTimeoutMs: list[n].failTimeoutMs, slowStartMs: list[n].slowStartMs, isBackup: list[n].backup,
+                    isDown: list[n].down || settings[i].isStandIn, isDrained: list[n].drain, hashName: hashName))
         }
     }
 }
@@ -105,6 +104,12 @@ private struct PeerText {
     mutating func append(_ part: some Collection<UInt8>) -> Range<Int> {
         let first = bytes.count
         bytes.append(contentsOf: part)
+        return first..<bytes.count
+    }
+
+    mutating func append(_ text: String) -> Range<Int> {
+        let first = bytes.count
+        text.utf8Span.span.withUnsafeBufferPointer { bytes.append(contentsOf: $0) }
         return first..<bytes.count
     }
 

@@ -235,7 +235,7 @@ package final class PoolBuilder {
 
     /// Whether a reload leaves it as it is: no template that means something else under other routes, no name to be resolved anew.
     private static func isSelfContained(_ state: UpstreamState) -> Bool {
-        !state.balance.hasPrefix("hash") && state.sticky == nil && state.servers.allSatisfy { ServerAddress.isNumeric($0.server) }
+        !state.balance.hasPrefix("hash") && state.sticky == nil && state.servers.allSatisfy { $0.ipv4 != 0 || ServerAddress.isNumeric($0.server) }
     }
 
     static func make(
