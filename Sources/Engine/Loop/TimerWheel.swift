@@ -38,6 +38,8 @@ package struct TimerWheel: ~Copyable {
     private var earliestMs = Int64.max
     /// Timers made and not freed.
     private(set) var count = 0
+    /// The slot of a timer that is free, for assertions.
+    private static let freed: Int16 = -2
 
     package init(nowMs: Int64) {
         currentMs = nowMs
@@ -70,7 +72,9 @@ package struct TimerWheel: ~Copyable {
     }
 
     mutating func free(_ id: TimerID) {
+        assert(nodes[Int(id.index)].slot != Self.freed, "a timer is freed twice")
         unlink(id.index)
+        nodes[Int(id.index)].slot = Self.freed
         nodes[Int(id.index)].next = firstFree
         nodes[Int(id.index)].deadlineMs = .max
         firstFree = id.index
@@ -81,6 +85,7 @@ package struct TimerWheel: ~Copyable {
     @inline(__always)
     mutating func set(_ id: TimerID, at deadlineMs: Int64) {
         let node = nodes + Int(id.index)
+        assert(node.pointee.slot != Self.freed, "a timer is set that nobody has")
         node.pointee.deadlineMs = deadlineMs
         if node.pointee.slot >= 0, node.pointee.slotMs <= deadlineMs { return }
         unlink(id.index)

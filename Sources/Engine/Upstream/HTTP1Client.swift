@@ -115,8 +115,9 @@ extension Worker {
         x.bodySpool.taken = 0
         if x.streamsBody, !x.body.isComplete || x.bodyWaits {
             x.bodyWaits = false
-            sendContinue(x)
             timers.set(u.timer, at: nowMs + x.location.proxy.sendTimeoutMs)
+            // A client that is gone ends the exchange here, and its connection with it.
+            sendContinue(x)
             if x.phase == .sending { pumpRequestBody(x) }
             return
         }

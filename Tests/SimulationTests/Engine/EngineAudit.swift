@@ -16,53 +16,8 @@ extension EngineRun {
         let books = ledger.problems.filter { line in
             scenario.isPerfect || !clients.flatMap(\.records).contains { $0.status == 101 && line.contains(" \($0.id):") }
         }
-        return books + leftovers() + unbalanced() + badLog() + imperfections() + unanswered() + cutByStop() + strays()
-            + badReceipts() + staleRequests()
-    }
-
-    private func leftovers() -> [String] {
-        var problems: [String] = []
-        for (i, worker) in proxy.workers.enumerated() {
-            var accounts = worker.accounts
-            // The timer of worker_shutdown_timeout lives as long as its worker.
-            if proxy.process.shutdownTimeoutMs != nil { accounts.timers -= 1 }
-            if accounts != WorkerAccounts() { problems.append("worker \(i) has left \(accounts)") }
-        }
-        for row in proxy.rows where row.counters.active != 0 {
-            problems.append("\(row.name) counts \(row.counters.active) active")
-        }
-        for row in proxy.rows {
-            let pool = row.counters.pool
-            let counts = [pool.active, pool.pending, pool.retries]
-            if counts != [0, 0, 0] { problems.append("the upstream of \(row.name) counts \(counts) active, pending and tried again") }
-        }
-        for row in proxy.rows where row.counters.tunnels != 0 { problems.append("\(row.name) counts \(row.counters.tunnels) tunnels") }
-        let zones = proxy.publisher.current.root.limitZones
-        // Requests leave their traces in zones of rates; connections leave none.
-        for i in 0..<zones.count where zones[i].isOfConnections && zones[i].keyCount != 0 {
-            problems.append("zone \(i) still counts connections of \(zones[i].keyCount) keys")
-        }
-        return problems
-    }
-
-    private func unbalanced() -> [String] {
-        var problems: [String] = []
-        for (i, worker) in proxy.workers.enumerated() {
-            let counters = worker.counters.values
-            let ended = counters.completed + counters.abortedByClient + counters.failed
-            if counters.requests != ended {
-                problems.append(
-                    "worker \(i) began \(counters.requests) requests and ended \(counters.completed)"
-                        + " + \(counters.abortedByClient) + \(counters.failed)")
-            }
-            let statuses = (0..<6).reduce(0) { $0 + counters.statuses[$1] }
-            if statuses != ended { problems.append("worker \(i) counts \(statuses) statuses of \(ended) requests") }
-            if counters.acceptedConnections != counters.closedConnections {
-                problems.append(
-                    "worker \(i) accepted \(counters.acceptedConnections) connections and closed \(counters.closedConnections)")
-            }
-        }
-        return problems
+        return books + proxy.leftovers() + proxy.unbalanced() + badLog() + imperfections() + unanswered() + cutByStop() + strays()
+            + proxy.badReceipts() + staleRequests()
     }
 
     private func badLog() -> [String] {
@@ -87,33 +42,6 @@ extension EngineRun {
                 }
             }
         }
-        return problems
-    }
-
-    /// The receipts of all revisions balance, and together they are the workers' own counts.
-    private func badReceipts() -> [String] {
-        var problems: [String] = []
-        var total = RequestAccount()
-        var closed: UInt64 = 0
-        for revision in proxy.controller.revisions(limit: .max) {
-            guard let receipt = try? proxy.controller.receipt(revision.number) else {
-                problems.append("revision \(revision.number) has no receipt")
-                continue
-            }
-            if !receipt.balances { problems.append("the receipt of revision \(revision.number) does not balance: \(receipt)") }
-            if receipt.after.inFlight + receipt.carried.inFlight > 0 { problems.append("at the end revision \(revision.number) has \(receipt)") }
-            total.started += receipt.after.started
-            total.completed += receipt.after.completed
-            total.abortedByClient += receipt.after.abortedByClient
-            total.failedByUpstream += receipt.after.failedByUpstream
-            total.failedByProxy += receipt.after.failedByProxy
-            total.moved += receipt.after.moved
-            closed += receipt.closedByClient + receipt.closedByProxy
-        }
-        let begun = proxy.workers.reduce(0) { $0 + $1.counters.values.requests }
-        if total.started - total.moved != begun { problems.append("\(begun) requests began, the receipts count \(total)") }
-        let gone = proxy.workers.reduce(0) { $0 + $1.counters.values.closedConnections }
-        if closed != gone { problems.append("\(gone) connections were closed, the receipts count \(closed)") }
         return problems
     }
 
@@ -178,6 +106,81 @@ extension EngineRun {
                 problems.append("\(record.id) began after the change to \(change.peers) and went to \(upstream.name)")
             }
         }
+        return problems
+    }
+}
+
+// What must hold whoever the peers are.
+extension SimulatedProxy {
+    func leftovers() -> [String] {
+        var problems: [String] = []
+        for (i, worker) in workers.enumerated() {
+            var accounts = worker.accounts
+            // The timer of worker_shutdown_timeout lives as long as its worker.
+            if process.shutdownTimeoutMs != nil { accounts.timers -= 1 }
+            if accounts != WorkerAccounts() { problems.append("worker \(i) has left \(accounts)") }
+        }
+        for row in rows where row.counters.active != 0 {
+            problems.append("\(row.name) counts \(row.counters.active) active")
+        }
+        for row in rows {
+            let pool = row.counters.pool
+            let counts = [pool.active, pool.pending, pool.retries]
+            if counts != [0, 0, 0] { problems.append("the upstream of \(row.name) counts \(counts) active, pending and tried again") }
+        }
+        for row in rows where row.counters.tunnels != 0 { problems.append("\(row.name) counts \(row.counters.tunnels) tunnels") }
+        let zones = publisher.current.root.limitZones
+        // Requests leave their traces in zones of rates; connections leave none.
+        for i in 0..<zones.count where zones[i].isOfConnections && zones[i].keyCount != 0 {
+            problems.append("zone \(i) still counts connections of \(zones[i].keyCount) keys")
+        }
+        return problems
+    }
+
+    func unbalanced() -> [String] {
+        var problems: [String] = []
+        for (i, worker) in workers.enumerated() {
+            let counters = worker.counters.values
+            let ended = counters.completed + counters.abortedByClient + counters.failed
+            if counters.requests != ended {
+                problems.append(
+                    "worker \(i) began \(counters.requests) requests and ended \(counters.completed)"
+                        + " + \(counters.abortedByClient) + \(counters.failed)")
+            }
+            let statuses = (0..<6).reduce(0) { $0 + counters.statuses[$1] }
+            if statuses != ended { problems.append("worker \(i) counts \(statuses) statuses of \(ended) requests") }
+            if counters.acceptedConnections != counters.closedConnections {
+                problems.append(
+                    "worker \(i) accepted \(counters.acceptedConnections) connections and closed \(counters.closedConnections)")
+            }
+        }
+        return problems
+    }
+
+    /// The receipts of all revisions balance, and together they are the workers' own counts.
+    func badReceipts() -> [String] {
+        var problems: [String] = []
+        var total = RequestAccount()
+        var closed: UInt64 = 0
+        for revision in controller.revisions(limit: .max) {
+            guard let receipt = try? controller.receipt(revision.number) else {
+                problems.append("revision \(revision.number) has no receipt")
+                continue
+            }
+            if !receipt.balances { problems.append("the receipt of revision \(revision.number) does not balance: \(receipt)") }
+            if receipt.after.inFlight + receipt.carried.inFlight > 0 { problems.append("at the end revision \(revision.number) has \(receipt)") }
+            total.started += receipt.after.started
+            total.completed += receipt.after.completed
+            total.abortedByClient += receipt.after.abortedByClient
+            total.failedByUpstream += receipt.after.failedByUpstream
+            total.failedByProxy += receipt.after.failedByProxy
+            total.moved += receipt.after.moved
+            closed += receipt.closedByClient + receipt.closedByProxy
+        }
+        let begun = workers.reduce(0) { $0 + $1.counters.values.requests }
+        if total.started - total.moved != begun { problems.append("\(begun) requests began, the receipts count \(total)") }
+        let gone = workers.reduce(0) { $0 + $1.counters.values.closedConnections }
+        if closed != gone { problems.append("\(gone) connections were closed, the receipts count \(closed)") }
         return problems
     }
 }

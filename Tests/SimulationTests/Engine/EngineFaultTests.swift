@@ -50,6 +50,33 @@ import Testing
         }
     }
 
+    /// The client is gone when it is told to go on: at the moment its upstream connects.
+    @Test func clientsThatAreGoneWhenTheyAreToldToGoOn() throws {
+        try simulate { dice in
+            var scenario = EngineScenario()
+            scenario.clientCount = 8
+            scenario.paths = ["/streamed/"]
+            scenario.methods = ["POST"]
+            // Turns are long: the client's end and the upstream's beginning come in one.
+            scenario.network.callCostNs = 0...1_000_000
+            scenario.network.pieceBytes = Int.max...Int.max
+            func expecting(_ id: String) -> PlannedRequest {
+                let body = [UInt8](repeating: 0x61, count: 100)
+                var request = PlannedRequest(id: id, method: "POST", target: "/streamed/" + id, fields: [("Expect", "100-continue")], body: body)
+                request.continueWaitNs = 1_000_000_000
+                return request
+            }
+            scenario.changeRequest = { request, _ in request = expecting(request.id) }
+            scenario.tuneClient = { client, dice in
+                var pace = Pace()
+                pace.stopAfterWritten = expecting("0.0").head.count
+                pace.stop = dice.chance(0.9) ? .reset : .close
+                client.pace = { _ in pace }
+            }
+            return scenario
+        }
+    }
+
     @Test func tunnelsThatBreak() throws {
         try simulate { dice in
             var scenario = EngineScenario()
