@@ -124,7 +124,8 @@ final class DeployDriver {
         let endMs = Clock.monotonicMs + machine.record.approvalTimeoutMs
         while Clock.monotonicMs < endMs, !Interrupt.isAsked {
             if let answer = Approval.take(folder.folder(machine.record.number), step) {
-                return answer.isYes ? .approved(who: answer.who) : .abort("rejected by \(answer.who)")
+                // A person's no is meant where only tidying is left, too.
+                return answer.isYes ? .approved(who: answer.who) : .revoke("rejected by \(answer.who)")
             }
             clinux_sleep_ms(50)
         }
