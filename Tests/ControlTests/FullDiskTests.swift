@@ -89,17 +89,18 @@ struct FullDiskTests {
     /// Of what was refused nothing is left: what runs is taken over as it is, with its counters and idle connections.
     @Test func whatWasRefusedLeavesNothingBehind() throws {
         let disk = MemoryDisk()
-        let running = try controllerOnDisk(Self.before, disk)
+        // No location names the second one.
+        let running = try controllerOnDisk(Self.before + " split spare { blue 1; }", disk)
         let definitions = running.definitions.map { ObjectIdentifier($0) }
         func waiting() throws -> UInt {
             let snapshot = try #require(running.first)
-            return withExtendedLifetime(snapshot) { UInt(bitPattern: snapshot.root.splits[0].settings.value.holding) }
+            return withExtendedLifetime(snapshot) { UInt(bitPattern: snapshot.root.splits[1].settings.value.holding) }
         }
         let before = try waiting()
         fill(disk)
         var patch = ServerPatch()
         patch.weight = 7
-        for change in [StateChange.patchServer(upstream: "blue", .id(0), patch), .deleteSplit("app"), .putSplit("app", SplitState(weights: ["blue": 1]))] {
+        for change in [StateChange.patchServer(upstream: "blue", .id(0), patch), .deleteSplit("spare"), .setWeights(split: "spare", ["blue": 9])] {
             #expect(throws: Problem.self) { try running.change(change, by: author) }
         }
         try running.hold("app", HoldSettings(timeoutMs: 1000, heldMax: 1))
