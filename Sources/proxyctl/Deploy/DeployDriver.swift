@@ -69,6 +69,8 @@ final class DeployDriver {
             if let news = machine.news(entry) { tell(news.moment, news.text) }
         case .perform(let step):
             if isBrokenOff() { return }
+            // Where a batch was undone and the others go on, the operator is heard again.
+            Interrupt.isHeeded = true
             let event = doer.perform(step)
             // Probes change nothing, and how many there are is not known.
             if machine.record.steps[step].stage.changesSomething { CrashPoint.pass() }
