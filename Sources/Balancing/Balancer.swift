@@ -115,7 +115,7 @@ public struct Balancer: ~Copyable {
         if tried.isFull { return .none(.allTried) }
         lookAfterSickness(context.nowMs)
         var pick = pickHealthy(context, key, &tried)
-        if case .none = pick, tried.count == 0, usesAll(context.nowMs) {
+        if case .none(let why) = pick, tried.count == 0, usesAll(context.nowMs, healthyAreBusy: why == .allBusy) {
             tried = TriedPeers()
             pick = pickHealthy(context, key, &tried)
         }

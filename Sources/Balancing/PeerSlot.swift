@@ -147,10 +147,12 @@ enum Place: UInt8, BitwiseCopyable {
     /// tier chooses; with `least_conn` an idle newcomer would else be given every request.
     /// - Parameter picks: of the tier so far.
     mutating func isWarming(_ nowMs: Int64, picks: Int, totalWeight: Int) -> Bool {
-        let start = max(unsafe row.pointee.risenMs.load(ordering: .relaxed), ejectedUntilMs)
-        let elapsedMs = nowMs - start
+        let outUntilMs = ejectedUntilMs
         // Before its ejection is over only a panic has it picked, and then in full.
-        if elapsedMs < 0 { return false }
+        if nowMs < outUntilMs { return false }
+        // Whoever said that it has risen may have looked at the clock later than this worker, which does so once a turn.
+        let start = max(unsafe row.pointee.risenMs.load(ordering: .relaxed), outUntilMs)
+        let elapsedMs = max(0, nowMs - start)
         if elapsedMs >= slowStartMs || start == PeerRow.never {
             ramp.isOn = false
             return false

@@ -38,13 +38,14 @@ extension Balancer {
     }
 
     /// With no peer to be had: whether there are some if sickness does not count. Then it does not, for a while.
-    mutating func usesAll(_ nowMs: Int64) -> Bool {
+    /// - Parameter healthyAreBusy: there are healthy ones, at their `maxConns`. They are waited for.
+    mutating func usesAll(_ nowMs: Int64, healthyAreBusy: Bool) -> Bool {
         let epoch = pool.epoch
         if epoch != sickness.epoch {
             look(epoch, nowMs)
             return true
         }
-        if isPanicking || sickness.sick == 0 || panicPercent <= 0 { return false }
+        if healthyAreBusy || isPanicking || sickness.sick == 0 || panicPercent <= 0 { return false }
         setPanic(true, nowMs)
         sickness.validUntilMs = min(sickness.validUntilMs, nowMs + Self.usesAllMs)
         return true

@@ -15,10 +15,17 @@ package final class Listeners {
 
     package var sockets: [ListeningSocket] { Array(open.values) }
 
-    /// The sockets of a configuration, open already: those that stay, and new ones. Dropped, the new ones close again.
+    /// The sockets of a configuration, open already: those that stay, and new ones. Dropped, the new ones close again, and their paths go.
     package struct Opening {
         fileprivate let sockets: [ListenAddress: ListeningSocket]
         fileprivate let modes: [ListenAddress: UInt32]
+        fileprivate let fresh: FreshPaths
+    }
+
+    /// Paths of unix sockets that were just made, and that nobody is to find if it was for nothing.
+    fileprivate final class FreshPaths {
+        var paths: [String] = []
+        deinit { for path in paths { _ = clinux_unlink(path) } }
     }
 
     /// Opens what is new and lets go what is not wanted any more; on a failure everything stays as it was.
@@ -27,6 +34,7 @@ package final class Listeners {
     /// Opens what is new. Nothing is let go before `take`: what else belongs to the configuration may still be refused.
     package func opening(for wanted: [ListenAddress: ListenOptions]) throws(ListenFailure) -> Opening {
         var next: [ListenAddress: ListeningSocket] = [:]
+        let fresh = FreshPaths()
         for (address, options) in wanted {
             if let kept = open[address] {
                 next[address] = kept
@@ -35,8 +43,9 @@ package final class Listeners {
             // A wildcard and an address on one port bind beside each other only if both say so.
             let overlaps = wanted.keys.contains { $0 != address && $0.port == address.port && !$0.isUnix && ($0.isWildcard || address.isWildcard) }
             next[address] = try listen(address, options, overlaps: overlaps && !address.isUnix)
+            if address.isUnix { fresh.paths.append(address.unixPath) }
         }
-        return Opening(sockets: next, modes: wanted.filter { $0.key.isUnix }.mapValues(\.mode))
+        return Opening(sockets: next, modes: wanted.filter { $0.key.isUnix }.mapValues(\.mode), fresh: fresh)
     }
 
     /// Lets go what is not wanted any more.
@@ -44,6 +53,7 @@ package final class Listeners {
         for (address, _) in open where opening.sockets[address] == nil && address.isUnix { _ = clinux_unlink(address.unixPath) }
         for (address, mode) in opening.modes where open[address] != nil { _ = chmod(address.unixPath, mode) }
         open = opening.sockets
+        opening.fresh.paths = []
     }
 
     /// Lets all sockets go, and removes the paths of unix sockets.
@@ -70,7 +80,10 @@ package final class Listeners {
         if r < 0 { throw fail("bind", r) }
         if address.isUnix { _ = chmod(address.unixPath, options.mode) }
         r = clinux_listen(fd, options.backlog)
-        if r < 0 { throw fail("listen", r) }
+        if r < 0 {
+            if address.isUnix { _ = clinux_unlink(address.unixPath) }
+            throw fail("listen", r)
+        }
         return ListeningSocket(descriptor: fd, address: address.text) { _ = clinux_close($0) }
     }
 

@@ -28,8 +28,9 @@ extension DeployMachine {
                 return finish(.stuck, &out)
             case .begun, .done, .failed:
                 if record.steps[i].undo.isEmpty { break }
-                if let needed = record.steps[i].undoNeeds, marks.indices.contains(needed), marks[needed] == .undoFailed {
-                    say(.undoFailed, i, "left as it is, since this was not undone: \(record.steps[needed].title)", to: &out)
+                if let missing = missing(i) {
+                    say(.undoFailed, i, "left as it is, since this was not undone: \(record.steps[missing].title)", to: &out)
+                    if record.steps[i].carriesTraffic { return finish(.stuck, &out) }
                     break
                 }
                 return undo(i, part: 0, &out)
@@ -41,6 +42,17 @@ extension DeployMachine {
         undoEnded(&out)
     }
 
+    /// The step that could not be undone, and without whose undoing this one is left as it is; nil: there is none.
+    private func missing(_ step: Int) -> Int? {
+        if let needed = record.steps[step].undoNeeds, marks.indices.contains(needed), marks[needed] == .undoFailed { return needed }
+        // Where the old version did not come back, the new one keeps the requests it has.
+        guard record.steps[step].carriesTraffic, record.steps[step].batch != nil else { return nil }
+        return marks.indices.first { isMissing($0) && record.steps[$0].service == record.steps[step].service }
+    }
+
+    /// A replica was taken out by this step, and is not in again.
+    private func isMissing(_ step: Int) -> Bool { marks[step] == .undoFailed && record.steps[step].undoNeeds != nil }
+
     private mutating func undo(_ step: Int, part: Int, _ out: inout Actions) {
         say(.undo, step, part: part, to: &out)
         begin(.undoing(step, part: part), &out)
@@ -49,6 +61,8 @@ extension DeployMachine {
     private mutating func undoEnded(_ out: inout Actions) {
         guard let scope else { return finish(marks.contains(.undoFailed) ? .stuck : .undone, &out) }
         if record.failureAction == .pause { return say(.paused, firstStep(of: scope), why, to: &out) }
+        // The next batch would take out some of those that are left.
+        if marks.indices.contains(where: { record.steps[$0].batch == scope && isMissing($0) }) { return finish(.stuck, &out) }
         let next = record.steps.lastIndex { $0.batch == scope }.map { $0 + 1 } ?? record.steps.count
         say(.resumed, next, "the others go on", to: &out)
         advance(&out)
@@ -93,7 +107,8 @@ extension DeployMachine {
             marks[step] = entry.part + 1 < record.steps[step].undo.count ? .undoing(part: entry.part + 1) : .undone
         case .undoFailed: if let step { marks[step] = .undoFailed }
         case .paused:
-            for i in marks.indices where record.steps[i].batch == scope { marks[i] = .pending }
+            // What could not be undone stays told until it is done after all.
+            for i in marks.indices where record.steps[i].batch == scope && marks[i] != .undoFailed { marks[i] = .pending }
             if let scope { failedBatches.remove(scope) }
             scope = nil
             cursor = step ?? cursor

@@ -142,7 +142,11 @@ public struct WeightsWork: Sendable, Equatable {
 }
 
 public struct ServerWork: Sendable, Equatable {
-    public enum Change: String, Sendable, CaseIterable { case add, remove, down, up }
+    public enum Change: String, Sendable, CaseIterable {
+        case add, remove, down, up
+        /// Added, and down from its first moment on.
+        case addDown = "add_down"
+    }
     public var upstream: String
     public var server: String
     public var change: Change

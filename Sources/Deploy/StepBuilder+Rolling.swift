@@ -129,8 +129,8 @@ extension StepBuilder {
             steps[out[i]].undoNeeds = steps.count
             steps.append(
                 step(r, "stop \(old.replica) at \(old.server)", .end(try endWork(r.service, old)), undo: try restart(r, old)))
-            let back = [server(r, .add, old), server(r, .down, old)]
-            steps.append(step(r, "forget \(old.server)", server(r, .remove, old), undo: back))
+            // It does not run yet.
+            steps.append(step(r, "forget \(old.server)", server(r, .remove, old), undo: [server(r, .addDown, old)]))
         }
     }
 

@@ -33,6 +33,8 @@ public struct StatusRule: Sendable, Equatable {
 public enum TextTest: Sendable, Equatable {
     case equals(String)
     case differs(String)
+    /// Bytes that need not be text.
+    case isBytes([UInt8])
     /// The caller's expression of this number matches, or does not.
     case matches(Int, pattern: String)
     case misses(Int, pattern: String)
@@ -42,6 +44,7 @@ public enum TextTest: Sendable, Equatable {
         switch self {
         case .equals(let value): "= \(value)"
         case .differs(let value): "!= \(value)"
+        case .isBytes(let bytes): "= \(MatchRules.escaped(bytes))"
         case .matches(_, let pattern): "~ \(pattern)"
         case .misses(_, let pattern): "!~ \(pattern)"
         }
@@ -51,6 +54,7 @@ public enum TextTest: Sendable, Equatable {
         switch self {
         case .equals(let text): value.elementsEqual(text.utf8)
         case .differs(let text): !value.elementsEqual(text.utf8)
+        case .isBytes(let bytes): value.elementsEqual(bytes)
         case .matches(let expression, _): matching(expression, value)
         case .misses(let expression, _): !matching(expression, value)
         }
@@ -150,15 +154,27 @@ public struct MatchRules: Sendable, Equatable {
     public func greeting(_ bytes: ArraySlice<UInt8>, isWhole: Bool, _ matching: Matching) -> Greeting {
         guard let expect else { return .good }
         let bad = Greeting.bad("expected to be told \(expect.text), found \"\(Self.shown(bytes))\"")
-        switch expect {
-        case .equals(let text):
-            if bytes.starts(with: text.utf8) { return .good }
-            let isBeginning = bytes.count < text.utf8.count && text.utf8.starts(with: bytes)
+        let wanted: [UInt8]? =
+            switch expect {
+            case .equals(let text): Array(text.utf8)
+            case .isBytes(let bytes): bytes
+            default: nil
+            }
+        if let wanted {
+            if bytes.starts(with: wanted) { return .good }
+            let isBeginning = bytes.count < wanted.count && wanted.starts(with: bytes)
             return isBeginning && !isWhole ? .needMore : bad
-        default:
-            if expect.holds(bytes, matching) { return .good }
-            return isWhole ? bad : .needMore
         }
+        if expect.holds(bytes, matching) { return .good }
+        return isWhole ? bad : .needMore
+    }
+
+    /// As a text, if it is one of one line; else with `\xHH` for its bytes that are no letters of ASCII.
+    static func escaped(_ bytes: [UInt8]) -> String {
+        if let text = String(validating: bytes, as: UTF8.self), !bytes.contains(where: { $0 < 0x20 || $0 == 0x7F }) { return text }
+        return bytes.map { byte in
+            byte >= 0x20 && byte < 0x7F ? String(Unicode.Scalar(byte)) : (byte < 16 ? "\\x0" : "\\x") + String(byte, radix: 16)
+        }.joined()
     }
 
     /// The beginning of what was found, on one line.

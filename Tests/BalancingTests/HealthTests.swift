@@ -105,6 +105,26 @@ import Testing
         #expect(!stillPanics)
     }
 
+    /// Most are well: a request that finds them at their `max_conns` waits or is refused, and the sick get nothing.
+    @Test(arguments: [Algorithm.roundRobin, .leastConn, .hash], [4, 64])
+    func busyPeersAreNoReasonForAPanic(_ algorithm: Algorithm, _ count: Int) {
+        let specs = Self.specs(count) { _, spec in spec.maxConns = 1 }
+        var balancer = Balancer(algorithm, peers: specs)
+        specs[1].counters.setHealth(.unhealthy, nowMs: 100)
+        for _ in 1..<count {
+            guard case .peer(let peer, _) = Self.pick(&balancer, 1000) else {
+                Issue.record("there are free ones")
+                return
+            }
+            #expect(peer != 1)
+        }
+        #expect(Self.pick(&balancer, 1000) == .none(.allBusy))
+        let isPanicking = balancer.isPanicking
+        #expect(!isPanicking && specs[1].counters.active == 0)
+        balancer.release(0, outcome: .succeeded, nowMs: 1000)
+        #expect(Self.pick(&balancer, 1000) == .peer(0, isBackup: false))
+    }
+
     @Test func aPeerAloneIsUsedInPanicOnlyAndNotBeforeItsFirstCheck() {
         let specs = Self.specs(1)
         var policy = HealthPolicy()

@@ -56,6 +56,17 @@ import Testing
         #expect(abs(Self.share(&balancer, 4000, 41_000, held: form.held) - fair) < 0.2 * fair + 0.5)
     }
 
+    /// A worker looks at the clock once a turn, and who adds a peer in the middle of one has a later time.
+    @Test(arguments: [Algorithm.roundRobin, .leastConn], [4, 50])
+    func aTurnThatBeganBeforeTheStartFloodsNobody(_ algorithm: Algorithm, _ count: Int) {
+        let specs = HealthTests.specs(count) { _, spec in spec.slowStartMs = Self.slowMs }
+        specs[0].counters.rise(nowMs: 10_005)
+        var balancer = Balancer(algorithm, peers: specs)
+        #expect(Self.share(&balancer, 500, 10_000, held: 100) <= 0.2)
+        #expect(Self.share(&balancer, 500, 10_005, held: 100) <= 0.2)
+        #expect(Self.share(&balancer, 500, 10_005 + Self.slowMs, held: 100) > 50 / Double(count))
+    }
+
     /// Without the guard an idle newcomer would be given every request until it has as many as the others.
     @Test(arguments: [4, 50])
     func leastConnDoesNotFloodAColdPeer(_ count: Int) {

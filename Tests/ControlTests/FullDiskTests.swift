@@ -3,10 +3,10 @@
 import AdminAPI
 import CLinux
 import ConfigurationFile
-import Engine
 import Testing
 
 @testable import Control
+@testable import Engine
 
 @Suite("A start on a full disk")
 struct FullDiskTests {
@@ -84,5 +84,27 @@ struct FullDiskTests {
         #expect(try running.change(.setWeights(split: "app", ["green": 70]), by: author).revision == 2)
         #expect(try running.undo(by: author).revision == 3)
         #expect(weights(try controllerOnDisk(Self.before, disk)) == ["blue": 90, "green": 10])
+    }
+
+    /// Of what was refused nothing is left: what runs is taken over as it is, with its counters and idle connections.
+    @Test func whatWasRefusedLeavesNothingBehind() throws {
+        let disk = MemoryDisk()
+        // No location names the second one.
+        let running = try controllerOnDisk(Self.before + " split spare { blue 1; }", disk)
+        let definitions = running.definitions.map { ObjectIdentifier($0) }
+        func waiting() throws -> UInt {
+            let snapshot = try #require(running.first)
+            return withExtendedLifetime(snapshot) { UInt(bitPattern: snapshot.root.splits[1].settings.value.holding) }
+        }
+        let before = try waiting()
+        fill(disk)
+        var patch = ServerPatch()
+        patch.weight = 7
+        for change in [StateChange.patchServer(upstream: "blue", .id(0), patch), .deleteSplit("spare"), .setWeights(split: "spare", ["blue": 9])] {
+            #expect(throws: Problem.self) { try running.change(change, by: author) }
+        }
+        try running.hold("app", HoldSettings(timeoutMs: 1000, heldMax: 1))
+        #expect(running.definitions.map { ObjectIdentifier($0) } == definitions)
+        #expect(try waiting() == before, "the split is the same, with its turns and who waits for it")
     }
 }

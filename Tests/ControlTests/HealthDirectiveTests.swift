@@ -78,6 +78,10 @@ struct HealthDirectiveTests {
         #expect(put(#"{"uri": "/h", "match": \#(match)}"#, desk).json["changed"] == false)
         #expect(put(#"{"uri": "/h", "match": {"status": "200"}}"#, desk).json["changed"] == true)
         #expect(put(#"{"type": "tcp", "match": {"send": "a\\u0000b\\\\x00", "expect": "~ c"}}"#, desk).status == 200)
+        // Bytes that are no text.
+        var greeting = HealthMatch()
+        greeting.expect = #"\xFFok"#
+        #expect(try MatchReader.read(greeting).rules.expect == .isBytes([0xFF, 0x6F, 0x6B]))
     }
 
     @Test(arguments: [

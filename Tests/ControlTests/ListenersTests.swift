@@ -99,6 +99,36 @@ struct ListenersTests {
         #expect(try listen(at: path) == nil)
     }
 
+    /// What is refused leaves nothing in the file system: neither what comes behind the sockets, nor one of them that cannot be had.
+    @Test func aPathThatIsNotTakenGoesAgain() throws {
+        let (path, taken) = ("/tmp/listeners-fresh-\(getpid())", "/tmp/listeners-taken-\(getpid())")
+        let wanted = ListenAddress(bytes: try #require(unixAddress(path)), text: "unix:" + path)
+        let other = ListenAddress(bytes: try #require(unixAddress(taken)), text: "unix:" + taken)
+        let listeners = Listeners()
+        var opening: Listeners.Opening? = try listeners.opening(for: [wanted: ListenOptions()])
+        #expect(opening != nil && access(path, F_OK) == 0)
+        opening = nil
+        #expect(access(path, F_OK) != 0)
+
+        let fd = clinux_open(taken, O_WRONLY | O_CREAT | O_EXCL, 0o600)
+        try #require(fd >= 0)
+        _ = clinux_close(fd)
+        defer { unlink(taken) }
+        for _ in 0..<8 {
+            #expect(throws: ListenFailure.self) { try listeners.opening(for: [wanted: ListenOptions(), other: ListenOptions()]) }
+            #expect(access(path, F_OK) != 0)
+        }
+
+        try listeners.adjust(to: [wanted: ListenOptions()])
+        #expect(access(path, F_OK) == 0)
+        // It stays open: nobody takes its path away.
+        opening = try listeners.opening(for: [wanted: ListenOptions()])
+        opening = nil
+        #expect(access(path, F_OK) == 0)
+        listeners.close()
+        #expect(access(path, F_OK) != 0)
+    }
+
     /// Who writes to a log this very moment has its descriptor: its number never means another file.
     @Test func aLogKeepsItsDescriptorWhenItIsReopened() throws {
         let folder = "/tmp/logs-\(getpid())/"

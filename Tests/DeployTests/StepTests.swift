@@ -196,6 +196,13 @@ struct StepTests {
         }
     }
 
+    /// Who is put back does not run yet.
+    @Test func aServerThatComesBackIsDownAtFirst() throws {
+        var builder = try StepBuilder(try Self.plan(Self.replicas("start-first")), [], Self.facts())
+        let forget = try #require(try builder.build().first { $0.title == "forget h:1" })
+        #expect(forget.undo == [.server(ServerWork(.addDown, "h:1", of: "pool"))])
+    }
+
     @Test func aRollbackSwitchesToWhatIsWell() throws {
         let facts = Self.facts {
             $0.isRollback = true

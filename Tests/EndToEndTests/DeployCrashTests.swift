@@ -29,6 +29,27 @@ struct DeployCrashTests {
         }
     }
 
+    /// Killed on the way back from a release that does not become well: the replica comes back all the same.
+    @Test func aRollingWayBackIsTakenUpWhereverItWasCutOff() throws {
+        let stage = try DeployStage("three-replicas")
+        try stage.deploy("v0")
+        var crashes = 0
+        // Three places a step, and sixty that ask in vain; from there on it goes back.
+        for point in 77...88 {
+            let version = "v\(point)"
+            let bad = ["BREAKS": "health", "BREAKS_VERSION": version, "TRIES": "60", "FAILURE_ACTION": "rollback"]
+            let run = try stage.start(["deploy", "--commit", version], bad.merging(["PROXYCTL_CRASH_AT": "\(point)"]) { $1 })
+            let end = try run.end(withinMs: 120_000)
+            if end == .exited(1) { break }
+            guard end == .signalled(SIGKILL) else { throw TestFailure("\(end): \(run.output)") }
+            crashes += 1
+            let result = try stage.start(["deploy", "--resume"], bad).result(withinMs: 120_000)
+            #expect(result.status == 1 && result.errors.contains("failed and is undone"), "crash at \(point): \(result.all)")
+            #expect(Set(try (0..<6).map { _ in try stage.served() }) == ["v0\n"], "crash at \(point)")
+        }
+        #expect(crashes == 12)
+    }
+
     private func eachCrash(_ then: (DeployStage, String) throws -> Bool) throws {
         let stage = try DeployStage("two-ports")
         try stage.deploy("v0", ["--to", "green"], environment: ["BAKE": "0s"])

@@ -122,22 +122,39 @@ struct DeployRollingTests {
         }
     }
 
+    /// The second replica alone has no luck: its port is in its name.
+    private func spoilTheSecond(_ stage: DeployStage) throws {
+        let path = "build.sh"
+        let text = stage.read(path)
+        try stage.write(
+            path,
+            text
+                + "\nsed -i 's/if BREAKS == \"health\":/if BREAKS == \"health\" and os.environ[\"DEPLOY_REPLICA\"] == \"two\":/' \"$DEPLOY_DIRECTORY/app.py\"\n"
+        )
+    }
+
     @Test func theOthersGoOnAsLongAsFewFail() throws {
         let stage = try DeployStage("three-replicas")
         try stage.deploy("v1")
         try stage.underLoad {
-            // The second replica alone has no luck: its port is in its name.
-            let path = "build.sh"
-            let text = stage.read(path)
-            try stage.write(
-                path,
-                text
-                    + "\nsed -i 's/if BREAKS == \"health\":/if BREAKS == \"health\" and os.environ[\"DEPLOY_REPLICA\"] == \"two\":/' \"$DEPLOY_DIRECTORY/app.py\"\n"
-            )
+            try spoilTheSecond(stage)
             let result = try stage.start(["deploy", "--commit", "v2"], Self.bad("continue", ["FAILURE_RATIO": "0.34"])).result(
                 withinMs: 120_000)
             #expect(result.status == 1 && result.errors.contains("is done, but not whole"), "\(result.all)")
             #expect(try answers(stage) == ["v1\n", "v2\n"])
         }
+    }
+
+    /// A batch was undone, and the next is under way: from here on the operator is heard as before.
+    @Test func whatGoesOnAfterABatchWasUndoneCanBeBrokenOff() throws {
+        let stage = try DeployStage("three-replicas")
+        try stage.deploy("v1")
+        try spoilTheSecond(stage)
+        let running = try stage.start(["deploy", "--commit", "v2"], Self.bad("continue", ["FAILURE_RATIO": "0.34"]))
+        try Harness.wait(for: "the third: \(running.output)", withinMs: 120_000) { running.output.contains("take three out") }
+        running.signal(SIGINT)
+        let result = try running.result(withinMs: 120_000)
+        #expect(result.status == 1 && result.errors.contains("is undone") && result.errors.contains("broken off"), "\(result.all)")
+        #expect(try answers(stage) == ["v1\n"])
     }
 }

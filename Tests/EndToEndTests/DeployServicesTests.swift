@@ -105,6 +105,18 @@ struct DeployServicesTests {
         #expect(slack.requests.allSatisfy { $0.target == "/hook?a=b" && $0["X-Key"] == "k" && $0.method == "POST" })
     }
 
+    /// Where only tidying is left, nothing is undone by itself; a person who says no means it.
+    @Test func aNoInFrontOfTheTidyingIsMeant() throws {
+        let stage = try DeployStage("two-ports")
+        try stage.write("two-ports.yaml", stage.read("two-ports.yaml").replacing("name: arq\n", with: "name: arq\napprove: [drain]\n"))
+        let deploy = try stage.start(["deploy", "--commit", "v1", "--to", "green"])
+        try Harness.wait(for: "the question: \(deploy.output)", withinMs: 120_000) { deploy.output.contains("needs approval") }
+        #expect(try stage.run("deploy", "approve", "--reject").status == 0)
+        let result = try deploy.result()
+        #expect(result.status == 1 && result.errors.contains("rejected by"), "\(result.all)")
+        #expect(try stage.run("deploy", "status").output.contains("undone"))
+    }
+
     /// A receiver that is gone costs nothing but a word at the end.
     @Test func aReceiverThatIsGoneHoldsNothingUp() throws {
         let stage = try DeployStage("two-ports")

@@ -12,46 +12,48 @@ final class ErrandThreads: Sendable {
         var threads = 0
     }
 
+    /// Starts a detached thread that calls the function with the context. 0, or an errno.
+    typealias Starter = @Sendable (@escaping Start, UnsafeMutableRawPointer) -> Int32
+    typealias Start = @convention(c) (UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer?
+
     private let work = Mutex(Work())
     private let threadsMax: Int
     private let jobsMax: Int
+    private let starter: Starter
 
-    init(threadsMax: Int, jobsMax: Int) {
+    init(threadsMax: Int, jobsMax: Int, starter: @escaping Starter = ErrandThreads.startDetached) {
         self.threadsMax = threadsMax
         self.jobsMax = jobsMax
+        self.starter = starter
     }
 
     /// False: too many wait, or there is no thread; the job is not done then.
     func run(_ job: @escaping Job) -> Bool {
-        let (isTaken, needsThread) = work.withLock { work -> (Bool, Bool) in
-            if work.waiting.count >= jobsMax { return (false, false) }
+        work.withLock { work in
+            if work.waiting.count >= jobsMax { return false }
+            // Under the lock: a thread that is counted is one that runs, and takes what waits before it ends.
+            if work.threads < threadsMax, startThread() { work.threads += 1 }
+            if work.threads == 0 { return false }
             work.waiting.append(job)
-            let needsThread = work.threads < threadsMax
-            if needsThread { work.threads += 1 }
-            return (true, needsThread)
+            return true
         }
-        return isTaken && (!needsThread || startThread())
     }
 
     private func startThread() -> Bool {
-        var thread = pthread_t()
         let context = Unmanaged.passRetained(self).toOpaque()
-        let r = pthread_create(&thread, nil, { context in
+        let r = starter({ context in
             if let context { Unmanaged<ErrandThreads>.fromOpaque(context).takeRetainedValue().serve() }
             return nil
         }, context)
-        if r == 0 {
-            pthread_detach(thread)
-            return true
-        }
-        Unmanaged<ErrandThreads>.fromOpaque(context).release()
-        // Those that run take what waits; without any there is nobody, and nothing else waits.
-        return work.withLock { work in
-            work.threads -= 1
-            if work.threads > 0 { return true }
-            work.waiting = []
-            return false
-        }
+        if r != 0 { Unmanaged<ErrandThreads>.fromOpaque(context).release() }
+        return r == 0
+    }
+
+    private static let startDetached: Starter = { start, context in
+        var thread = pthread_t()
+        let r = pthread_create(&thread, nil, start, context)
+        if r == 0 { pthread_detach(thread) }
+        return r
     }
 
     private func serve() {

@@ -62,7 +62,9 @@ struct HTTPErrand: Sendable {
 
         func field(_ name: String) -> String? {
             for line in lines where line.lowercased().hasPrefix(name + ":") {
-                return String(line.dropFirst(name.utf8.count + 1).drop { $0 == " " })
+                var value = line.dropFirst(name.utf8.count + 1).drop { $0 == " " || $0 == "\t" }
+                while value.last == " " || value.last == "\t" { value.removeLast() }
+                return String(value)
             }
             return nil
         }

@@ -152,7 +152,7 @@ struct MatchReader {
 
     private mutating func expect(_ line: Directive) throws(Diagnostic) -> TextTest {
         switch line.arguments.count {
-        case 1: return .equals(String(decoding: Self.unescaped(line.arguments[0].bytes), as: UTF8.self))
+        case 1: return .isBytes(Self.unescaped(line.arguments[0].bytes))
         case 2 where line.arguments[0] == "~" || line.arguments[0] == "~*": return try expression(line.arguments[0], line.arguments[1], "expect")
         default: throw .wrongArgumentCount(line, expected: "a text, or ~ and an expression")
         }

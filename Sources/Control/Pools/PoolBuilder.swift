@@ -140,16 +140,33 @@ package final class PoolBuilder {
 
     /// - Throws: a problem with a pointer into the state; nothing has changed then.
     package func build(_ state: ProxyState, over routes: Routes, _ publication: Publication) throws(Problem) -> Snapshot {
+        let snapshot = try prepare(state, over: routes, publication)
+        keep(state)
+        return snapshot
+    }
+
+    /// As `build`, where it is not certain yet that the snapshot will run: `keep` says that it does, `drop` that it does not.
+    func prepare(_ state: ProxyState, over routes: Routes, _ publication: Publication) throws(Problem) -> Snapshot {
+        let kept = names
+        do throws(Problem) { return try buildNew(state, over: routes, publication) } catch {
+            (made, names) = (Made(), kept)
+            throw error
+        }
+    }
+
+    /// What was prepared runs: it is what later snapshots take over.
+    func keep(_ state: ProxyState) {
         defer { made = Made() }
-        let snapshot = try buildNew(state, over: routes, publication)
         for (name, entry) in made.upstreams { upstreams[name] = entry }
         for (name, entry) in made.splits { splits[name] = entry }
         if let fresh = made.layout { layout = fresh }
         shown = made.shown
         warnings = made.warnings
         forget(keeping: state)
-        return snapshot
     }
+
+    /// What was prepared does not run: all is as it was, but for names that have been resolved meanwhile.
+    func drop() { made = Made() }
 
     private func buildNew(_ state: ProxyState, over routes: Routes, _ publication: Publication) throws(Problem) -> Snapshot {
         let layout = try layout(of: state, routes)

@@ -210,14 +210,20 @@ package final class Controller: @unchecked Sendable {
         let acceptedNs = clock.monotonicNs()
         let before = current
         let number = journal.nextNumber
-        let snapshot = try pools.build(next, over: routes, publication(number, isNew: true))
+        let snapshot = try pools.prepare(next, over: routes, publication(number, isNew: true))
         // Where nothing is to be kept, nothing stands between the change and the workers.
         if journal.isOff { present(next, snapshot) }
         let said = summary ?? AdminAPI.summary(from: state, to: next)
         let revision = Revision(
             number: number, kind: kind, atMs: clock.realtimeMs(), who: author.who, reason: author.reason, summary: said, restores: restores,
             previous: previous ?? (before == 0 ? nil : before))
-        try journaled { () throws(JournalFailure) in try journal.append(revision, state: next, fileState: fileState) }
+        do throws(Problem) {
+            try journaled { () throws(JournalFailure) in try journal.append(revision, state: next, fileState: fileState) }
+        } catch {
+            pools.drop()
+            throw error
+        }
+        pools.keep(next)
         if !journal.isOff { present(next, snapshot) }
         enter(snapshot, acceptedNs: acceptedNs, revision)
         let hasOtherCertificates = state.certificates != next.certificates

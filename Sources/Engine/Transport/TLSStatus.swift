@@ -191,26 +191,36 @@ package final class StatusCache: Sendable {
     /// What an entry takes, about.
     private static let entryBytes = 128
     private let countMax: Int
-    private let answers = Mutex<[[UInt8]: (status: ResponderVerdict, until: Int64)]>([:])
+    /// How many are looked at for the one that makes way.
+    private static let looksMax = 8
+    private struct Answers {
+        var byDigest: [[UInt8]: (status: ResponderVerdict, until: Int64)] = [:]
+        /// Each digest once, and where the next look for one that makes way begins.
+        var ring: [[UInt8]] = []
+        var hand = 0
+    }
+    private let answers = Mutex(Answers())
 
     package init(bytes: Int) { countMax = max(bytes / Self.entryBytes, 1) }
 
-    fileprivate func find(_ digest: [UInt8], now: Int64) -> ResponderVerdict? {
-        answers.withLock { answers in
-            guard let entry = answers[digest] else { return nil }
-            if entry.until > now { return entry.status }
-            answers[digest] = nil
-            return nil
-        }
+    func find(_ digest: [UInt8], now: Int64) -> ResponderVerdict? {
+        answers.withLock { answers in answers.byDigest[digest].flatMap { $0.until > now ? $0.status : nil } }
     }
 
-    fileprivate func keep(_ digest: [UInt8], _ status: ResponderVerdict, until: Int64, now: Int64) {
+    func keep(_ digest: [UInt8], _ status: ResponderVerdict, until: Int64, now: Int64) {
         answers.withLock { answers in
-            if answers.count >= countMax {
-                answers = answers.filter { $0.value.until > now }
-                if answers.count >= countMax, let any = answers.keys.first { answers[any] = nil }
+            if answers.byDigest.updateValue((status, until), forKey: digest) != nil { return }
+            if answers.ring.count < countMax { return answers.ring.append(digest) }
+            // One that is past, or else the one that is so first, of a few: handshakes wait for this lock.
+            var (place, first) = (answers.hand, Int64.max)
+            for _ in 0..<min(Self.looksMax, answers.ring.count) {
+                let untilHere = answers.byDigest[answers.ring[answers.hand]]?.until ?? 0
+                if untilHere < first { (place, first) = (answers.hand, untilHere) }
+                answers.hand = answers.hand + 1 == answers.ring.count ? 0 : answers.hand + 1
+                if first <= now { break }
             }
-            answers[digest] = (status, until)
+            answers.byDigest[answers.ring[place]] = nil
+            answers.ring[place] = digest
         }
     }
 }

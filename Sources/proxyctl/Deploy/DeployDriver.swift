@@ -69,6 +69,8 @@ final class DeployDriver {
             if let news = machine.news(entry) { tell(news.moment, news.text) }
         case .perform(let step):
             if isBrokenOff() { return }
+            // Where a batch was undone and the others go on, the operator is heard again.
+            Interrupt.isHeeded = true
             let event = doer.perform(step)
             // Probes change nothing, and how many there are is not known.
             if machine.record.steps[step].stage.changesSomething { CrashPoint.pass() }
@@ -124,7 +126,8 @@ final class DeployDriver {
         let endMs = Clock.monotonicMs + machine.record.approvalTimeoutMs
         while Clock.monotonicMs < endMs, !Interrupt.isAsked {
             if let answer = Approval.take(folder.folder(machine.record.number), step) {
-                return answer.isYes ? .approved(who: answer.who) : .abort("rejected by \(answer.who)")
+                // A person's no is meant where only tidying is left, too.
+                return answer.isYes ? .approved(who: answer.who) : .revoke("rejected by \(answer.who)")
             }
             clinux_sleep_ms(50)
         }

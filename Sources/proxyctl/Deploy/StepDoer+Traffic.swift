@@ -83,13 +83,14 @@ extension StepDoer {
         case (.remove, nil): return .succeeded(nil)
         case (.remove, _): request = self.request("DELETE", segments + [work.server])
         case (.down, nil), (.up, nil): return .failed("\(work.upstream) has no server \(work.server)", isFinal: true)
-        case (.add, nil):
+        case (.add, nil), (.addDown, nil):
             // Like its siblings in all but the address.
             let like = (servers.first?.object ?? []).filter { !["id", "server", "down", "drain", "backup"].contains($0.name) }
             request = self.request("POST", segments)
-            request.body = JSON.object(like).setting("server", .string(work.server)).bytes(pretty: false)
-        case (.down, let there?), (.up, let there?), (.add, let there?):
-            let isDown = work.change == .down
+            let server = JSON.object(like).setting("server", .string(work.server))
+            request.body = (work.change == .add ? server : server.setting("down", true)).bytes(pretty: false)
+        case (.down, let there?), (.addDown, let there?), (.up, let there?), (.add, let there?):
+            let isDown = work.change == .down || work.change == .addDown
             if there["down"]?.bool ?? false == isDown, isDown || there["drain"]?.bool != true { return .succeeded(nil) }
             request = self.request("PATCH", segments + [work.server])
             request.body = (isDown ? JSON.members(["down": true]) : .members(["down": false, "drain": false])).bytes(

@@ -59,7 +59,7 @@ final class StepDoer {
         do throws(Failure) {
             switch work {
             case .command(let work): return try command(work, base, isTakenUp: isTakenUp)
-            case .process(let work): return try start(work)
+            case .process(let work): return try start(work, isTakenUp: isTakenUp)
             case .end(let work): return try end(work, base, isTakenUp: isTakenUp)
             case .probe(let work): return try probe(work, base)
             case .weights(let work): return try weights(work)
@@ -174,8 +174,10 @@ final class StepDoer {
         exec sh -c "$1"
         """
 
-    private func start(_ work: ProcessWork) throws(Failure) -> DeployEvent {
+    /// - Parameter isTakenUp: it undoes the end of a process, which may not have been ended, or have been started again before a crash.
+    private func start(_ work: ProcessWork, isTakenUp: Bool) throws(Failure) -> DeployEvent {
         if let there = ProcessIdentity(file: work.pidFile), there.isRunning {
+            if isTakenUp { return .skipped("it runs") }
             return .failed("process \(there.pid) of \(work.pidFile) runs still", isFinal: true)
         }
         for file in [work.pidFile, work.logFile] {
