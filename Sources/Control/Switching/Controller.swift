@@ -244,8 +244,23 @@ package final class Controller: @unchecked Sendable {
             PoolChange(
                 state: next, matches: routes.matches, tls: routes.checkTLS, definitions: snapshot.upstreams, before: publisher?.current.upstreams,
                 nowMs: nowMs))
+        forgetFailures(ofVariantsThatCome: next, snapshot)
         show(snapshot)
         for counters in freed { counters.setHealth(.unwatched, nowMs: nowMs) }
+    }
+
+    /// What failed in a variant that nobody was sent to was another release, or the same one before it was mended: for its first share it
+    /// begins without that. Else a rollout would count the answers of its backups against it, and a deploy would not find it.
+    private func forgetFailures(ofVariantsThatCome next: ProxyState, _ snapshot: Snapshot) {
+        if publisher == nil { return }
+        var coming = Set<String>()
+        for (name, split) in next.splits {
+            for (variant, weight) in split.weights where weight > 0 && state.splits[name]?.weights[variant] ?? 0 == 0 { coming.insert(variant) }
+        }
+        if coming.isEmpty { return }
+        for definition in snapshot.upstreams where !definition.settings.isImplicit && coming.contains(definition.settings.name.string) {
+            for peer in definition.peers { peer.counters.forgetFailures() }
+        }
     }
 
     /// From here on no exchange begins under an older snapshot. A worker that sleeps is woken, or it would hold the old one for ever.
