@@ -50,7 +50,7 @@ package enum Signals {
         sigemptyset(&set)
         for signal in waited { sigaddset(&set, signal) }
         pthread_sigmask(SIG_BLOCK, &set, nil)
-        clinux_ignore_sigpipe()
+        clinux_ignore_write_signals()
     }
 
     /// The next signal.

@@ -235,6 +235,14 @@ struct LifecycleTests {
         try Harness.wait(for: "a new log") { FileManager.default.fileExists(atPath: proxy.path("access.log")) }
     }
 
+    /// A limit to the size of files (ulimit -f) fails the writes beyond it. It is no reason to be down.
+    @Test(.enabled(if: !Harness.isNginx)) func theLimitOfAFilesSizeEndsNobody() throws {
+        let proxy = try Proxy(server: "return 200 x;")
+        proxy.signal(SIGXFSZ)
+        #expect(try proxy.get().text == "x")
+        #expect(try proxy.stop(SIGTERM) == .exited(0))
+    }
+
     @Test func twoWorkersServeAndQuit() throws {
         let upstream = try Upstream(saying: "x")
         let proxy = try Proxy(server: "location / { proxy_pass http://\(upstream.endpoint); }", main: "worker_processes 2;")

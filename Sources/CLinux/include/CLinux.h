@@ -195,7 +195,11 @@ static inline void clinux_detach(void) {
     dup2(null, 1);
     if (null > 2) { close(null); }
 }
-static inline void clinux_ignore_sigpipe(void) { signal(SIGPIPE, SIG_IGN); }
+// Writes that nobody reads, or beyond the size a file may have (ulimit -f), are errors of their calls and end nobody.
+static inline void clinux_ignore_write_signals(void) {
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
+}
 // fork is hidden from Swift; called before any thread is started.
 static inline int clinux_fork(void) { return (int)fork(); }
 // Gives up root for good: group, supplementary groups, user. `group` may be NULL: the user's own.
