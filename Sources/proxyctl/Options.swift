@@ -97,7 +97,10 @@ struct WriteOptions: ParsableArguments {
             return nil
         }
         let written = WriteAnswer(try answer.json, status: answer.status)
-        if server.json { Output.document(answer.body) } else { Output.line(written.text) }
+        if server.json { Output.document(answer.body) } else {
+            Output.line(written.text)
+            for warning in written.warnings { Output.error("warning: " + warning) }
+        }
         return written
     }
 }

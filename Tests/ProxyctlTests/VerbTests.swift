@@ -129,6 +129,15 @@ struct VerbTests {
         #expect(ran.status == 0)
     }
 
+    @Test func whatIsOddAboutAWriteIsTold() throws {
+        let json = Accepted(revision: 43, previous: 42, changed: true, summary: "x").json.merging(.members(["warnings": ["/splits/app: a\u{1b}b"]]))
+        let admin = try FakeAdmin(["POST /reload": [.json(json)]])
+        let ran = try admin.run("reload")
+        #expect(ran.status == 0 && ran.errors == "warning: /splits/app: a?b\n", "\(ran)")
+        let machine = try admin.run("--json", "reload")
+        #expect(machine.output == json.text() && machine.errors == "", "\(machine)")
+    }
+
     // MARK: Refusals
 
     @Test func aRefusalSaysWhatToDoNext() throws {
