@@ -235,6 +235,16 @@ struct LifecycleTests {
         try Harness.wait(for: "a new log") { FileManager.default.fileExists(atPath: proxy.path("access.log")) }
     }
 
+    /// A user who may not take the pid file out of root's folder leaves no number in it: it may soon be another process's.
+    @Test(.enabled(if: getuid() == 0 && !Harness.isNginx)) func thePidFileOfAnotherUserIsEmptiedAtTheEnd() throws {
+        let proxy = try Proxy(server: "return 200 x;", main: "user nobody;")
+        #expect(try proxy.get().text == "x")
+        #expect(proxy.read("proxy.pid") == "\(proxy.pid)\n")
+        #expect(try proxy.stop(SIGQUIT) == .exited(0))
+        #expect(proxy.read("proxy.pid") == "")
+        #expect(try proxy.run(["-s", "quit"]).status == .exited(1))
+    }
+
     /// A limit to the size of files (ulimit -f) fails the writes beyond it. It is no reason to be down.
     @Test(.enabled(if: !Harness.isNginx)) func theLimitOfAFilesSizeEndsNobody() throws {
         let proxy = try Proxy(server: "return 200 x;")
