@@ -253,6 +253,14 @@ struct LifecycleTests {
         #expect(try proxy.stop(SIGTERM) == .exited(0))
     }
 
+    /// With the default level of the error log, too.
+    @Test func aConnectionTooManyIsTold() throws {
+        let proxy = try Proxy("worker_processes 1; error_log error.log; events { worker_connections 4; } http { access_log off; server { listen 127.0.0.1:%PORT%; return 200 x; } }")
+        let clients = try (0..<6).map { _ in try proxy.client() }
+        try Harness.wait(for: "the line: \(proxy.errorLog)") { proxy.errorLog.contains("worker_connections are not enough") }
+        #expect(proxy.errorLog.contains("[alert]") && clients.count == 6)
+    }
+
     @Test func twoWorkersServeAndQuit() throws {
         let upstream = try Upstream(saying: "x")
         let proxy = try Proxy(server: "location / { proxy_pass http://\(upstream.endpoint); }", main: "worker_processes 2;")
