@@ -129,7 +129,8 @@ struct WriteAnswer {
         if !isChanged {
             return summary.isEmpty ? "Nothing to change: revision \(revision) is like that." : "Revision \(revision): \(summary)"
         }
-        let way = previous.map { " (was \($0); `proxyctl undo` goes back)" } ?? ""
+        // A hold makes no revision: an undo would take back what somebody changed before.
+        let way = previous == revision ? "" : previous.map { " (was \($0); `proxyctl undo` goes back)" } ?? ""
         return "Revision \(revision)" + (summary.isEmpty ? "" : ": \(summary)") + way
     }
 }

@@ -129,6 +129,13 @@ struct VerbTests {
         #expect(ran.status == 0)
     }
 
+    /// It makes no revision, and an undo would take back what was changed before it.
+    @Test func aHoldSpeaksOfNoUndo() throws {
+        let held = Accepted(revision: 42, previous: 42, changed: true, summary: "new requests of split app wait")
+        let admin = try FakeAdmin(["POST /splits/app/hold": [.json(held.json)]])
+        #expect(try admin.run("hold", "app").output == "Revision 42: new requests of split app wait\n")
+    }
+
     @Test func whatIsOddAboutAWriteIsTold() throws {
         let json = Accepted(revision: 43, previous: 42, changed: true, summary: "x").json.merging(.members(["warnings": ["/splits/app: a\u{1b}b"]]))
         let admin = try FakeAdmin(["POST /reload": [.json(json)]])
