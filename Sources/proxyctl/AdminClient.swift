@@ -16,8 +16,11 @@ struct AdminRequest {
     /// The longest silence that is borne. Waiting requests set more.
     var timeoutMs = 10_000
 
+    private(set) var hasEmptyName = false
+
     init(_ method: String = "GET", _ segments: [String]) {
         self.method = method
+        hasEmptyName = segments.contains("")
         path = "/" + segments.map(Self.encoded).joined(separator: "/")
     }
 
@@ -109,6 +112,10 @@ final class AdminClient {
     private func exchange(
         _ request: AdminRequest, _ each: (inout AnswerReader) throws(Failure) -> Bool
     ) throws(Failure) -> AnswerReader {
+        // It would ask for something else: the path of all certificates is that of one without a name.
+        if request.hasEmptyName {
+            throw Failure(.usage, "a name is empty", hint: "A variable of the shell that is not set looks like that.")
+        }
         let (fd, address) = try open()
         defer { _ = clinux_close(fd) }
         // The server may answer before it has read a body that it refuses: what it says then is worth more than our error.

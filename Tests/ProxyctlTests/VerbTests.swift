@@ -147,6 +147,20 @@ struct VerbTests {
 
     // MARK: Refusals
 
+    /// A variable of the shell that is not set: what it would ask for is something else, as all certificates instead of one.
+    @Test(
+        arguments: [
+            ["cert", "show", ""], ["cert", "delete", ""], ["policy", "get", ""], ["drain", ""], ["hold", ""], ["server", "add", "", "a:1"],
+            ["server", "remove", "blue", ""],
+        ])
+    func anEmptyNameIsNoName(words: [String]) throws {
+        let admin = try FakeAdmin(["GET /certificates/": [.json("{}")], "GET /policies/": [.json("{}")]])
+        let ran = try Ran(words, environment: ["PROXYCTL_ADMIN": admin.directory + "/admin.sock"], in: admin.directory)
+        #expect(ran.status == 2 && ran.output == "", "\(ran)")
+        #expect(ran.errors == "proxyctl: a name is empty\nA variable of the shell that is not set looks like that.\n", "\(ran)")
+        #expect(admin.lines.isEmpty)
+    }
+
     @Test func aRefusalSaysWhatToDoNext() throws {
         let problem = Problem(
             .unknownField, "found \"wieght\"", hint: "did you mean \"weight\"?", pointer: "/upstreams/blue/servers/0/wieght",
