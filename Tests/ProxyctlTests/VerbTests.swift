@@ -161,6 +161,15 @@ struct VerbTests {
         #expect(admin.lines.isEmpty)
     }
 
+    /// Servers of an upstream with backups are two sites as well, but not those that were named.
+    @Test func aSiteThatIsNotThereIsNoOtherOne() throws {
+        let state = #"{"revision": 42, "upstreams": {"shop": {"servers": [{"server": "a:1"}, {"server": "b:1", "backup": true}]}}, "splits": {}}"#
+        let admin = try FakeAdmin(["GET /upstreams": [.json(state)], "GET /status": [.json(Fixture.serving().json)]])
+        let ran = try admin.run("failover", "secondary", "--secondary", "west", "--force")
+        #expect(ran.status == 2 && admin.write == nil, "\(ran)")
+        #expect(ran.errors.hasPrefix("proxyctl: there are no two sites: no split with the variants primary and west\n"), "\(ran)")
+    }
+
     @Test func aRefusalSaysWhatToDoNext() throws {
         let problem = Problem(
             .unknownField, "found \"wieght\"", hint: "did you mean \"weight\"?", pointer: "/upstreams/blue/servers/0/wieght",
