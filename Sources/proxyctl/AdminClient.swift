@@ -208,9 +208,9 @@ final class AdminClient {
             : "Is proxyd running? `--admin unix:/path/admin.sock` or PROXYCTL_ADMIN says where; "
                 + "the socket lies in proxyd's state folder, or beside its pid file."
         if let one = tried.first, tried.count == 1 {
-            return Failure(.unreachable, "cannot reach \(one.0): \(words(one.1))", hint: hint)
+            return Failure(.unreachable, "cannot reach \(one.0): \(words(one.1, ofSocket: true))", hint: hint)
         }
-        let lines = tried.map { "    \($0.0): \(words($0.1))" }
+        let lines = tried.map { "    \($0.0): \(words($0.1, ofSocket: true))" }
         return Failure(.unreachable, "no admin API answers. Tried:\n" + lines.joined(separator: "\n"), hint: hint)
     }
 
@@ -263,9 +263,9 @@ final class AdminClient {
     /// Not an errno: the name has no address.
     private static let unknownHost = -100_000
 
-    static func words(_ result: Int) -> String {
+    static func words(_ result: Int, ofSocket isSocket: Bool = false) -> String {
         switch -result {
-        case Int(ENOENT): "no such socket"
+        case Int(ENOENT) where isSocket: "no such socket"
         case Int(ECONNREFUSED): "nobody listens there"
         case Int(EACCES): "permission denied"
         case Int(EAGAIN): "no answer in time"

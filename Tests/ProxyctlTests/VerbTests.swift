@@ -170,6 +170,14 @@ struct VerbTests {
         #expect(ran.errors.hasPrefix("proxyctl: there are no two sites: no split with the variants primary and west\n"), "\(ran)")
     }
 
+    @Test func aFileThatIsMissingIsNoSocket() throws {
+        let admin = try FakeAdmin([:])
+        for words in [["upstreams", "put"], ["restore"], ["backup", "--verify"], ["deploy", "-f"]] {
+            let ran = try Ran(words + ["gone.file"], in: admin.directory)
+            #expect(ran.errors.hasPrefix("proxyctl: cannot read gone.file: no such file or directory\n"), "\(words) \(ran)")
+        }
+    }
+
     @Test func aRefusalSaysWhatToDoNext() throws {
         let problem = Problem(
             .unknownField, "found \"wieght\"", hint: "did you mean \"weight\"?", pointer: "/upstreams/blue/servers/0/wieght",
