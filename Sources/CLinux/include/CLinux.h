@@ -170,6 +170,13 @@ static inline int clinux_file_facts(int fd, struct clinux_file_facts *facts) {
     return 0;
 }
 
+// 1: the name leads to the file that `fd` is, and not by a link. 0: to another.
+static inline int clinux_leads(const char *path, int fd) {
+    struct stat named, opened;
+    if (lstat(path, &named) < 0 || fstat(fd, &opened) < 0) { return -errno; }
+    return named.st_dev == opened.st_dev && named.st_ino == opened.st_ino;
+}
+
 // From here on `fd` is what `fresh` is, in one step for whoever uses it meanwhile.
 static inline int clinux_replace(int fresh, int fd) { return (int)clinux_call(SYS_dup3, fresh, fd, O_CLOEXEC, 0, 0, 0); }
 static inline int clinux_duplicate(int fd) { CLINUX_RESULT(int, fcntl(fd, F_DUPFD_CLOEXEC, 3)); }
