@@ -31,7 +31,7 @@ package struct ProcessSettings: Sendable {
             ("worker_rlimit_nofile", descriptorsMax == start.descriptorsMax),
             ("worker_shutdown_timeout", shutdownTimeoutMs == start.shutdownTimeoutMs), ("pid", pidPath == start.pidPath),
             ("user", user == start.user && group == start.group), ("state", stateFolder == start.stateFolder),
-            ("rollout_commands", rolloutCommands == start.rolloutCommands), ("admin", hasAdminSocket == start.hasAdminSocket),
+            ("rollout_commands", rolloutCommands == start.rolloutCommands),
         ].filter { !$0.1 }.map(\.0)
     }
 }

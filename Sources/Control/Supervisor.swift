@@ -291,9 +291,13 @@ package final class Supervisor: @unchecked Sendable {
 
     /// What a reload of this leaves as it is.
     func untilStart(_ built: BuiltConfiguration) -> [String] {
-        built.process.namesChanged(since: startedWith).map {
+        var texts = built.process.namesChanged(since: startedWith).map {
             "\"\($0)\" is read at start only: what the configuration says of it now counts when the proxy is started again"
         }
+        if built.process.hasAdminSocket != startedWith.hasAdminSocket {
+            texts.append("admin.sock \(startedWith.hasAdminSocket ? "stays" : "is not made") until the proxy is started again: a reload does not decide over it")
+        }
+        return texts
     }
 
     /// New connections are refused from now on: the workers let their listeners go too.

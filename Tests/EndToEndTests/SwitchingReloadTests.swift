@@ -106,6 +106,10 @@ struct SwitchingReloadTests {
         #expect(try admin.get("/status")["journal"].text == "off")
         try proxy.configure(text())
         #expect(try admin.ask("POST", "/reload").json["warnings"].list.isEmpty)
+        // Whoever turns the API off must know that it is still there.
+        try proxy.configure(text().replacing("http {", with: "http { admin off;"))
+        let off = try admin.ask("POST", "/reload").json["warnings"].list.compactMap(\.text)
+        #expect(off == ["admin.sock stays until the proxy is started again: a reload does not decide over it"])
     }
 
     @Test(
