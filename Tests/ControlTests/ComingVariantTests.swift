@@ -1,4 +1,4 @@
-// Owns what a variant begins with that comes into service: nothing that failed while nobody was sent to it.
+// Owns what variants and servers begin with that come into service: nothing that failed before nobody was sent to them.
 
 import AdminAPI
 import Balancing
@@ -45,6 +45,17 @@ struct ComingVariantTests {
         #expect(counters.fails == 3, "it serves: what fails now is its own")
         _ = try desk.controller.change(.setWeights(split: "app", ["green": 0]), by: author)
         #expect(counters.fails == 3)
+    }
+
+    /// A replica that died, and the next one at its address.
+    @Test(arguments: [("{\"drain\": true}", "{\"drain\": false}"), ("{\"down\": true}", "{\"down\": false}"), ("{\"weight\": 0}", "{\"weight\": 1}")])
+    func aServerThatIsTakenIntoServiceForgetsIt(out: String, back: String) throws {
+        let counters = try fail("blue")
+        desk.ask("PATCH", "/upstreams/blue/servers/0", out)
+        desk.ask("PATCH", "/upstreams/blue/servers/1", "{\"weight\": 2}")
+        #expect(counters.fails == 3)
+        #expect(desk.ask("PATCH", "/upstreams/blue/servers/0", back).status == 200)
+        #expect(counters.fails == 0)
     }
 
     @Test func whoseShareStaysKeepsIt() throws {
