@@ -241,6 +241,8 @@ public struct Accepted: JSONCodable, Equatable {
     public var changed: Bool
     public var summary: String
     public var reason: String
+    /// What is to be told beside it. Only answers whose schema has them tell it.
+    public var warnings: [String] = []
 
     public init(revision: UInt64, previous: UInt64?, changed: Bool, summary: String = "", reason: String = "") {
         self.revision = revision
@@ -262,6 +264,7 @@ public struct Accepted: JSONCodable, Equatable {
             case "changed": changed = try value.decodeBool()
             case "summary": summary = try value.decodeString()
             case "reason": reason = try value.decodeString()
+            case "warnings": warnings = try value.list("a list of warnings") { (json) throws(Problem) in try json.decodeString() }
             default: return false
             }
             return true

@@ -56,6 +56,9 @@ extension OpenAPISchemas {
 
     private static let ofWrites: [String: JSON] = [
         "Accepted": object("A write was done.", accepted),
+        "Reloaded": object(
+            "The configuration was read anew.", accepted,
+            and: ["warnings": list(type("string"), "What is odd in it, what counts from the next start on, and conflicts with what runs.")]),
         "Drained": object(
             "How far a drain is.", accepted,
             and: ["drained": type("boolean", "Nothing is in flight."), "in_flight": count("Requests on servers of the upstream.")]),

@@ -142,8 +142,6 @@ public enum PeerHealth: UInt8, Sendable, BitwiseCopyable {
         if before == health { return false }
         if health == .healthy && before != .unwatched {
             forgetFailures()
-            unsafe row.pointee.streak.store(0, ordering: .relaxed)
-            unsafe row.pointee.ejectedUntilMs.store(PeerRow.never, ordering: .relaxed)
             rise(nowMs: nowMs)
         }
         pool.note()
@@ -166,8 +164,13 @@ public enum PeerHealth: UInt8, Sendable, BitwiseCopyable {
         return slowStartMs <= 0 || elapsedMs >= slowStartMs ? 1000 : Int(elapsedMs * 1000 / slowStartMs)
     }
 
-    /// Forgets the failures that keep the peer out, as when it is declared healthy from outside. Totals stay.
-    public func forgetFailures() { unsafe row.pointee.fails.store(0, ordering: .relaxed) }
+    /// Forgets the failures that keep the peer out, and its ejection, as when it is declared healthy from outside. Totals stay.
+    public func forgetFailures() {
+        unsafe row.pointee.fails.store(0, ordering: .relaxed)
+        unsafe row.pointee.streak.store(0, ordering: .relaxed)
+        unsafe row.pointee.ejectedUntilMs.store(PeerRow.never, ordering: .relaxed)
+        pool.note()
+    }
 }
 
 /// Makes the counters of many peers: their rows share memory, some at a time, so that one that stays keeps no more than these.

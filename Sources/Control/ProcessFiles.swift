@@ -9,17 +9,20 @@ package enum ProcessFiles {
         clinux_open_missing_descriptors()
     }
 
-    /// Nil when it was written; else why not.
-    package static func writePid(_ path: String) -> String? {
+    /// A descriptor of the file, which is kept to the end; or why it could not be written.
+    package static func writePid(_ path: String) -> Result<Int32, ListenFailure> {
         let fd = clinux_open(path, O_WRONLY | O_CREAT | O_TRUNC, 0o644)
-        if fd < 0 { return "open() \"\(path)\" failed (\(errnoWords(-fd)))" }
+        if fd < 0 { return .failure(ListenFailure(description: "open() \"\(path)\" failed (\(errnoWords(-fd)))")) }
         let text = Array("\(getpid())\n".utf8)
-        let n = clinux_write(fd, text, text.count)
+        if clinux_write(fd, text, text.count) == text.count { return .success(fd) }
         _ = clinux_close(fd)
-        return n == text.count ? nil : "write() \"\(path)\" failed"
+        return .failure(ListenFailure(description: "write() \"\(path)\" failed"))
     }
 
-    package static func removePid(_ path: String) { _ = clinux_unlink(path) }
+    /// Whom `user` names may not take it out of root's folder. It is emptied then: its number may soon be that of another process.
+    package static func removePid(_ path: String, _ file: Int32) {
+        if clinux_unlink(path) < 0 { _ = clinux_truncate(file, 0) }
+    }
 
     /// The pid in `path`, or why there is none.
     package static func readPid(_ path: String, system: any SystemFiles = LinuxSystemFiles()) -> Result<Int32, ListenFailure> {
@@ -50,7 +53,7 @@ package enum Signals {
         sigemptyset(&set)
         for signal in waited { sigaddset(&set, signal) }
         pthread_sigmask(SIG_BLOCK, &set, nil)
-        clinux_ignore_sigpipe()
+        clinux_ignore_write_signals()
     }
 
     /// The next signal.

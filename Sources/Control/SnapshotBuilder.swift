@@ -23,6 +23,17 @@ package struct ProcessSettings: Sendable {
     package var rolloutCommands: String?
     /// Where admin.sock is to be; nil: the configuration has an `admin` location, or says `admin off`.
     package var hasAdminSocket = true
+
+    /// The directives that count at a start only, and say something else than they did at that of `start`.
+    func namesChanged(since start: ProcessSettings) -> [String] {
+        [
+            ("worker_processes", workerProcesses == start.workerProcesses), ("worker_connections", connectionsMax == start.connectionsMax),
+            ("worker_rlimit_nofile", descriptorsMax == start.descriptorsMax),
+            ("worker_shutdown_timeout", shutdownTimeoutMs == start.shutdownTimeoutMs), ("pid", pidPath == start.pidPath),
+            ("user", user == start.user && group == start.group), ("state", stateFolder == start.stateFolder),
+            ("rollout_commands", rolloutCommands == start.rolloutCommands),
+        ].filter { !$0.1 }.map(\.0)
+    }
 }
 
 /// What a configuration comes to.

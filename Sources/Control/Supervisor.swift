@@ -41,6 +41,8 @@ package final class Supervisor: @unchecked Sendable {
     private let changing = Mutex(())
     private var workers: [WorkerThread] = []
     private var control: ControlThread?
+    /// What counts until the end, whatever later configurations say.
+    private var startedWith = ProcessSettings()
     private var audit: AuditLog?
     /// Changes what runs; nil before the start.
     package private(set) var controller: Controller?
@@ -122,6 +124,7 @@ package final class Supervisor: @unchecked Sendable {
 
     private func startAlone(_ prepared: Prepared) throws(StartFailure) {
         let built = prepared.built
+        startedWith = built.process
         let admin = adminListeners.sockets.first
         let audit = AuditLog(folder: built.process.stateFolder.map(logs.absolute)) { [unowned self] in say($0, $1) }
         self.audit = audit
@@ -271,16 +274,30 @@ package final class Supervisor: @unchecked Sendable {
         let built = try build(try parse(options), runtimeNames: controller.runtimeNames)
         let opening: Listeners.Opening
         do throws(ListenFailure) { opening = try listeners.opening(for: built.listens) } catch { throw .listening(error) }
-        let accepted: Accepted
+        var accepted: Accepted
         do throws(Problem) { accepted = try controller.reload(built, by: author, preferringFile: preferringFile) } catch {
             throw Self.failure(error, built)
         }
         listeners.take(opening)
         let sockets = listeners.sockets
         for worker in workers { worker.mailbox.post(.listen(sockets)) }
+        let later = untilStart(built)
         say(built.warnings)
+        for text in later { say(.warn, text) }
         tellWarnings()
+        accepted.warnings = built.warnings.map(\.description) + later + accepted.warnings
         return accepted
+    }
+
+    /// What a reload of this leaves as it is.
+    func untilStart(_ built: BuiltConfiguration) -> [String] {
+        var texts = built.process.namesChanged(since: startedWith).map {
+            "\"\($0)\" is read at start only: what the configuration says of it now counts when the proxy is started again"
+        }
+        if built.process.hasAdminSocket != startedWith.hasAdminSocket {
+            texts.append("admin.sock \(startedWith.hasAdminSocket ? "stays" : "is not made") until the proxy is started again: a reload does not decide over it")
+        }
+        return texts
     }
 
     /// New connections are refused from now on: the workers let their listeners go too.

@@ -16,8 +16,11 @@ struct AdminRequest {
     /// The longest silence that is borne. Waiting requests set more.
     var timeoutMs = 10_000
 
+    private(set) var hasEmptyName = false
+
     init(_ method: String = "GET", _ segments: [String]) {
         self.method = method
+        hasEmptyName = segments.contains("")
         path = "/" + segments.map(Self.encoded).joined(separator: "/")
     }
 
@@ -109,6 +112,10 @@ final class AdminClient {
     private func exchange(
         _ request: AdminRequest, _ each: (inout AnswerReader) throws(Failure) -> Bool
     ) throws(Failure) -> AnswerReader {
+        // It would ask for something else: the path of all certificates is that of one without a name.
+        if request.hasEmptyName {
+            throw Failure(.usage, "a name is empty", hint: "A variable of the shell that is not set looks like that.")
+        }
         let (fd, address) = try open()
         defer { _ = clinux_close(fd) }
         // The server may answer before it has read a body that it refuses: what it says then is worth more than our error.
@@ -201,9 +208,9 @@ final class AdminClient {
             : "Is proxyd running? `--admin unix:/path/admin.sock` or PROXYCTL_ADMIN says where; "
                 + "the socket lies in proxyd's state folder, or beside its pid file."
         if let one = tried.first, tried.count == 1 {
-            return Failure(.unreachable, "cannot reach \(one.0): \(words(one.1))", hint: hint)
+            return Failure(.unreachable, "cannot reach \(one.0): \(words(one.1, ofSocket: true))", hint: hint)
         }
-        let lines = tried.map { "    \($0.0): \(words($0.1))" }
+        let lines = tried.map { "    \($0.0): \(words($0.1, ofSocket: true))" }
         return Failure(.unreachable, "no admin API answers. Tried:\n" + lines.joined(separator: "\n"), hint: hint)
     }
 
@@ -256,9 +263,9 @@ final class AdminClient {
     /// Not an errno: the name has no address.
     private static let unknownHost = -100_000
 
-    static func words(_ result: Int) -> String {
+    static func words(_ result: Int, ofSocket isSocket: Bool = false) -> String {
         switch -result {
-        case Int(ENOENT): "no such socket"
+        case Int(ENOENT) where isSocket: "no such socket"
         case Int(ECONNREFUSED): "nobody listens there"
         case Int(EACCES): "permission denied"
         case Int(EAGAIN): "no answer in time"

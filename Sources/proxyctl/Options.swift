@@ -97,7 +97,10 @@ struct WriteOptions: ParsableArguments {
             return nil
         }
         let written = WriteAnswer(try answer.json, status: answer.status)
-        if server.json { Output.document(answer.body) } else { Output.line(written.text) }
+        if server.json { Output.document(answer.body) } else {
+            Output.line(written.text)
+            for warning in written.warnings { Output.error("warning: " + warning) }
+        }
         return written
     }
 }
@@ -126,7 +129,8 @@ struct WriteAnswer {
         if !isChanged {
             return summary.isEmpty ? "Nothing to change: revision \(revision) is like that." : "Revision \(revision): \(summary)"
         }
-        let way = previous.map { " (was \($0); `proxyctl undo` goes back)" } ?? ""
+        // A hold makes no revision: an undo would take back what somebody changed before.
+        let way = previous == revision ? "" : previous.map { " (was \($0); `proxyctl undo` goes back)" } ?? ""
         return "Revision \(revision)" + (summary.isEmpty ? "" : ": \(summary)") + way
     }
 }

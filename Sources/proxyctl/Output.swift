@@ -30,6 +30,11 @@ enum Output {
         return text.isEmpty ? nil : text
     }
 
+    nonisolated(unsafe) private static var failed: Int32 = 0
+
+    /// Why standard output has not taken everything, as a file on a full disk. A reader or a terminal that is gone is no such reason.
+    static var failure: String? { failed == 0 ? nil : AdminClient.words(-Int(failed)) }
+
     private static func write(_ fd: Int32, _ text: String) { write(fd, Array(text.utf8)) }
 
     private static func write(_ fd: Int32, _ bytes: [UInt8]) {
@@ -42,6 +47,7 @@ enum Output {
                 _ = poll(&wanted, 1, -1)
                 continue
             }
+            if n < 0 && fd == 1 && errno != EPIPE && errno != EIO { failed = errno }
             if n <= 0 { return }
             rest = rest.dropFirst(n)
         }

@@ -46,7 +46,14 @@ import Glibc
                 ]),
         ])
 
-    static func main() { Glibc.exit(perform(Array(CommandLine.arguments.dropFirst())).rawValue) }
+    static func main() {
+        let status = perform(Array(CommandLine.arguments.dropFirst()))
+        if status == .done, let words = Output.failure {
+            Output.error("proxyctl: it is done, but standard output has not taken all of it: \(words)")
+            Glibc.exit(ExitStatus.refused.rawValue)
+        }
+        Glibc.exit(status.rawValue)
+    }
 
     private static func perform(_ words: [String]) -> ExitStatus {
         do {

@@ -85,11 +85,15 @@ import Glibc
             if built.process.daemon, !ProcessFiles.detach() { exit(0) }
             let pid = pidPath(built, supervisor)
             if built.process.pidPath == nil { LinuxSystemFiles().makeFolder(supervisor.logs.absolute("logs")) }
-            if let problem = ProcessFiles.writePid(pid) { throw .process(problem) }
-            try supervisor.start(prepared)
+            let file: Int32
+            do { file = try ProcessFiles.writePid(pid).get() } catch { throw .process(error.description) }
+            do throws(StartFailure) { try supervisor.start(prepared) } catch {
+                ProcessFiles.removePid(pid, file)
+                throw error
+            }
             handleSignals(supervisor)
             supervisor.wait()
-            ProcessFiles.removePid(pid)
+            ProcessFiles.removePid(pid, file)
             exit(0)
         } catch {
             report(error, supervisor)

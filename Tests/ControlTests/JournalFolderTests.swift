@@ -49,6 +49,38 @@ final class JournalFolderTests {
         #expect(LinuxSystemFiles().glob("\(folder)/*") == ["\(folder)/journal", "\(folder)/lock"])
     }
 
+    /// As by whoever tidies up: what is acknowledged afterwards must be there after the next start.
+    @Test func aJournalThatIsTakenAwayIsMadeAnew() throws {
+        let (folder, path) = ("\(base)/gone", "\(base)/gone/journal")
+        do {
+            let (journal, _) = try Journal.open(folder: folder)
+            try journal.append(Story.chapters[0])
+            unlink(path)
+            try journal.append(Story.chapters[1])
+            #expect(rename(folder, folder + "-away") == 0)
+            #expect(throws: JournalFailure.self) { try journal.append(Story.chapters[2]) }
+            #expect(journal.condition.contains("No such file or directory"), "\(journal.condition)")
+            #expect(rename(folder + "-away", folder) == 0)
+            try journal.append(Story.chapters[2])
+            #expect(journal.condition == "on")
+        }
+        #expect(try Journal.open(folder: folder).replay.current == Story.told(3).state)
+    }
+
+    /// As by a restore under a process that runs.
+    @Test func aJournalThatLiesInItsPlaceIsNotWrittenOver() throws {
+        let (folder, path) = ("\(base)/other", "\(base)/other/journal")
+        let (journal, _) = try Journal.open(folder: folder)
+        try journal.append(Story.chapters[0])
+        unlink(path)
+        #expect(symlink("/dev/null", path) == 0)
+        #expect(throws: JournalFailure.self) { try journal.append(Story.chapters[1]) }
+        #expect(journal.condition.contains("is another file than this process writes"), "\(journal.condition)")
+        #expect(unlink(path) == 0)
+        try journal.append(Story.chapters[1])
+        #expect(journal.condition == "on" && journal.history.count == 2)
+    }
+
     @Test func aTornEndAndACompaction() throws {
         let folder = "\(base)/torn"
         var limits = ControlLimits()

@@ -158,6 +158,11 @@ final class MemoryDisk: JournalDisk {
         return 0
     }
 
+    func leads(_ name: String, to file: Int32) -> Int32 {
+        guard let inode = names[name] else { return -ENOENT }
+        return inode === handles[file] ? 1 : 0
+    }
+
     func rename(_ from: String, to: String) -> Int32 {
         if let failure = step("rename") { return failure }
         guard let inode = names[from] else { return -ENOENT }

@@ -80,6 +80,28 @@ struct RolloutKeepingTests {
         #expect(last.start(to: "blue").json["number"] == 2)
     }
 
+    /// The split keeps the share that a rollout gave it, and nobody watches it any more: that must be told.
+    @Test(arguments: ["index.json", "policies.json", "1.state"], ["", "{\"first\": 1", "\0\u{1}"])
+    func whatCannotBeReadIsSetAsideAndTold(name: String, content: String) throws {
+        let processes = Processes()
+        var it: RolloutDesk? = try processes.next()
+        #expect(it?.desk.ask("PUT", "/policies/slow", #"{"interval": "2m"}"#).status == 201)
+        it?.start()
+        it = nil
+        processes.end()
+        let path = processes.folder + "/rollouts/" + name
+        #expect(FileManager.default.fileExists(atPath: path))
+        try Data(content.utf8).write(to: URL(fileURLWithPath: path))
+        let next = try processes.next()
+        next.pass(seconds: 1)
+        let told = next.desk.controller.events.takeWarnings()
+        #expect(told.count == 1 && told[0].hasPrefix("\"\(path)\" cannot be read ("), "\(told)")
+        #expect(told.first?.contains("was set aside as \(name).damaged") == true)
+        #expect(try Data(contentsOf: URL(fileURLWithPath: path + ".damaged")) == Data(content.utf8))
+        #expect(next.weights == ["blue": 90, "green": 10] || name == "policies.json", "\(String(describing: next.weights))")
+        #expect((next.phase() == "running") == (name == "policies.json"))
+    }
+
     @Test func policiesAreThere() throws {
         let processes = Processes()
         #expect(try processes.next().desk.ask("PUT", "/policies/slow", #"{"interval": "2m"}"#).status == 201)

@@ -88,6 +88,25 @@ struct DeployTwoPortsTests {
         #expect(try stage.served() == "v1\n")
     }
 
+    /// What runs has died unnoticed, and the way back serves as its backup: another version there would begin with its end.
+    @Test func whoServesAsTheBackupIsNotDeployedOver() throws {
+        let stage = try DeployStage("two-ports")
+        try stage.deploy("v1", ["--to", "green"])
+        try stage.deploy("v2")
+        let ask = { (words: [String]) in try Proxyctl(stage.proxy, words, admin: DeployStage.socket).result() }
+        kill(-(try #require(stage.processes["app-blue"])), SIGKILL)
+        try Harness.wait(for: "green to serve") { try stage.served() == "v1\n" && ask(["status"]).output.contains("failed") }
+        try stage.underLoad {
+            let refused = try stage.run("deploy", "--commit", "v3")
+            #expect(refused.status == 1, "\(refused.all)")
+            #expect(refused.errors.hasPrefix("proxyctl: no server of blue is up, and green serves its users as the backup: nothing was begun\n`proxyctl switch green"))
+            #expect(try ask(["switch", "green"]).status == 0)
+            try stage.deploy("v3")
+        }
+        #expect(try stage.served() == "v3\n")
+        #expect(try stage.weights().contains("\"blue\":100"))
+    }
+
     @Test func controlCUndoes() throws {
         let stage = try DeployStage("two-ports")
         try stage.deploy("v1", ["--to", "green"])

@@ -235,6 +235,32 @@ struct LifecycleTests {
         try Harness.wait(for: "a new log") { FileManager.default.fileExists(atPath: proxy.path("access.log")) }
     }
 
+    /// A user who may not take the pid file out of root's folder leaves no number in it: it may soon be another process's.
+    @Test(.enabled(if: getuid() == 0 && !Harness.isNginx)) func thePidFileOfAnotherUserIsEmptiedAtTheEnd() throws {
+        let proxy = try Proxy(server: "return 200 x;", main: "user nobody;")
+        #expect(try proxy.get().text == "x")
+        #expect(proxy.read("proxy.pid") == "\(proxy.pid)\n")
+        #expect(try proxy.stop(SIGQUIT) == .exited(0))
+        #expect(proxy.read("proxy.pid") == "")
+        #expect(try proxy.run(["-s", "quit"]).status == .exited(1))
+    }
+
+    /// A limit to the size of files (ulimit -f) fails the writes beyond it. It is no reason to be down.
+    @Test(.enabled(if: !Harness.isNginx)) func theLimitOfAFilesSizeEndsNobody() throws {
+        let proxy = try Proxy(server: "return 200 x;")
+        proxy.signal(SIGXFSZ)
+        #expect(try proxy.get().text == "x")
+        #expect(try proxy.stop(SIGTERM) == .exited(0))
+    }
+
+    /// With the default level of the error log, too.
+    @Test func aConnectionTooManyIsTold() throws {
+        let proxy = try Proxy("worker_processes 1; error_log error.log; events { worker_connections 4; } http { access_log off; server { listen 127.0.0.1:%PORT%; return 200 x; } }")
+        let clients = try (0..<6).map { _ in try proxy.client() }
+        try Harness.wait(for: "the line: \(proxy.errorLog)") { proxy.errorLog.contains("worker_connections are not enough") }
+        #expect(proxy.errorLog.contains("[alert]") && clients.count == 6)
+    }
+
     @Test func twoWorkersServeAndQuit() throws {
         let upstream = try Upstream(saying: "x")
         let proxy = try Proxy(server: "location / { proxy_pass http://\(upstream.endpoint); }", main: "worker_processes 2;")

@@ -94,6 +94,24 @@ struct SwitchingReloadTests {
         #expect(try blueServers() == [address: 7])
     }
 
+    /// Who puts `state` into the file and reloads must not take his changes for kept.
+    @Test func whatCountsAtAStartOnlyIsNotPassedOverInSilence() throws {
+        let words = "\"state\" is read at start only: what the configuration says of it now counts when the proxy is started again"
+        try proxy.configure("state state; worker_rlimit_nofile 4000; " + text())
+        let plan = try admin.ask("POST", "/reload?dry_run=1").json
+        #expect(plan["warnings"].list.map { $0.text?.prefix { $0 != " " } } == ["\"worker_rlimit_nofile\"", "\"state\""], "\(plan)")
+        let answer = try admin.ask("POST", "/reload").json
+        #expect(answer["warnings"].list.last?.text == words, "\(answer)")
+        #expect(proxy.errorLog.contains("[warn] \(proxy.pid)#0: \(words)\n"), "\(proxy.errorLog)")
+        #expect(try admin.get("/status")["journal"].text == "off")
+        try proxy.configure(text())
+        #expect(try admin.ask("POST", "/reload").json["warnings"].list.isEmpty)
+        // Whoever turns the API off must know that it is still there.
+        try proxy.configure(text().replacing("http {", with: "http { admin off;"))
+        let off = try admin.ask("POST", "/reload").json["warnings"].list.compactMap(\.text)
+        #expect(off == ["admin.sock stays until the proxy is started again: a reload does not decide over it"])
+    }
+
     @Test(
         "a bad file changes nothing",
         arguments: ["events { } http { nonsense; }", "events { } http { split app { violet 1; } }", "events {"])

@@ -9,6 +9,16 @@ import Testing
 
 @Suite("looking", .serialized)
 struct LookingTests {
+    /// `proxyctl upstreams get > before.json && ...` on a full disk.
+    @Test func outputThatIsNotTakenIsAFailure() throws {
+        let admin = try FakeAdmin(["GET /upstreams": [.json(Fixture.state)]])
+        let errors = admin.directory + "/errors"
+        let status = system("'\(Ran.binary)' upstreams get --admin '\(admin.directory)/admin.sock' > /dev/full 2> '\(errors)'")
+        #expect((status >> 8) & 0xff == 1)
+        let told = try String(contentsOfFile: errors, encoding: .utf8)
+        #expect(told == "proxyctl: it is done, but standard output has not taken all of it: no space left on device\n")
+    }
+
     @Test func status() throws {
         let status = Fixture.status()
         let admin = try FakeAdmin(["GET /status": [.json(status.json)]])

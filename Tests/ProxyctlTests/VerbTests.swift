@@ -129,7 +129,54 @@ struct VerbTests {
         #expect(ran.status == 0)
     }
 
+    /// It makes no revision, and an undo would take back what was changed before it.
+    @Test func aHoldSpeaksOfNoUndo() throws {
+        let held = Accepted(revision: 42, previous: 42, changed: true, summary: "new requests of split app wait")
+        let admin = try FakeAdmin(["POST /splits/app/hold": [.json(held.json)]])
+        #expect(try admin.run("hold", "app").output == "Revision 42: new requests of split app wait\n")
+    }
+
+    @Test func whatIsOddAboutAWriteIsTold() throws {
+        let json = Accepted(revision: 43, previous: 42, changed: true, summary: "x").json.merging(.members(["warnings": ["/splits/app: a\u{1b}b"]]))
+        let admin = try FakeAdmin(["POST /reload": [.json(json)]])
+        let ran = try admin.run("reload")
+        #expect(ran.status == 0 && ran.errors == "warning: /splits/app: a?b\n", "\(ran)")
+        let machine = try admin.run("--json", "reload")
+        #expect(machine.output == json.text() && machine.errors == "", "\(machine)")
+    }
+
     // MARK: Refusals
+
+    /// A variable of the shell that is not set: what it would ask for is something else, as all certificates instead of one.
+    @Test(
+        arguments: [
+            ["cert", "show", ""], ["cert", "delete", ""], ["policy", "get", ""], ["drain", ""], ["hold", ""], ["server", "add", "", "a:1"],
+            ["server", "remove", "blue", ""],
+        ])
+    func anEmptyNameIsNoName(words: [String]) throws {
+        let admin = try FakeAdmin(["GET /certificates/": [.json("{}")], "GET /policies/": [.json("{}")]])
+        let ran = try Ran(words, environment: ["PROXYCTL_ADMIN": admin.directory + "/admin.sock"], in: admin.directory)
+        #expect(ran.status == 2 && ran.output == "", "\(ran)")
+        #expect(ran.errors == "proxyctl: a name is empty\nA variable of the shell that is not set looks like that.\n", "\(ran)")
+        #expect(admin.lines.isEmpty)
+    }
+
+    /// Servers of an upstream with backups are two sites as well, but not those that were named.
+    @Test func aSiteThatIsNotThereIsNoOtherOne() throws {
+        let state = #"{"revision": 42, "upstreams": {"shop": {"servers": [{"server": "a:1"}, {"server": "b:1", "backup": true}]}}, "splits": {}}"#
+        let admin = try FakeAdmin(["GET /upstreams": [.json(state)], "GET /status": [.json(Fixture.serving().json)]])
+        let ran = try admin.run("failover", "secondary", "--secondary", "west", "--force")
+        #expect(ran.status == 2 && admin.write == nil, "\(ran)")
+        #expect(ran.errors.hasPrefix("proxyctl: there are no two sites: no split with the variants primary and west\n"), "\(ran)")
+    }
+
+    @Test func aFileThatIsMissingIsNoSocket() throws {
+        let admin = try FakeAdmin([:])
+        for words in [["upstreams", "put"], ["restore"], ["backup", "--verify"], ["deploy", "-f"]] {
+            let ran = try Ran(words + ["gone.file"], in: admin.directory)
+            #expect(ran.errors.hasPrefix("proxyctl: cannot read gone.file: no such file or directory\n"), "\(words) \(ran)")
+        }
+    }
 
     @Test func aRefusalSaysWhatToDoNext() throws {
         let problem = Problem(

@@ -170,6 +170,13 @@ static inline int clinux_file_facts(int fd, struct clinux_file_facts *facts) {
     return 0;
 }
 
+// 1: the name leads to the file that `fd` is, and not by a link. 0: to another.
+static inline int clinux_leads(const char *path, int fd) {
+    struct stat named, opened;
+    if (lstat(path, &named) < 0 || fstat(fd, &opened) < 0) { return -errno; }
+    return named.st_dev == opened.st_dev && named.st_ino == opened.st_ino;
+}
+
 // From here on `fd` is what `fresh` is, in one step for whoever uses it meanwhile.
 static inline int clinux_replace(int fresh, int fd) { return (int)clinux_call(SYS_dup3, fresh, fd, O_CLOEXEC, 0, 0, 0); }
 static inline int clinux_duplicate(int fd) { CLINUX_RESULT(int, fcntl(fd, F_DUPFD_CLOEXEC, 3)); }
@@ -195,7 +202,11 @@ static inline void clinux_detach(void) {
     dup2(null, 1);
     if (null > 2) { close(null); }
 }
-static inline void clinux_ignore_sigpipe(void) { signal(SIGPIPE, SIG_IGN); }
+// Writes that nobody reads, or beyond the size a file may have (ulimit -f), are errors of their calls and end nobody.
+static inline void clinux_ignore_write_signals(void) {
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
+}
 // fork is hidden from Swift; called before any thread is started.
 static inline int clinux_fork(void) { return (int)fork(); }
 // Gives up root for good: group, supplementary groups, user. `group` may be NULL: the user's own.

@@ -14,7 +14,9 @@ extension Supervisor: AdminOwner {
         guard let controller else { throw Problem(.stopping, "the server has not started") }
         let built: BuiltConfiguration
         do throws(StartFailure) { built = try check().built } catch { throw problem(error) }
-        return try controller.planReload(built, preferringFile: preferringFile, ifMatch: ifMatch)
+        var plan = try controller.planReload(built, preferringFile: preferringFile, ifMatch: ifMatch)
+        plan.warnings = built.warnings.map(\.description) + untilStart(built) + plan.warnings
+        return plan
     }
 
     /// The detail begins with file, line and column.

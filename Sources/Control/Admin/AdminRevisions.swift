@@ -75,7 +75,9 @@ extension AdminServer {
         case let text?: throw Problem(.badQuery, "found prefer=\(AdminText.shown(text)), expected running or file")
         }
         if call.isDryRun { return call.plan(try owner.planReload(preferringFile: prefersFile, ifMatch: call.ifMatch)) }
-        return call.accepted(try owner.reloadConfiguration(by: call.author, preferringFile: prefersFile, ifMatch: call.ifMatch))
+        let accepted = try owner.reloadConfiguration(by: call.author, preferringFile: prefersFile, ifMatch: call.ifMatch)
+        call.note(accepted)
+        return call.json(accepted.json.merging(.members(["warnings": .array(accepted.warnings.map { .string($0) })])), revision: accepted.revision)
     }
 
     func getStatus(_ call: AdminCall) -> AdminOutcome {

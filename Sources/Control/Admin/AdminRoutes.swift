@@ -186,7 +186,7 @@ final class AdminRoute: Sendable {
                 query: [
                     APIParameter(
                         "prefer", OpenAPISchemas.choice(["running", "file"]), "Who is right where both changed the same field; the running proxy.")
-                ], body: "ReasonOnly", isBodyOptional: true, answer: .json("Accepted"))
+                ], body: "ReasonOnly", isBodyOptional: true, answer: .json("Reloaded"))
         ) { (s, c) throws(Problem) in try s.reload(c) },
         AdminRoute(APIOperation("GET", "/export", id: "export", "The pools and splits that run, as configuration.", answer: .text)) {
             (s, c) throws(Problem) in s.export(c)

@@ -131,6 +131,7 @@ package final class Journal {
         guard let storage else { return }
         do throws(JournalFailure) {
             try setAside()
+            try storage.look()
             // What could not be taken back, or whose durability is in doubt, is replaced by what is known to be right.
             if !storage.isUsable || storage.size == 0 { try compact() }
             try storage.append(Self.line(of: record(), storage.path))

@@ -20,6 +20,8 @@ package protocol JournalDisk: AnyObject {
     /// Returns when bytes and size are on stable storage.
     func sync(_ file: Int32) -> Int32
     func rename(_ from: String, to: String) -> Int32
+    /// 1: `name` is the name of `file`; 0: of another one.
+    func leads(_ name: String, to file: Int32) -> Int32
     func remove(_ name: String) -> Int32
     /// Returns when the names in the folder are on stable storage.
     func syncFolder() -> Int32
@@ -178,6 +180,7 @@ package final class LinuxJournalDisk: JournalDisk {
     package func truncate(_ file: Int32, to size: Int) -> Int32 { clinux_truncate(file, Int64(size)) }
     package func sync(_ file: Int32) -> Int32 { clinux_sync_data(file) }
     package func rename(_ from: String, to: String) -> Int32 { clinux_rename(path(from), path(to)) }
+    package func leads(_ name: String, to file: Int32) -> Int32 { clinux_leads(path(name), file) }
     package func remove(_ name: String) -> Int32 { clinux_unlink(path(name)) }
     package func syncFolder() -> Int32 { clinux_sync(folderFile) }
 }

@@ -63,6 +63,19 @@ package final class JournalStorage {
         if r < 0 { broken = "fsync() \"\(disk.folder)\" failed (\(errnoWords(-r)))" }
     }
 
+    /// Whoever has taken the file or its folder away has taken all with it that is appended from then on: it is made anew, if that can be.
+    /// - Throws: when another file lies in its place, as one from a backup. That one is not ours to write over.
+    package func look() throws(JournalFailure) {
+        if file < 0 { return }
+        switch disk.leads(Self.fileName, to: file) {
+        case -ENOENT, -ENOTDIR: broken = "\"\(path)\" was removed"
+        case 0:
+            throw JournalFailure(
+                .writing, "\"\(path)\" is another file than this process writes: to begin with that one kill the process and start it again; else remove it")
+        default: break
+        }
+    }
+
     /// All bytes, or why they cannot be read.
     package func readAll() throws(JournalFailure) -> [UInt8] {
         try read(from: 0, kind: .folder)

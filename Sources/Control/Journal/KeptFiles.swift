@@ -59,12 +59,22 @@ struct KeptFiles {
     }
 
     /// Nil: there is none, or it cannot be read.
-    func read(_ name: String) -> [UInt8]? {
+    func read(_ name: String) -> [UInt8]? { if case .bytes(let bytes) = find(name) { bytes } else { nil } }
+
+    enum Found {
+        case nothing
+        case bytes([UInt8])
+        /// Why it cannot be read.
+        case unreadable(String)
+    }
+
+    func find(_ name: String) -> Found {
         let file = disk.open(name, .existing)
-        if file < 0 { return nil }
+        if file == -ENOENT { return .nothing }
+        if file < 0 { return .unreadable(errnoWords(-file)) }
         defer { disk.close(file) }
         let size = disk.size(file)
-        if size <= 0 || size > bytesMax { return nil }
+        if size <= 0 || size > bytesMax { return .unreadable("it has \(size) bytes") }
         let bytes = [UInt8](unsafeUninitializedCapacity: size) { buffer, count in
             while count < size {
                 let n = disk.read(file, at: count, into: UnsafeMutableRawBufferPointer(rebasing: UnsafeMutableRawBufferPointer(buffer)[count..<size]))
@@ -72,8 +82,12 @@ struct KeptFiles {
                 count += n
             }
         }
-        return bytes.count == size ? bytes : nil
+        return bytes.count == size ? .bytes(bytes) : .unreadable("it ends before its \(size) bytes")
     }
+
+    /// Out of the way of the next that is written under this name.
+    /// - Returns: the name it has then; nil: it could not be done.
+    func setAside(_ name: String) -> String? { disk.rename(name, to: name + ".damaged") < 0 ? nil : name + ".damaged" }
 
     func remove(_ name: String) { _ = disk.remove(name) }
 }

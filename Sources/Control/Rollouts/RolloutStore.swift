@@ -11,6 +11,8 @@ package final class RolloutStore {
     /// Nil: nothing outlives the process.
     private let opening: (() throws(JournalFailure) -> any JournalDisk)?
     private var opened: KeptFiles?
+    /// For the log: what could not be read, and where it is now.
+    private var warnings: [String] = []
 
     /// In memory alone.
     package init() { opening = nil }
@@ -33,9 +35,30 @@ package final class RolloutStore {
     private static func stateName(_ number: UInt64) -> String { "\(number).state" }
     private static func recordName(_ number: UInt64) -> String { "\(number).record" }
 
+    /// Nil: there is none, or it is damaged. Then it is set aside, and a warning is left.
     private func read(_ name: String) -> JSON? {
-        guard let files = try? files(), let bytes = files.read(name) else { return nil }
-        return try? JSON.parse(bytes, limits: Self.limits)
+        let files: KeptFiles
+        do throws(JournalFailure) {
+            guard let opened = try self.files() else { return nil }
+            files = opened
+        } catch {
+            if warnings.last != error.description { warnings.append(error.description) }
+            return nil
+        }
+        let why: String
+        switch files.find(name) {
+        case .nothing: return nil
+        case .bytes(let bytes): do throws(Problem) { return try JSON.parse(bytes, limits: Self.limits) } catch { why = error.detail }
+        case .unreadable(let words): why = words
+        }
+        let place = files.setAside(name).map { "was set aside as \($0)" } ?? "could not be set aside"
+        warnings.append("\"\(files.disk.folder)/\(name)\" cannot be read (\(why)) and \(place): what it had of rollouts and policies is lost")
+        return nil
+    }
+
+    func takeWarnings() -> [String] {
+        defer { warnings = [] }
+        return warnings
     }
 
     private static let limits = JSONLimits(

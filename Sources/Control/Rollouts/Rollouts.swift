@@ -66,6 +66,7 @@ final class Rollouts {
         if hasBegun { return }
         hasBegun = true
         policies = store.policies()
+        defer { for warning in store.takeWarnings() { warn(warning) } }
         guard let numbers = store.numbers() else { return }
         lastNumber = numbers.upperBound
         let left = numbers.compactMap(load)

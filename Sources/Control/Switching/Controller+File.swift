@@ -69,8 +69,7 @@ extension Controller {
         } else {
             try begin(file.merged, .reload, summary: AdminAPI.summary(from: remembered, to: file.merged))
         }
-        announce(file)
-        announce(certificates)
+        _ = announce(file) + announce(certificates)
     }
 
     func certificatesThatStay(_ state: ProxyState, _ routes: Routes, preferringFile: Bool) -> CertificateMerge {
@@ -139,9 +138,8 @@ extension Controller {
             // Other names are asked for anew.
             pools.names = HostNames(built.addresses)
             do throws(Problem) {
-                let accepted = try commit(file.merged, .reload, author, summary: reloadSummary(file.merged), fileState: file.nextBase)
-                announce(file)
-                announce(certificates)
+                var accepted = try commit(file.merged, .reload, author, summary: reloadSummary(file.merged), fileState: file.nextBase)
+                accepted.warnings = announce(file) + announce(certificates)
                 lookAtCertificates(isFresh: true)
                 return accepted
             } catch {
@@ -170,21 +168,24 @@ extension Controller {
         return "configuration read anew" + (changes == noChange ? "" : ": " + changes)
     }
 
-    private func announce(_ certificates: CertificateMerge) {
+    /// - Returns: what was told.
+    private func announce(_ certificates: CertificateMerge) -> [String] {
         for (name, text) in certificates.conflicts {
             events.emit(.conflict, revision: current, subject: name, text: text)
             events.warn(text)
         }
         for (_, text) in certificates.notes { events.warn(text) }
+        return (certificates.conflicts + certificates.notes).map(\.text)
     }
 
-    private func announce(_ file: FileMerge) {
-        for conflict in file.conflicts {
+    private func announce(_ file: FileMerge) -> [String] {
+        file.conflicts.map { conflict in
             let text =
                 "\(conflict.pointer): the file says \(conflict.inFile ?? "nothing"), the running proxy \(conflict.running ?? "nothing") "
                 + "(it was \(conflict.was ?? "nothing")); \(file.whoseValueStays)"
             events.emit(.conflict, revision: current, subject: conflict.pointer, text: text)
             events.warn(text)
+            return text
         }
     }
 }

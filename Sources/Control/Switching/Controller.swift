@@ -250,8 +250,34 @@ package final class Controller: @unchecked Sendable {
             PoolChange(
                 state: next, matches: routes.matches, tls: routes.checkTLS, definitions: snapshot.upstreams, before: publisher?.current.upstreams,
                 nowMs: nowMs))
+        forgetFailures(ofWhatComes: next, snapshot)
         show(snapshot)
         for counters in freed { counters.setHealth(.unwatched, nowMs: nowMs) }
+    }
+
+    /// What failed where nobody is sent was another release, or the same one before it was mended: a variant that gets its first share, and a
+    /// server that is taken into service, begin without that. Else a rollout would count the answers of backups against the variant, and a
+    /// replica that died and was replaced would be out for its `fail_timeout`.
+    private func forgetFailures(ofWhatComes next: ProxyState, _ snapshot: Snapshot) {
+        guard let before = publisher?.current.upstreams else { return }
+        var coming = Set<String>()
+        for (name, split) in next.splits {
+            for (variant, weight) in split.weights where weight > 0 && state.splits[name]?.weights[variant] ?? 0 == 0 { coming.insert(variant) }
+        }
+        let same = Set(before.map { ObjectIdentifier($0) })
+        for definition in snapshot.upstreams where !definition.settings.isImplicit {
+            let isSame = same.contains(ObjectIdentifier(definition))
+            if isSame, coming.isEmpty { continue }
+            let name = definition.settings.name.string
+            let all = coming.contains(name)
+            if isSame, !all { continue }
+            let out = all ? [] : Set((state.upstreams[name]?.servers ?? []).filter { !$0.isInService }.map(\.server))
+            if !all, out.isEmpty { continue }
+            let servers = Set((next.upstreams[name]?.servers ?? []).filter { $0.isInService && out.contains($0.server) }.map(\.server))
+            for i in definition.peers.indices where all || servers.contains(definition.settings.peers[i].name.string) {
+                definition.peers[i].counters.forgetFailures()
+            }
+        }
     }
 
     /// From here on no exchange begins under an older snapshot. A worker that sleeps is woken, or it would hold the old one for ever.
@@ -304,4 +330,9 @@ package final class Controller: @unchecked Sendable {
 
     /// - Throws: `lost-race` when the revision is another; `stopping`.
     package func expect(_ ifMatch: UInt64?) throws(Problem) { try exclusively(ifMatch) { () throws(Problem) in } }
+}
+
+extension ServerState {
+    /// New requests may be sent to it.
+    fileprivate var isInService: Bool { !down && !drain && weight > 0 }
 }

@@ -124,7 +124,10 @@ extension Worker {
         else {
             counts.refusedConnections += 1
             if listeners[listener].settings != nil {
-                logProcess(.warn, "worker_connections are not enough, a connection was closed", .empty)
+                logProcess(
+                    .alert, parameters.duty == nil
+                        ? "worker_connections are not enough, a connection was closed"
+                        : "admin.sock has as many connections as it may have, one was closed", .empty)
             }
             kernel.close(fd)
             return

@@ -115,6 +115,29 @@ struct DeployDesk {
         throw Failure(.usage, "say where to: --to " + plan.environments.map(\.name).joined(separator: " or "))
     }
 
+    /// Where the version that runs has died, its users may be served by the other environment, as its backup. What ends the version there to
+    /// start another one would cut them off.
+    func refuseOverBackup(_ services: [String], _ facts: DeployFacts, _ client: AdminClient) throws(Failure) {
+        let started = plan.services.filter { services.contains($0.name) && $0.isSplit && $0.start != nil }
+        if started.isEmpty { return }
+        let status = try client.send(AdminRequest("GET", ["status"])).orProblem().decoded(Status.self)
+        func servers(_ upstream: String) -> [ServerStatus] { status.upstreams.first { $0.name == upstream }?.servers ?? [] }
+        for service in started {
+            guard case .split(let split, let variants) = service.kind else { continue }
+            let target = variants[facts.to] ?? facts.to
+            let ends = Set(servers(target).filter { !$0.backup }.map(\.server))
+            for (variant, weight) in facts.splits[split] ?? [:] where weight > 0 && variant != target {
+                let all = servers(variant)
+                if all.contains(where: { !$0.backup && $0.isUp }) || !all.contains(where: { $0.backup && $0.isUp && ends.contains($0.server) }) {
+                    continue
+                }
+                throw Failure(
+                    .refused, "no server of \(variant) is up, and \(target) serves its users as the backup: nothing was begun",
+                    hint: "`proxyctl switch \(target) --split \(split)` makes that right; then \(service.name) is deployed to the other environment.")
+            }
+        }
+    }
+
     /// What the plan's `commit` prints: one word.
     func commit() throws(Failure) -> String {
         guard let command = plan.commit else { return "" }

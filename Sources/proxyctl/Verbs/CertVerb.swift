@@ -66,7 +66,7 @@ struct CertPutVerb: WritingVerb {
         let certificate = String(decoding: try TextFile.read(cert), as: UTF8.self)
         let body = CertificateWrite(certificate: certificate, key: String(decoding: try TextFile.read(key), as: UTF8.self))
         request.body = body.json.bytes(pretty: false)
-        try CertText.perform(request, write)
+        try write.perform(request, try write.server.client())
     }
 }
 
@@ -79,16 +79,10 @@ struct CertDeleteVerb: WritingVerb {
 
     @OptionGroup var write: WriteOptions
 
-    func run() throws { try CertText.perform(write.request("DELETE", ["certificates", name]), write) }
+    func run() throws { try write.perform(write.request("DELETE", ["certificates", name]), try write.server.client()) }
 }
 
 enum CertText {
-    /// As other writes, with the warnings of the answer behind it.
-    static func perform(_ request: AdminRequest, _ write: WriteOptions) throws(Failure) {
-        guard let written = try write.perform(request, try write.server.client()), !write.server.json else { return }
-        for warning in written.warnings { Output.error("warning: " + warning) }
-    }
-
     /// By the days that are left.
     static func style(_ daysLeft: Int) -> Style { daysLeft < 1 ? .red : daysLeft < 30 ? .yellow : .plain }
 

@@ -68,6 +68,7 @@ struct DeployRunVerb: ParsableCommand {
         var (record, facts) = try Self.record(desk, client, machines, to: to, commit: commit, services)
         record.reason = reason
         record.steps = try DeployMaking.steps(desk, services, facts, &record)
+        try desk.refuseOverBackup(record.services, facts, client)
         try DeployMaking.checkPolicies(desk, client, record.steps)
         try DeployMaking.begin(desk, client, record, yes: yes, isQuiet: options.server.json)
     }

@@ -24,11 +24,13 @@ struct FailoverVerb: WritingVerb {
     @Flag(help: "Change nothing: show the health of both sites, and what would change.")
     var drill = false
 
-    @Option(help: ArgumentHelp("The variant that is the primary site.", valueName: "variant"), completion: Completions.variants)
-    var primary = "primary"
+    @Option(
+        help: ArgumentHelp("The variant that is the primary site, if it is not called so.", valueName: "variant"), completion: Completions.variants)
+    var primary: String?
 
-    @Option(help: ArgumentHelp("The variant that is the secondary one.", valueName: "variant"), completion: Completions.variants)
-    var secondary = "secondary"
+    @Option(
+        help: ArgumentHelp("The variant that is the secondary one, if it is not called so.", valueName: "variant"), completion: Completions.variants)
+    var secondary: String?
 
     @Option(help: "The split, where several have both.", completion: Completions.splits)
     var split: String?
@@ -42,6 +44,9 @@ struct FailoverVerb: WritingVerb {
     func validate() throws {
         if site == nil, !drill { throw ValidationError("say where to: primary or secondary; or --drill") }
         if split != nil, upstream != nil { throw ValidationError("--split and --upstream exclude each other") }
+        if primary != nil || secondary != nil, upstream != nil {
+            throw ValidationError("--primary and --secondary name variants of a split; the sites of an --upstream have no names")
+        }
     }
 
     func run() throws {
@@ -94,25 +99,28 @@ private struct Sites {
     init(_ json: JSON, _ status: Status, _ verb: FailoverVerb) throws(Failure) {
         self.json = json
         self.status = status
+        let (primary, secondary) = (verb.primary ?? "primary", verb.secondary ?? "secondary")
         let splits = (json["splits"]?.object ?? []).filter { split in
             let weights = split.value["weights"]
-            return weights?[verb.primary] != nil && weights?[verb.secondary] != nil
-                && (verb.split == nil || verb.split == split.name)
+            return weights?[primary] != nil && weights?[secondary] != nil && (verb.split == nil || verb.split == split.name)
         }
+        // Who names a variant means a split. With a name that is wrong, servers of an upstream are not what is meant.
+        let isOfSplit = verb.split != nil || verb.primary != nil || verb.secondary != nil
         let pools = (json["upstreams"]?.object ?? []).filter { pool in
             let servers = pool.value["servers"]?.array ?? []
             return servers.contains { $0["backup"]?.bool == true } && (verb.upstream == nil || verb.upstream == pool.name)
         }
         if verb.upstream == nil, let one = splits.first, splits.count == 1 {
-            kind = .split(one.name, primary: verb.primary, secondary: verb.secondary)
-        } else if verb.split == nil, verb.upstream != nil || splits.isEmpty, let one = pools.first, pools.count == 1 {
+            kind = .split(one.name, primary: primary, secondary: secondary)
+        } else if !isOfSplit, verb.upstream != nil || splits.isEmpty, let one = pools.first, pools.count == 1 {
             kind = .upstream(one.name)
         } else {
-            let count = splits.count + pools.count
+            let count = splits.count + (isOfSplit ? 0 : pools.count)
             throw Failure(
                 .usage,
                 count == 0
-                    ? "there are no two sites: no split with both variants, no upstream with backup servers"
+                    ? "there are no two sites: no split with the variants \(primary) and \(secondary)"
+                        + (isOfSplit ? "" : ", no upstream with backup servers")
                     : "there are several pairs of sites",
                 hint: "--primary and --secondary name variants of a split, --split or --upstream says which.")
         }

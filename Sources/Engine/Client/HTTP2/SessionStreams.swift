@@ -32,7 +32,7 @@ extension Worker {
     private func beginStream(_ s: Ref<ClientSession>, _ stream: Ref<ClientStream>) {
         let parent = s.connection
         guard let (c, handle) = clients.insert(ClientConnection()) else {
-            logProcess(.warn, "worker_connections are not enough, a stream was refused", .empty)
+            logProcess(.alert, "worker_connections are not enough, a stream was refused", .empty)
             reset(stream, NGHTTP2_REFUSED_STREAM)
             return freeStream(stream)
         }
