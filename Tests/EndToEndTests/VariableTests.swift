@@ -41,6 +41,16 @@ struct VariableTests {
         }
     }
 
+    /// A proxy's form of a target (RFC 9112 3.2.2): what stands before the path is `$scheme` and `$host`.
+    @Test(arguments: [
+        ("http://other:81/a//b%20c?x=1", "/a//b%20c?x=1"), ("http://other/", "/"), ("http://other", "/"), ("HTTP://other?x=%31", "/?x=%31"),
+        ("/plain?x", "/plain?x"), ("//two//", "//two//"),
+    ])
+    func theTargetIsToldWithoutItsAuthority(target: String, told: String) throws {
+        let proxy = try Proxy(server: "return 302 https://new$request_uri;")
+        #expect(try proxy.client().request("GET", target)["Location"] == "https://new" + told)
+    }
+
     @Test func theDefaultLineIsTheCombinedOne() throws {
         let upstream = try Upstream(saying: "hello")
         let proxy = try Proxy(server: "location / { proxy_pass http://\(upstream.endpoint); }")

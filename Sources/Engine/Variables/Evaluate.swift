@@ -44,7 +44,7 @@ extension Worker {
         case .isRequestPort: return x.hostPort == 0 ? ByteView.empty : ByteView(":")
         case .uri, .documentURI: return x.path
         case .host: return x.host
-        case .requestURI: return x.target
+        case .requestURI: return originTarget(x)
         case .request: return x.requestLine
         case .requestMethod: return x.headBytes.isEmpty ? nil : x.bytes(x.head.methodRange)
         case .scheme: return scheme(x)
@@ -93,6 +93,20 @@ extension Worker {
             return tlsValue(v, x)
         default: return answerValue(v, x)
         }
+    }
+
+    /// The target as received, but for the scheme and the authority of its absolute form.
+    func originTarget(_ x: Ref<Exchange>) -> ByteView {
+        if x.head.authority.isEmpty { return x.target }
+        if !x.head.path.isEmpty { return x.target.slice(min(x.head.path.first - x.head.target.first, x.target.count)) }
+        let w = valueText
+        w.value.reset()
+        w.value.append("/")
+        if let query = x.head.query {
+            w.value.append("?")
+            w.value.append(x.bytes(query))
+        }
+        return w.view
     }
 
     // MARK: The connection and the process
