@@ -15,12 +15,15 @@ package struct HeaderTemplate: BitwiseCopyable {
     package var always = false
     /// The name is "Connection".
     package var isConnection: Bool
+    /// The name is "Content-Length" or "Transfer-Encoding".
+    package var framesBody: Bool
     /// No value of its variables can hold what ends a line.
     let keepsToLine: Bool
     package init(name: ByteView, value: Template, always: Bool = false, arena: Arena) {
         self.name = name
         beginning = arena.freezePadded(Array(name.buffer) + [0x3A, 0x20])
         isConnection = name.equalsIgnoringCase(ByteView("Connection"))
+        framesBody = name.equalsIgnoringCase(ByteView("Content-Length")) || name.equalsIgnoringCase(ByteView("Transfer-Encoding"))
         self.value = value
         self.always = always
         keepsToLine = (0..<value.parts.count).allSatisfy { value.parts[$0].variable.kind.keepsToLine }

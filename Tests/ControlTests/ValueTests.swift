@@ -9,6 +9,18 @@ import Testing
 
 @Suite("values")
 struct ValueTests {
+    @Test(
+        "who says how long a body is",
+        arguments: [
+            (#"proxy_set_header Content-Length "";"#, 0), ("proxy_set_header Content-Length 0;", 0),
+            ("proxy_set_header content-length $content_length;", 1), ("proxy_set_header Transfer-Encoding chunked;", 1),
+            ("grpc_set_header Content-Length 5;", 1), ("proxy_set_header X-Content-Length 5;", 0),
+        ])
+    func framing(written: String, warnings: Int) throws {
+        let built = try build("\(written) server { location / { proxy_pass http://127.0.0.1:1; } }")
+        #expect(built.warnings.count == warnings)
+    }
+
     // MARK: Units
 
     @Test(

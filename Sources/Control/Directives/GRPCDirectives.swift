@@ -61,7 +61,9 @@ enum GRPCDirectives {
             let name = try AnswerDirectives.headerName(d.arguments[0], of: "grpc_set_header")
             let value = try scope.builder.template(d.arguments[1], of: "grpc_set_header")
             let arena = scope.builder.arena
-            scope.location.grpc.requestHeaders.append(HeaderTemplate(name: arena.freeze(bytes: name), value: value, arena: arena))
+            let line = HeaderTemplate(name: arena.freeze(bytes: name), value: value, arena: arena)
+            if line.framesBody { ProxyHeaderDirectives.warnOfFraming(scope, d) }
+            scope.location.grpc.requestHeaders.append(line)
         },
         DirectiveRule("grpc_hide_header", .httpLevels, 1...1, isUnique: false) { (scope, d) throws(Diagnostic) in
             scope.location.begin("grpc_hide_header", \.grpc.hideHeaders)

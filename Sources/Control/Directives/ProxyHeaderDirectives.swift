@@ -11,7 +11,9 @@ enum ProxyHeaderDirectives {
             let name = try AnswerDirectives.headerName(d.arguments[0], of: "proxy_set_header")
             let value = try scope.builder.template(d.arguments[1], of: "proxy_set_header")
             let arena = scope.builder.arena
-            scope.location.requestHeaders.append(HeaderTemplate(name: arena.freeze(bytes: name), value: value, arena: arena))
+            let line = HeaderTemplate(name: arena.freeze(bytes: name), value: value, arena: arena)
+            if line.framesBody { warnOfFraming(scope, d) }
+            scope.location.requestHeaders.append(line)
         },
         DirectiveRule("proxy_hide_header", .httpLevels, 1...1, isUnique: false) { (scope, d) throws(Diagnostic) in
             scope.location.begin("proxy_hide_header", \.hideHeaders)
@@ -38,6 +40,16 @@ enum ProxyHeaderDirectives {
             if let rule = try flagsRule(scope, d) { scope.location.cookieFlags.append(rule) }
         },
     ]
+
+    /// The proxy alone writes how long a body is.
+    static func warnOfFraming(_ scope: Scope, _ d: Directive) {
+        let (name, value) = (d.arguments[0].shown, d.arguments[1].shown)
+        if value.isEmpty || value == "0" { return }
+        scope.builder.warnings.append(
+            Diagnostic(
+                at: d.position, directive: d.name.text, "the value of \"\(name)\" is ignored, it is that of the body", found: value,
+                expected: "no such line, or an empty value"))
+    }
 
     /// `proxy_ignore_headers` and its like.
     static func ignore(_ d: Directive, _ proxy: inout ProxySettings) throws(Diagnostic) {

@@ -1,0 +1,42 @@
+// Owns the fields that the configuration sets, on the way to upstreams and on the way back.
+
+import TestSupport
+import Testing
+
+@Suite("fields that the configuration sets", .ownThread)
+struct UpstreamFieldTests {
+    /// Whoever sends a body says how long it is: two lengths, or a length and chunks, are two requests for somebody.
+    @Test(
+        .enabled(if: !Harness.isNginx, "nginx sends them"),
+        arguments: [
+            "proxy_set_header Content-Length 10;", "proxy_set_header Content-Length $content_length;", "proxy_set_header Content-Length \"\";",
+            "proxy_set_header transfer-encoding chunked;", "proxy_set_header Transfer-Encoding $http_transfer_encoding;",
+            "proxy_set_header Transfer-Encoding \"\"; proxy_set_header Content-Length 0;",
+        ])
+    func theLengthOfABodyIsTheProxysToSay(directive: String) throws {
+        let upstream = try Upstream(saying: "x")
+        let proxy = try Proxy(server: "location / { proxy_pass http://\(upstream.endpoint); \(directive) proxy_set_header X-End 1; }")
+        let requests = [
+            RawClient.text("GET", "/"), RawClient.text("POST", "/", body: "data"),
+            "POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n4\r\ndata\r\n0\r\n\r\n",
+        ]
+        let client = try proxy.client()
+        for text in requests {
+            try client.send(text)
+            #expect(try client.response().status == 200)
+        }
+        let seen = upstream.requests
+        #expect(seen.map { $0.values("Content-Length") } == [[], ["4"], ["4"]])
+        #expect(seen.allSatisfy { $0["Transfer-Encoding"] == nil && $0["X-End"] == "1" })
+        #expect(seen.map(\.text) == ["", "data", "data"])
+    }
+
+    @Test func thatNoBodyComesMayBeSaid() throws {
+        let upstream = try Upstream(saying: "x")
+        let proxy = try Proxy(
+            server: "location / { proxy_pass http://\(upstream.endpoint); proxy_pass_request_body off; proxy_set_header Content-Length 0; }")
+        #expect(try proxy.get("/", method: "POST", body: "data").text == "x")
+        let seen = try #require(upstream.requests.first)
+        #expect(seen.values("Content-Length") == ["0"] && seen.text == "")
+    }
+}
