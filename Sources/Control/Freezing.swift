@@ -94,7 +94,8 @@ extension SnapshotBuilder {
         }
         // A line without a value says only that the client's own is not passed on.
         let proxy = draft.settings.proxy
-        draft.settings.proxy.requestHeaders = arena.freeze(lines.filter { !$0.value.isEmpty && (!$0.framesBody || saysNoBody($0, proxy)) })
+        draft.settings.proxy.requestHeaders = arena.freeze(
+            lines.filter { (!$0.value.isEmpty || $0.isHost) && (!$0.framesBody || saysNoBody($0, proxy)) })
         draft.settings.proxy.replacedKnown = known
         draft.settings.proxy.replacedOther = NameSet(other, arena: arena)
         freezeHidden(&draft, bit)

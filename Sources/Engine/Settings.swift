@@ -15,6 +15,8 @@ package struct HeaderTemplate: BitwiseCopyable {
     package var always = false
     /// The name is "Connection".
     package var isConnection: Bool
+    /// The name is "Host".
+    package var isHost: Bool
     /// The name is "Content-Length" or "Transfer-Encoding".
     package var framesBody: Bool
     /// No value of its variables can hold what ends a line.
@@ -23,6 +25,7 @@ package struct HeaderTemplate: BitwiseCopyable {
         self.name = name
         beginning = arena.freezePadded(Array(name.buffer) + [0x3A, 0x20])
         isConnection = name.equalsIgnoringCase(ByteView("Connection"))
+        isHost = name.equalsIgnoringCase(ByteView("Host"))
         framesBody = name.equalsIgnoringCase(ByteView("Content-Length")) || name.equalsIgnoringCase(ByteView("Transfer-Encoding"))
         self.value = value
         self.always = always

@@ -39,4 +39,19 @@ struct UpstreamFieldTests {
         let seen = try #require(upstream.requests.first)
         #expect(seen.values("Content-Length") == ["0"] && seen.text == "")
     }
+
+    /// HTTP/1.1 wants a Host, whatever the client spoke; 1.0 does not.
+    @Test(
+        .enabled(if: !Harness.isNginx, "nginx 1.22 sends none"),
+        arguments: [("$http_host", "1.1", true), ("\"\"", "1.1", true), ("$arg_none", "1.1", true), ("$http_host", "1.0", false), ("fixed", "1.1", false)])
+    func anEmptyHostIsThatOfTheUpstream(value: String, version: String, isUpstreams: Bool) throws {
+        let upstream = try Upstream(saying: "x")
+        let proxy = try Proxy(
+            server: "location / { proxy_pass http://\(upstream.endpoint); proxy_http_version \(version); proxy_set_header Host \(value); }")
+        let client = try proxy.client()
+        try client.send("GET / HTTP/1.0\r\n\r\n")
+        #expect(try client.response().status == 200)
+        let seen = try #require(upstream.requests.first)
+        #expect(seen.values("Host") == (isUpstreams ? ["\(upstream.endpoint)"] : value == "fixed" ? ["fixed"] : []))
+    }
 }
