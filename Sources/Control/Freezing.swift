@@ -100,7 +100,7 @@ extension SnapshotBuilder {
         draft.settings.proxy.replacedOther = NameSet(other, arena: arena)
         freezeHidden(&draft, bit)
         draft.settings.proxy.redirects = arena.freeze(draft.redirects)
-        draft.settings.proxy.redirectsDefault = draft.redirectsSaid ? draft.settings.proxy.redirectsDefault : true
+        if !draft.redirectsSaid { draft.settings.proxy.redirectsBeforeDefault = 0 }
         draft.settings.proxy.cookieDomains = arena.freeze(draft.cookieDomains)
         draft.settings.proxy.cookiePaths = arena.freeze(draft.cookiePaths)
         draft.settings.proxy.cookieFlags = arena.freeze(draft.cookieFlags)

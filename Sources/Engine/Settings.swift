@@ -248,7 +248,8 @@ package struct ProxySettings: BitwiseCopyable {
     package var ignoreAccelCharset = false
     package var interceptErrors = false
     package var redirects = Frozen<RedirectRule>.empty
-    package var redirectsDefault = false
+    /// How many of them stand before the `default` one; -1: there is none.
+    package var redirectsBeforeDefault: Int32 = -1
     package var cookieDomains = Frozen<CookieRule>.empty
     package var cookiePaths = Frozen<CookieRule>.empty
     package var cookieFlags = Frozen<CookieFlagsRule>.empty

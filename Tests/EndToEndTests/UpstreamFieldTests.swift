@@ -54,4 +54,20 @@ struct UpstreamFieldTests {
         let seen = try #require(upstream.requests.first)
         #expect(seen.values("Host") == (isUpstreams ? ["\(upstream.endpoint)"] : value == "fixed" ? ["fixed"] : []))
     }
+
+    /// The first rule that fits counts, and `default` is a rule like the others.
+    @Test(
+        "rules for redirects are asked in their order",
+        arguments: [
+            ("proxy_redirect http://u/x/f /first/; proxy_redirect default;", "/first/oo"),
+            ("proxy_redirect default; proxy_redirect http://u/x/f /first/;", "/p/foo"),
+            ("proxy_redirect http://v/ /no/; proxy_redirect default; proxy_redirect http://u/ /last/;", "/p/foo"),
+            ("proxy_redirect http://u/ /last/;", "/last/x/foo"), ("proxy_redirect off;", "http://u/x/foo"), ("", "/p/foo"),
+        ])
+    func redirects(rules: String, told: String) throws {
+        let upstream = try Upstream { _, c in try c.answer("302 Found", ["Location: http://u/x/foo"]) }
+        let proxy = try Proxy(
+            server: "absolute_redirect off; location /p/ { proxy_pass http://u/x/; \(rules) }", http: "upstream u { server \(upstream.endpoint); }")
+        #expect(try proxy.get("/p/a")["Location"] == told)
+    }
 }

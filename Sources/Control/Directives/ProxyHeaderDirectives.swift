@@ -76,7 +76,7 @@ enum ProxyHeaderDirectives {
     private static func redirect(_ scope: Scope, _ d: Directive) throws(Diagnostic) {
         if scope.location.begun.insert("proxy_redirect").inserted {
             scope.location.redirects = []
-            scope.location.settings.proxy.redirectsDefault = false
+            scope.location.settings.proxy.redirectsBeforeDefault = -1
         }
         scope.location.redirectsSaid = true
         let first = d.arguments[0]
@@ -89,7 +89,7 @@ enum ProxyHeaderDirectives {
                         at: d.position, directive: "proxy_redirect", "\"proxy_redirect default\" cannot be used with \"proxy_pass\" directive with variables",
                         found: "default", expected: "a redirect and its replacement")
                 }
-                scope.location.settings.proxy.redirectsDefault = true
+                scope.location.settings.proxy.redirectsBeforeDefault = Int32(scope.location.redirects.count)
                 return
             default: throw .invalidValue(first, of: "proxy_redirect", expected: "\"off\", \"default\" or two arguments")
             }

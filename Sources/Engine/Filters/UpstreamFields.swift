@@ -157,8 +157,10 @@ extension Worker {
     /// The URL after the first rule of `proxy_redirect` that fits, or nil.
     private func redirected(_ x: Ref<Exchange>, _ url: ByteView) -> ByteView? {
         let proxy = x.location.proxy
-        if proxy.redirectsDefault, let new = redirectedByDefault(x, url) { return new }
-        for i in 0..<proxy.redirects.count {
+        let rules = proxy.redirects.count
+        for i in 0...rules {
+            if i == proxy.redirectsBeforeDefault, let new = redirectedByDefault(x, url) { return new }
+            if i == rules { break }
             let rule = proxy.redirects[i].value
             if rule.regex >= 0 {
                 if matches(rule.regex, url, for: x) { return copiedExpansion(rule.to, x) }
