@@ -9,6 +9,7 @@ import HTTPMessage
 extension SnapshotBuilder {
     func freezeLists(_ draft: inout LocationDraft) throws(Diagnostic) {
         draft.settings.addHeaders = arena.freeze(draft.addHeaders)
+        draft.settings.addsValidators = draft.addHeaders.contains { $0.validator != 0 }
         draft.settings.addTrailers = arena.freeze(draft.addTrailers)
         draft.settings.errorPages = arena.freeze(draft.errorPages)
         draft.settings.rewrite = arena.freeze(draft.steps)

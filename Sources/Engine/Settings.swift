@@ -33,6 +33,14 @@ package struct HeaderTemplate: BitwiseCopyable {
     }
 }
 
+extension HeaderTemplate {
+    /// The bit of a name that an answer has once at most: `add_header` takes the place of what was there.
+    package var validator: UInt64 {
+        if name.equalsIgnoringCase(ByteView("ETag")) { return HeaderName.etag.bit }
+        return name.equalsIgnoringCase(ByteView("Last-Modified")) ? HeaderName.lastModified.bit : 0
+    }
+}
+
 /// `error_page CODE... [=[RESPONSE]] URI`.
 package struct ErrorPage: BitwiseCopyable {
     package var status: UInt16
@@ -120,6 +128,8 @@ package struct LocationSettings: BitwiseCopyable {
     package var maxRanges = Limits.rangesMax
     package var ifModifiedSince = IfModifiedSince.exact
     package var addHeaders = Frozen<HeaderTemplate>.empty
+    /// Some of them are ETag or Last-Modified.
+    package var addsValidators = false
     package var addTrailers = Frozen<HeaderTemplate>.empty
     package var expires = Expires.off
     package var errorPages = Frozen<ErrorPage>.empty

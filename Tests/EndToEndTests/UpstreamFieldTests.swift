@@ -70,4 +70,31 @@ struct UpstreamFieldTests {
             server: "absolute_redirect off; location /p/ { proxy_pass http://u/x/; \(rules) }", http: "upstream u { server \(upstream.endpoint); }")
         #expect(try proxy.get("/p/a")["Location"] == told)
     }
+
+    /// An answer has one ETag and one Last-Modified at most; `add_header Last-Modified ""` is how one is taken away.
+    @Test(
+        "what validates an answer is there once",
+        arguments: [
+            ("add_header ETag mine;", ["mine"], ["Thu, 01 Jan 1970 00:00:20 GMT"]), ("add_header etag \"\";", [], ["Thu, 01 Jan 1970 00:00:20 GMT"]),
+            ("add_header Last-Modified \"\";", ["\"own\""], []), ("add_header Last-Modified \"then\"; add_header ETag e;", ["e"], ["then"]),
+            ("add_header ETag $arg_none; add_header X-A 1;", [], ["Thu, 01 Jan 1970 00:00:20 GMT"]),
+        ])
+    func validators(directives: String, etags: [String], dates: [String]) throws {
+        let upstream = try Upstream { request, c in
+            let fields = ["ETag: \"own\"", "Last-Modified: Thu, 01 Jan 1970 00:00:20 GMT"]
+            try c.answer(request.target == "/no" ? "404 Not Found" : "200 OK", fields, body: "x")
+        }
+        let proxy = try Proxy(server: "location / { proxy_pass http://\(upstream.endpoint); \(directives) }")
+        let response = try proxy.get()
+        #expect(response.values("ETag") == etags && response.values("Last-Modified") == dates)
+        // Without `always` it holds for good answers alone.
+        let refused = try proxy.get("/no")
+        #expect(refused.values("ETag") == ["\"own\""] && refused.values("Last-Modified") == ["Thu, 01 Jan 1970 00:00:20 GMT"])
+    }
+
+    @Test func filesToo() throws {
+        let proxy = try Proxy(server: "location / { root files; add_header Last-Modified \"\"; add_header ETag x always; }", files: ["files/a.txt": "A"])
+        let response = try proxy.get("/a.txt")
+        #expect(response.text == "A" && response.values("ETag") == ["x"] && response.values("Last-Modified") == [])
+    }
 }

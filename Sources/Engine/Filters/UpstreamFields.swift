@@ -40,7 +40,7 @@ extension Worker {
         // Upgrade goes on in any answer, as with nginx: 426 has to name the protocols (RFC 9110 15.5.22).
         var hopByHop = HeaderName.hopByHopBits & ~bit(.upgrade)
         if proxy.passTrailers { hopByHop &= ~bit(.trailer) }
-        let dropped = fieldsReplacedByPage(x) | proxy.hiddenKnown | x.droppedFields | replacedByExpires(x) | bit(.contentType) | bit(.contentLength) | hopByHop
+        let dropped = fieldsReplacedByPage(x) | fieldsReplacedByAdded(x) | proxy.hiddenKnown | x.droppedFields | replacedByExpires(x) | bit(.contentType) | bit(.contentLength) | hopByHop
         // Many a head has nothing else. The lowest bit stands for all names that are not known.
         if summary.presentNames & ~dropped == 0 { return }
         let mayRepeat = summary.repeatedNames & singleFields != 0
