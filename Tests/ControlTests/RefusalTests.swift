@@ -9,6 +9,17 @@ import Testing
 @Suite("refusals")
 struct RefusalTests {
     @Test(
+        "locations that nothing reaches",
+        arguments: [
+            ("location /a { location /b { deny all; } }", #"location "/b" is outside location "/a" in 2:15"#),
+            ("location /a/ { location = /a { } }", #"location "/a" is outside location "/a/" in 2:16"#),
+            ("location ^~ /a { location ^~ /b { } }", #"location "/b" is outside location "/a" in 2:18"#),
+            ("location /a { location /ab { } location = /a { } location ~ ^/b { } }", "accepted"),
+            ("location ~ ^/a { location /ab { } }", "accepted"), ("location / { location /a { location /a/b { } } }", "accepted"),
+        ])
+    func outside(text: String, message: String) { #expect(refusal(server: text) == message) }
+
+    @Test(
         "inside http",
         arguments: [
             ("nonsense on;", #"unknown directive "nonsense" in 2:1"#),
