@@ -29,7 +29,7 @@ enum CoreDirectives {
             for word in d.arguments { list.append(try scope.builder.template(word, of: "try_files")) }
             scope.location.settings.tryFiles = scope.builder.arena.freeze(list)
         },
-        DirectiveRule("types", .httpLevels, 0...0, takesBlock: true) { (scope, d) throws(Diagnostic) in
+        DirectiveRule("types", .httpLevels, 0...0, takesBlock: true, isUnique: false) { (scope, d) throws(Diagnostic) in
             if scope.location.begun.insert("types").inserted { scope.location.mediaTypes = [] }
             for entry in d.block ?? [] {
                 for word in entry.arguments { scope.location.mediaTypes?.append((word.text.lowercased(), entry.name.text)) }
