@@ -9,6 +9,20 @@ import Testing
 @Suite("refusals")
 struct RefusalTests {
     @Test(
+        "addresses to connect from",
+        arguments: [
+            ("127.0.0.1", "accepted"), ("127.0.0.1:8080", "accepted"), ("::1", "accepted"), ("[::1]:80", "accepted"), ("off", "accepted"),
+            ("$remote_addr", "accepted"), ("eth0", "refused"), ("127.0.0.1:0", "refused"), ("127.0.0.1:http", "refused"), ("1.5", "refused"),
+            ("localhost", "refused"), ("[::1:80", "refused"),
+        ])
+    func localAddresses(address: String, verdict: String) {
+        for directive in ["proxy_bind", "grpc_bind"] {
+            let wrong = #"invalid value "\#(address)" in "\#(directive)" directive, it must be an address in digits, or "off" in 2:\#(directive.count + 2)"#
+            #expect(refusal("\(directive) \(address);") == (verdict == "refused" ? wrong : verdict))
+        }
+    }
+
+    @Test(
         "locations that nothing reaches",
         arguments: [
             ("location /a { location /b { deny all; } }", #"location "/b" is outside location "/a" in 2:15"#),

@@ -36,7 +36,7 @@ enum GRPCDirectives {
             if d.arguments.count == 2 {
                 throw .invalidValue(d.arguments[1], of: "grpc_bind", expected: "one argument (\"transparent\" is not supported yet)")
             }
-            scope.location.grpc.proxy.bind = try scope.builder.template(d.arguments[0], of: "grpc_bind")
+            scope.location.grpc.proxy.bind = try ProxyDirectives.localAddress(d.arguments[0], scope, of: "grpc_bind")
         },
         flag("grpc_socket_keepalive", \.socketKeepalive),
         size("grpc_socket_rcvbuf", \.receiveBufferBytes, in: ProxyDirectives.socketBuffers),
