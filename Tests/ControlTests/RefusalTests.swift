@@ -23,6 +23,21 @@ struct RefusalTests {
     }
 
     @Test(
+        "what says nothing",
+        arguments: [
+            ("try_files $uri =x;", #"invalid value "x" in "try_files" directive, it must be a whole number from 0 to 999 in 2:16"#),
+            ("try_files $uri =1000;", #"invalid value "1000" in "try_files" directive, it must be a whole number from 0 to 999 in 2:16"#),
+            (#"rewrite ^ "";"#, #"invalid value "" in "rewrite" directive, it must be a path, a URL or "?" in 2:11"#),
+            ("try_files $uri =404; rewrite ^ ?;", "accepted"), ("try_files =x $uri =444;", "accepted"),
+        ])
+    func empty(text: String, message: String) { #expect(refusal(server: text) == message) }
+
+    @Test func blocksOfMainStandOnce() {
+        #expect(refusal(whole: "events { } events { } http { }") == #""events" directive is duplicate in 1:12; the first is at 1:1"#)
+        #expect(refusal(whole: "events { }\nhttp { } http { }") == #""http" directive is duplicate in 2:10; the first is at 2:1"#)
+    }
+
+    @Test(
         "locations that nothing reaches",
         arguments: [
             ("location /a { location /b { deny all; } }", #"location "/b" is outside location "/a" in 2:15"#),
