@@ -51,6 +51,13 @@ struct VariableTests {
         #expect(try proxy.client().request("GET", target)["Location"] == "https://new" + told)
     }
 
+    @Test func aDotBehindAHostnameOfAMapSaysNothing() throws {
+        let proxy = try Proxy(
+            server: "return 200 $site;", http: "map $arg_name $site { hostnames; .a.test a; www.b.* b; plain c; ~[.]$ dot; default none; }")
+        let names = ["a.test", "a.test.", "x.a.test.", "www.b.org.", "plain.", "other.", "other", "A.TEST."]
+        #expect(try names.map { try proxy.get("/?name=\($0)").text } == ["a", "a", "a", "b", "c", "dot", "none", "a"])
+    }
+
     @Test func theDefaultLineIsTheCombinedOne() throws {
         let upstream = try Upstream(saying: "hello")
         let proxy = try Proxy(server: "location / { proxy_pass http://\(upstream.endpoint); }")

@@ -35,6 +35,7 @@ enum MapDirectives {
         for entry in d.block ?? [] { try line(entry, &lines, builder) }
         let index = builder.mapIndex(name)
         var settings = MapSettings(source: source, slot: lines.isVolatile ? -1 : builder.maps[index].slot)
+        settings.takesHostnames = lines.hasHostnames
         settings.exact = NameTable(lines.exact.map { ($0.0, $0.1) }, arena: builder.arena)
         settings.suffixes = NameTable(lines.suffixes.map { ($0.0, $0.1) }, arena: builder.arena)
         settings.prefixes = NameTable(lines.prefixes.map { ($0.0, $0.1) }, arena: builder.arena)
