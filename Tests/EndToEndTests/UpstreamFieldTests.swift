@@ -97,4 +97,30 @@ struct UpstreamFieldTests {
         let response = try proxy.get("/a.txt")
         #expect(response.text == "A" && response.values("ETag") == ["x"] && response.values("Last-Modified") == [])
     }
+
+    /// A server that puts a name of its user's into X-Accel-Redirect must not be led to another folder by it.
+    @Test(
+        "X-Accel-Redirect is a path as it stands",
+        arguments: [
+            ("/kept/a.txt", 200, "a"), ("/kept/a%20b.txt", 200, "a b"), ("/kept/a b.txt", 200, "a b"), ("/kept/a#b.txt", 200, "a#b"),
+            ("/kept/a%23b.txt", 200, "a#b"), ("/kept/..a..", 200, "dots"), ("/kept/a.txt?x=..", 200, "a"),
+            ("/kept/../secret/a.txt", 404, nil), ("/kept/%2e%2e/secret/a.txt", 404, nil), ("/kept/x%2F..%2F../secret/a.txt", 404, nil),
+            ("/kept/..", 404, nil), ("../secret/a.txt", 404, nil), ("kept/a.txt", 404, nil), ("http://test/kept/a.txt", 404, nil), ("?x", 404, nil),
+            ("/kept/a.txt%00", 404, nil),
+        ] as [(String, Int, String?)])
+    func internalPaths(target: String, status: Int, text: String?) throws {
+        let upstream = try Upstream { _, c in try c.answer("200 OK", ["X-Accel-Redirect: \(target)"]) }
+        let proxy = try Proxy(
+            server: """
+                location / { proxy_pass http://\(upstream.endpoint); }
+                location /kept/ { internal; root %DIR%; } location /secret/ { internal; root %DIR%; }
+                """,
+            files: [
+                "kept/a.txt": "a", "kept/a b.txt": "a b", "kept/a#b.txt": "a#b", "kept/..a..": "dots", "secret/a.txt": "secret",
+            ])
+        let response = try proxy.get("/anything")
+        #expect(response.status == status)
+        if let text { #expect(response.text == text) }
+        #expect(upstream.requests.count == 1)
+    }
 }
