@@ -51,6 +51,24 @@ struct VariableTests {
         #expect(try proxy.client().request("GET", target)["Location"] == "https://new" + told)
     }
 
+    /// An error page is asked for with GET, and is told so; a question of `auth_request` is told how the request came.
+    @Test func theMethodIsThatOfThePage() throws {
+        let upstream = try Upstream { r, c in try c.answer(body: r["X-Method"] ?? "") }
+        let proxy = try Proxy(
+            server: """
+                error_page 404 /page; error_page 403 @named;
+                location /none { return 404; } location /no { return 403; }
+                location /page { return 200 $request_method; } location @named { return 200 $request_method; }
+                location /asked { auth_request /auth; try_files /nothing =404; }
+                location = /auth { proxy_pass http://\(upstream.endpoint); proxy_set_header X-Method $request_method; }
+                """)
+        #expect(try proxy.get("/none", method: "POST", body: "x").text == "GET")
+        #expect(try proxy.get("/no", method: "POST", body: "x").text == "POST")
+        #expect(try proxy.get("/page", method: "PUT", body: "x").text == "PUT")
+        #expect(try proxy.get("/asked", method: "POST", body: "x").text == "GET")
+        #expect(upstream.requests.map { [$0.method, $0["X-Method"]] } == [["GET", "POST"]])
+    }
+
     @Test func aDotBehindAHostnameOfAMapSaysNothing() throws {
         let proxy = try Proxy(
             server: "return 200 $site;", http: "map $arg_name $site { hostnames; .a.test a; www.b.* b; plain c; ~[.]$ dot; default none; }")

@@ -46,7 +46,9 @@ extension Worker {
         case .host: return x.host
         case .requestURI: return originTarget(x)
         case .request: return x.requestLine
-        case .requestMethod: return x.headBytes.isEmpty ? nil : x.bytes(x.head.methodRange)
+        case .requestMethod:
+            if x.methodReplaced, x.inner == nil { return x.method == .head ? ByteView("HEAD") : ByteView("GET") }
+            return x.headBytes.isEmpty ? nil : x.bytes(x.head.methodRange)
         case .scheme: return scheme(x)
         case .https: return isSecure(x) ? ByteView("on") : ByteView.empty
         case .serverName: return x.server.name
