@@ -19,7 +19,8 @@ extension Worker {
         counts.upstreamFailures += 1
         if x.answerBegun {
             if let row = x.proxyTarget.row { observeFault(x, row, fault) }
-            endTry(x, .failed)
+            // Streams end so every day: whether the peer does badly is for `outlier_detection` to say.
+            endTry(x, .cut)
             return finish(x, .failed(fault))
         }
         if x.currentTry?.status == 0 { x.currentTry?.status = fault.status }
