@@ -152,6 +152,14 @@ struct ValueTests {
                 "split_clients $uri $a { half x; }",
                 #"invalid value "half" in "split_clients" directive, it must be a percentage with at most two digits behind the point, or "*" in 2:25"#
             ),
+            (
+                "split_clients $uri $a { 0% x; * y; }",
+                #"invalid value "0%" in "split_clients" directive, it must be more than 0 % in 2:25"#
+            ),
+            (
+                "split_clients $uri $a { * y; 10% x; }",
+                #"invalid value "10%" in "split_clients" directive, it must be in front of "*", which takes the rest in 2:30"#
+            ),
             ("split_clients $uri $a { 100% x; }", "accepted"),
             ("split_clients $uri $a { }", "accepted"),
         ])

@@ -105,6 +105,11 @@ enum MapDirectives {
             guard let share = hundredths(entry.name.text) else {
                 throw .invalidValue(entry.name, of: "split_clients", expected: "a percentage with at most two digits behind the point, or \"*\"")
             }
+            // Of nothing the end is the end of the rest, which is everything.
+            if share == 0 { throw .invalidValue(entry.name, of: "split_clients", expected: "more than 0 %") }
+            if parts.contains(where: { $0.below == 0 }) {
+                throw .invalidValue(entry.name, of: "split_clients", expected: "in front of \"*\", which takes the rest")
+            }
             total += share
             if total > 10_000 {
                 throw .invalidValue(entry.name, of: "split_clients", expected: "shares that sum to at most 100 %")
