@@ -82,6 +82,7 @@ struct RefusalTests {
                 #""upstream" directive is duplicate in 3:1; the first is at 2:1"#
             ),
             ("log_format f a; log_format f b;", #""log_format" directive is duplicate in 2:17"#),
+            ("log_format combined a;", #""log_format" directive is duplicate in 2:1"#),
             ("sendfile maybe;", #"invalid value "maybe" in "sendfile" directive, it must be "on" or "off" in 2:10"#),
             ("access_log a nosuch;", #"unknown log format "nosuch" in 2:14; did you mean "main"?"#),
             (
