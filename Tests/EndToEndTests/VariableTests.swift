@@ -69,6 +69,25 @@ struct VariableTests {
         #expect(upstream.requests.map { [$0.method, $0["X-Method"]] } == [["GET", "POST"]])
     }
 
+    @Test(arguments: [("on", "4"), ("off", nil)])
+    func theLengthOfABodyInChunksIsToldWhenItIsThere(buffering: String, told: String?) throws {
+        let upstream = try Upstream(saying: "x")
+        let proxy = try Proxy(
+            server: """
+                location / {
+                    proxy_pass http://\(upstream.endpoint); proxy_http_version 1.1; proxy_request_buffering \(buffering);
+                    proxy_set_header X-Length $content_length;
+                }
+                """)
+        let client = try proxy.client()
+        try client.send(RawClient.text("POST", "/", ["Transfer-Encoding: chunked"]) + "4\r\ndata\r\n")
+        _ = client.stream.isReadable(withinMs: 50)
+        try client.send("0\r\n\r\n")
+        #expect(try client.response().status == 200)
+        #expect(try proxy.get().status == 200)
+        #expect(upstream.requests.map { $0["X-Length"] } == [told, nil])
+    }
+
     @Test func aDotBehindAHostnameOfAMapSaysNothing() throws {
         let proxy = try Proxy(
             server: "return 200 $site;", http: "map $arg_name $site { hostnames; .a.test a; www.b.* b; plain c; ~[.]$ dot; default none; }")

@@ -54,7 +54,7 @@ extension Worker {
         case .serverName: return x.server.name
         case .serverProtocol: return isOverHTTP2(x.client) ? ByteView("HTTP/2.0") : x.head.versionMinor == 0 ? ByteView("HTTP/1.0") : ByteView("HTTP/1.1")
         case .http2: return http2Name(x)
-        case .contentLength: return requestField(.contentLength, x)
+        case .contentLength: return requestField(.contentLength, x) ?? readLength(x)
         case .contentType: return joinedRequestFields(.contentType, x, ", ")
         case .httpHost: return requestField(.host, x)
         case .httpUserAgent: return joinedRequestFields(.userAgent, x, ", ")
@@ -95,6 +95,14 @@ extension Worker {
             return tlsValue(v, x)
         default: return answerValue(v, x)
         }
+    }
+
+    /// How long a body was that came in chunks and has been read.
+    private func readLength(_ x: Ref<Exchange>) -> ByteView? {
+        guard x.body.isUnsized, x.body.isComplete else { return nil }
+        valueText.value.reset()
+        valueText.value.append(decimal: x.body.received)
+        return valueText.view
     }
 
     /// The target as received, but for the scheme and the authority of its absolute form.
