@@ -160,6 +160,15 @@ struct ValueTests {
                 "split_clients $uri $a { * y; 10% x; }",
                 #"invalid value "10%" in "split_clients" directive, it must be in front of "*", which takes the rest in 2:30"#
             ),
+            (
+                "map $uri $a { hostnames; .b.c 1; b.c 2; }",
+                #"conflicting parameter "b.c" in 2:34; the first is at 2:26"#
+            ),
+            (
+                "map $uri $a { hostnames; *.b.c 1; .B.c 2; }",
+                #"conflicting parameter ".B.c" in 2:35; the first is at 2:26"#
+            ),
+            ("map $uri $a { .b.c 1; b.c 2; *.b.c 3; }", "accepted"),
             ("split_clients $uri $a { 100% x; }", "accepted"),
             ("split_clients $uri $a { }", "accepted"),
         ])

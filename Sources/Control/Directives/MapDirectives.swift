@@ -69,12 +69,16 @@ enum MapDirectives {
             return
         }
         if text.hasPrefix("\\") { text.removeFirst() }
-        if let first = lines.seen[text.lowercased()] {
-            throw Diagnostic(
-                at: key.position, directive: "map", "conflicting parameter \"\(key.shown)\"", found: key.shown, expected: "each key once",
-                hint: "the first is at \(first)")
+        // ".name" is the name and what ends in it.
+        let isBoth = lines.hasHostnames && text.hasPrefix(".")
+        for said in isBoth ? [String(text.dropFirst()), "*" + text] : [text] {
+            if let first = lines.seen[said.lowercased()] {
+                throw Diagnostic(
+                    at: key.position, directive: "map", "conflicting parameter \"\(key.shown)\"", found: key.shown, expected: "each key once",
+                    hint: "the first is at \(first)")
+            }
+            lines.seen[said.lowercased()] = key.position
         }
-        lines.seen[text.lowercased()] = key.position
         lines.values.append(value)
         let index = Int32(lines.values.count - 1)
         if lines.hasHostnames, text.hasPrefix("*.") {
