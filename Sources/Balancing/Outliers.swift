@@ -117,7 +117,7 @@ extension Balancer {
         // What was on its way when it was ejected has been judged with it.
         if nowMs <= primary.slots[slot].ejectedUntilMs { return nil }
         let row = primary.slots[slot].outlierRow
-        let streak = row.count(isError: outcome == .failed || report.isError, latencyMs: report.latencyMs)
+        let streak = row.count(isError: outcome == .failed || outcome == .cut || report.isError, latencyMs: report.latencyMs)
         if policy.consecutiveErrors == 0 || streak < policy.consecutiveErrors { return nil }
         // If it may not be now, the next attempt comes after as many errors again.
         row.forgetStreak()

@@ -220,7 +220,7 @@ enum Place: UInt8, BitwiseCopyable {
             unsafe row.pointee.accessedMs.store(nowMs, ordering: .relaxed)
             unsafe row.pointee.checkedMs.store(nowMs, ordering: .relaxed)
             if maxFails != 0 { effectiveWeight = max(0, effectiveWeight - weight / maxFails) }
-        case .succeeded:
+        case .succeeded, .cut:
             if unsafe row.pointee.accessedMs.load(ordering: .relaxed) < row.pointee.checkedMs.load(ordering: .relaxed) {
                 // It was out and is back.
                 if slowStartMs != 0 && hasFailed { unsafe row.pointee.risenMs.store(nowMs, ordering: .relaxed) }

@@ -97,6 +97,8 @@ public enum PeerOutcome: Sendable, Equatable, BitwiseCopyable {
     /// Ends a trial well. What nginx counts neither as failed nor as unavailable is a success here, too.
     case succeeded
     case failed
+    /// The answer broke off once it had begun: an error for those who look for outliers, and else a success, as with nginx.
+    case cut
     /// Says nothing of the peer's health: only the reservation ends.
     case neither
 }

@@ -9,6 +9,7 @@ import HTTPMessage
 extension SnapshotBuilder {
     func freezeLists(_ draft: inout LocationDraft) throws(Diagnostic) {
         draft.settings.addHeaders = arena.freeze(draft.addHeaders)
+        draft.settings.addsValidators = draft.addHeaders.contains { $0.validator != 0 }
         draft.settings.addTrailers = arena.freeze(draft.addTrailers)
         draft.settings.errorPages = arena.freeze(draft.errorPages)
         draft.settings.rewrite = arena.freeze(draft.steps)
@@ -66,6 +67,11 @@ extension SnapshotBuilder {
         draft.cookieFlags = []
     }
 
+    /// How long a body is says whoever sends it, or two servers see two requests where there is one. That none comes may be said.
+    private func saysNoBody(_ line: HeaderTemplate, _ proxy: ProxySettings) -> Bool {
+        !proxy.passRequestBody && !proxy.hasSetBody && line.value.isLiteral && line.value.literal == ByteView("0")
+    }
+
     private func freezeProxy(_ draft: inout LocationDraft) {
         func bit(_ name: String) -> (known: HeaderName?, lower: String) {
             let lower = name.lowercased()
@@ -88,12 +94,14 @@ extension SnapshotBuilder {
             lines.insert(HeaderTemplate(name: ByteView("Connection"), value: close, arena: arena), at: 1)
         }
         // A line without a value says only that the client's own is not passed on.
-        draft.settings.proxy.requestHeaders = arena.freeze(lines.filter { !$0.value.isEmpty })
+        let proxy = draft.settings.proxy
+        draft.settings.proxy.requestHeaders = arena.freeze(
+            lines.filter { (!$0.value.isEmpty || $0.isHost) && (!$0.framesBody || saysNoBody($0, proxy)) })
         draft.settings.proxy.replacedKnown = known
         draft.settings.proxy.replacedOther = NameSet(other, arena: arena)
         freezeHidden(&draft, bit)
         draft.settings.proxy.redirects = arena.freeze(draft.redirects)
-        draft.settings.proxy.redirectsDefault = draft.redirectsSaid ? draft.settings.proxy.redirectsDefault : true
+        if !draft.redirectsSaid { draft.settings.proxy.redirectsBeforeDefault = 0 }
         draft.settings.proxy.cookieDomains = arena.freeze(draft.cookieDomains)
         draft.settings.proxy.cookiePaths = arena.freeze(draft.cookiePaths)
         draft.settings.proxy.cookieFlags = arena.freeze(draft.cookieFlags)

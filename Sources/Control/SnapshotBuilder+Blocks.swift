@@ -30,6 +30,14 @@ extension SnapshotBuilder {
                     at: d.position, directive: "location", "location \"\(d.arguments.last?.shown ?? "")\" cannot be inside this location",
                     found: "a nested location", expected: "a prefix location or a regular expression around it")
             }
+            // Nothing that its outer location takes would ever reach it, whatever it forbids.
+            let outer = Array(parent.location.settings.name.buffer)
+            if case .regex = kind {} else if !parent.location.settings.isRegex, !name.starts(with: outer) {
+                let names = (String(decoding: name, as: UTF8.self), String(decoding: outer, as: UTF8.self))
+                throw Diagnostic(
+                    at: d.position, directive: "location", "location \"\(names.0)\" is outside location \"\(names.1)\"", found: names.0,
+                    expected: "a name that begins with \"\(names.1)\"")
+            }
         }
         scope.location.settings.name = arena.freeze(bytes: name)
         scope.location.settings.prefixCount = 0

@@ -203,6 +203,10 @@ package final class SnapshotBuilder {
 
     private func readBlock(_ d: Directive, in scope: Scope) throws(Diagnostic) {
         guard let block = d.block else { throw .noBlock(d) }
+        if scope.context == .main {
+            if let first = scope.seen[d.name.text] { throw .duplicate(d, first: first) }
+            scope.seen[d.name.text] = d.position
+        }
         switch (d.name.text, scope.context) {
         case ("events", .main):
             try expectArguments(d, 0)

@@ -15,15 +15,29 @@ package struct HeaderTemplate: BitwiseCopyable {
     package var always = false
     /// The name is "Connection".
     package var isConnection: Bool
+    /// The name is "Host".
+    package var isHost: Bool
+    /// The name is "Content-Length" or "Transfer-Encoding".
+    package var framesBody: Bool
     /// No value of its variables can hold what ends a line.
     let keepsToLine: Bool
     package init(name: ByteView, value: Template, always: Bool = false, arena: Arena) {
         self.name = name
         beginning = arena.freezePadded(Array(name.buffer) + [0x3A, 0x20])
         isConnection = name.equalsIgnoringCase(ByteView("Connection"))
+        isHost = name.equalsIgnoringCase(ByteView("Host"))
+        framesBody = name.equalsIgnoringCase(ByteView("Content-Length")) || name.equalsIgnoringCase(ByteView("Transfer-Encoding"))
         self.value = value
         self.always = always
         keepsToLine = (0..<value.parts.count).allSatisfy { value.parts[$0].variable.kind.keepsToLine }
+    }
+}
+
+extension HeaderTemplate {
+    /// The bit of a name that an answer has once at most: `add_header` takes the place of what was there.
+    package var validator: UInt64 {
+        if name.equalsIgnoringCase(ByteView("ETag")) { return HeaderName.etag.bit }
+        return name.equalsIgnoringCase(ByteView("Last-Modified")) ? HeaderName.lastModified.bit : 0
     }
 }
 
@@ -114,6 +128,8 @@ package struct LocationSettings: BitwiseCopyable {
     package var maxRanges = Limits.rangesMax
     package var ifModifiedSince = IfModifiedSince.exact
     package var addHeaders = Frozen<HeaderTemplate>.empty
+    /// Some of them are ETag or Last-Modified.
+    package var addsValidators = false
     package var addTrailers = Frozen<HeaderTemplate>.empty
     package var expires = Expires.off
     package var errorPages = Frozen<ErrorPage>.empty
@@ -242,7 +258,8 @@ package struct ProxySettings: BitwiseCopyable {
     package var ignoreAccelCharset = false
     package var interceptErrors = false
     package var redirects = Frozen<RedirectRule>.empty
-    package var redirectsDefault = false
+    /// How many of them stand before the `default` one; -1: there is none.
+    package var redirectsBeforeDefault: Int32 = -1
     package var cookieDomains = Frozen<CookieRule>.empty
     package var cookiePaths = Frozen<CookieRule>.empty
     package var cookieFlags = Frozen<CookieFlagsRule>.empty

@@ -41,6 +41,22 @@ public func normalizePath(_ raw: Span<UInt8>, mergeSlashes: Bool, into output: i
     return endSegment(&output, segment, n)
 }
 
+/// Decodes a path that somebody other than the client has named, and that is taken as it is: "#" is text, nothing is resolved.
+///
+/// Who puts names of others into such a path must not be led out of its folder: nil for a segment "..", and for a zero byte.
+/// - `output`: at least `raw.count` bytes, not overlapping `raw`.
+public func unescapePath(_ raw: Span<UInt8>, into output: inout MutableSpan<UInt8>) -> Int? {
+    guard let n = unescape(raw, into: &output) else { return nil }
+    var segment = 0
+    for i in 0...n {
+        if i < n, output[i] == 0 { return nil }
+        guard i == n || output[i] == 0x2F else { continue }
+        if i &- segment == 2, output[segment] == 0x2E, output[segment &+ 1] == 0x2E { return nil }
+        segment = i &+ 1
+    }
+    return n
+}
+
 /// The count that is left of the output when the segment from `segment` to `n` ends: less than `n` when it was a dot segment,
 /// so that the output ends in a slash again; nil above the root.
 @inline(__always)

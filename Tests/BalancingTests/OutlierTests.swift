@@ -50,6 +50,14 @@ import Testing
         for _ in 0..<50 { #expect(balancer.release(0, outcome: .neither, nowMs: 1, report: PeerReport(isError: true)) == nil) }
     }
 
+    /// No failure, but five of them are too many.
+    @Test func answersThatBreakOffCountHereAlone() {
+        var balancer = Balancer(.roundRobin, peers: HealthTests.specs(2), health: Self.policy())
+        for _ in 0..<4 { #expect(balancer.release(0, outcome: .cut, nowMs: 1, report: PeerReport()) == nil) }
+        #expect(Set(HealthTests.takers(&balancer, 4, 1)) == [0, 1])
+        #expect(balancer.release(0, outcome: .cut, nowMs: 1, report: PeerReport())?.reason == .consecutiveErrors)
+    }
+
     @Test func withoutAPolicyNobodyIsEjected() {
         var balancer = Balancer(.roundRobin, peers: HealthTests.specs(2))
         #expect(Self.end(&balancer, 0, 100, isError: true, 1).isEmpty)

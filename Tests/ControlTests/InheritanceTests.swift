@@ -44,6 +44,19 @@ struct InheritanceTests {
         #expect(lines(built.location("/b").addHeaders) == [])
     }
 
+    /// `include mime.types;` and a block of one's own below it are one table; what is said last of an extension holds.
+    @Test func blocksOfTypesAreOneTable() throws {
+        let built = try build(
+            """
+            types { text/a a; text/b b; } types { text/c c; text/d a; }
+            server { location /usual { } location /own { types { text/e e; } types { text/f f; } } }
+            """)
+        let names = [ByteView("a"), ByteView("b"), ByteView("c"), ByteView("e"), ByteView("f")]
+        func types(_ location: String) -> [String?] { names.map { built.location(location).mediaTypes.find($0)?.string } }
+        #expect(types("/usual") == ["text/d", "text/b", "text/c", nil, nil])
+        #expect(types("/own") == [nil, nil, nil, "text/e", "text/f"])
+    }
+
     /// A directive that makes a list, in `http`, again in the location `/own`, and not in the location `/none`.
     @Test(
         "the first directive of a block replaces the inherited list",

@@ -9,6 +9,46 @@ import Testing
 @Suite("refusals")
 struct RefusalTests {
     @Test(
+        "addresses to connect from",
+        arguments: [
+            ("127.0.0.1", "accepted"), ("127.0.0.1:8080", "accepted"), ("::1", "accepted"), ("[::1]:80", "accepted"), ("off", "accepted"),
+            ("$remote_addr", "accepted"), ("eth0", "refused"), ("127.0.0.1:0", "refused"), ("127.0.0.1:http", "refused"), ("1.5", "refused"),
+            ("localhost", "refused"), ("[::1:80", "refused"),
+        ])
+    func localAddresses(address: String, verdict: String) {
+        for directive in ["proxy_bind", "grpc_bind"] {
+            let wrong = #"invalid value "\#(address)" in "\#(directive)" directive, it must be an address in digits, or "off" in 2:\#(directive.count + 2)"#
+            #expect(refusal("\(directive) \(address);") == (verdict == "refused" ? wrong : verdict))
+        }
+    }
+
+    @Test(
+        "what says nothing",
+        arguments: [
+            ("try_files $uri =x;", #"invalid value "x" in "try_files" directive, it must be a whole number from 0 to 999 in 2:16"#),
+            ("try_files $uri =1000;", #"invalid value "1000" in "try_files" directive, it must be a whole number from 0 to 999 in 2:16"#),
+            (#"rewrite ^ "";"#, #"invalid value "" in "rewrite" directive, it must be a path, a URL or "?" in 2:11"#),
+            ("try_files $uri =404; rewrite ^ ?;", "accepted"), ("try_files =x $uri =444;", "accepted"),
+        ])
+    func empty(text: String, message: String) { #expect(refusal(server: text) == message) }
+
+    @Test func blocksOfMainStandOnce() {
+        #expect(refusal(whole: "events { } events { } http { }") == #""events" directive is duplicate in 1:12; the first is at 1:1"#)
+        #expect(refusal(whole: "events { }\nhttp { } http { }") == #""http" directive is duplicate in 2:10; the first is at 2:1"#)
+    }
+
+    @Test(
+        "locations that nothing reaches",
+        arguments: [
+            ("location /a { location /b { deny all; } }", #"location "/b" is outside location "/a" in 2:15"#),
+            ("location /a/ { location = /a { } }", #"location "/a" is outside location "/a/" in 2:16"#),
+            ("location ^~ /a { location ^~ /b { } }", #"location "/b" is outside location "/a" in 2:18"#),
+            ("location /a { location /ab { } location = /a { } location ~ ^/b { } }", "accepted"),
+            ("location ~ ^/a { location /ab { } }", "accepted"), ("location / { location /a { location /a/b { } } }", "accepted"),
+        ])
+    func outside(text: String, message: String) { #expect(refusal(server: text) == message) }
+
+    @Test(
         "inside http",
         arguments: [
             ("nonsense on;", #"unknown directive "nonsense" in 2:1"#),
@@ -42,6 +82,7 @@ struct RefusalTests {
                 #""upstream" directive is duplicate in 3:1; the first is at 2:1"#
             ),
             ("log_format f a; log_format f b;", #""log_format" directive is duplicate in 2:17"#),
+            ("log_format combined a;", #""log_format" directive is duplicate in 2:1"#),
             ("sendfile maybe;", #"invalid value "maybe" in "sendfile" directive, it must be "on" or "off" in 2:10"#),
             ("access_log a nosuch;", #"unknown log format "nosuch" in 2:14; did you mean "main"?"#),
             (

@@ -9,6 +9,18 @@ import Testing
 
 @Suite("values")
 struct ValueTests {
+    @Test(
+        "who says how long a body is",
+        arguments: [
+            (#"proxy_set_header Content-Length "";"#, 0), ("proxy_set_header Content-Length 0;", 0),
+            ("proxy_set_header content-length $content_length;", 1), ("proxy_set_header Transfer-Encoding chunked;", 1),
+            ("grpc_set_header Content-Length 5;", 1), ("proxy_set_header X-Content-Length 5;", 0),
+        ])
+    func framing(written: String, warnings: Int) throws {
+        let built = try build("\(written) server { location / { proxy_pass http://127.0.0.1:1; } }")
+        #expect(built.warnings.count == warnings)
+    }
+
     // MARK: Units
 
     @Test(
@@ -140,6 +152,23 @@ struct ValueTests {
                 "split_clients $uri $a { half x; }",
                 #"invalid value "half" in "split_clients" directive, it must be a percentage with at most two digits behind the point, or "*" in 2:25"#
             ),
+            (
+                "split_clients $uri $a { 0% x; * y; }",
+                #"invalid value "0%" in "split_clients" directive, it must be more than 0 % in 2:25"#
+            ),
+            (
+                "split_clients $uri $a { * y; 10% x; }",
+                #"invalid value "10%" in "split_clients" directive, it must be in front of "*", which takes the rest in 2:30"#
+            ),
+            (
+                "map $uri $a { hostnames; .b.c 1; b.c 2; }",
+                #"conflicting parameter "b.c" in 2:34; the first is at 2:26"#
+            ),
+            (
+                "map $uri $a { hostnames; *.b.c 1; .B.c 2; }",
+                #"conflicting parameter ".B.c" in 2:35; the first is at 2:26"#
+            ),
+            ("map $uri $a { .b.c 1; b.c 2; *.b.c 3; }", "accepted"),
             ("split_clients $uri $a { 100% x; }", "accepted"),
             ("split_clients $uri $a { }", "accepted"),
         ])

@@ -58,6 +58,50 @@ struct FailureAccountingTests {
         #expect(erring.requestCount == 1)
     }
 
+    /// A request that every peer fails at, or that must not be repeated, takes nobody out who answers it.
+    @Test(arguments: [
+        ("POST", ""), ("GET", "proxy_next_upstream_tries 1;"), ("POST", "proxy_next_upstream_tries 1; proxy_request_buffering off;"),
+    ])
+    func anAnswerThatTheClientGetsDoesNotCount(method: String, more: String) throws {
+        let peers = try (0..<2).map { _ in
+            try Upstream { r, c in try c.answer(r.target == "/bad" ? "500 Internal Server Error" : "200 OK", body: "x") }
+        }
+        let proxy = try proxy(peers.map { "server \($0.endpoint) max_fails=1 fail_timeout=30s;" }.joined(), "proxy_next_upstream error http_500; \(more)")
+        for _ in 0..<4 { #expect(try proxy.get("/bad", method: method, body: method == "POST" ? "x" : nil).status == 500) }
+        for _ in 0..<4 { #expect(try proxy.get().text == "x") }
+        #expect(peers.map(\.requestCount) == [4, 4])
+    }
+
+    @Test func aRequestThatAllFailAtLeavesOne() throws {
+        let peers = try (0..<2).map { _ in
+            try Upstream { r, c in try c.answer(r.target == "/bad" ? "500 Internal Server Error" : "200 OK", body: "x") }
+        }
+        let proxy = try proxy(peers.map { "server \($0.endpoint) max_fails=1 fail_timeout=30s;" }.joined(), "proxy_next_upstream error http_500;")
+        #expect(try proxy.get("/bad").status == 500)
+        for _ in 0..<4 { #expect(try proxy.get().text == "x") }
+        #expect(peers.map(\.requestCount) == [1, 5])
+    }
+
+    @Test(arguments: ["Content-Length: 10", "Transfer-Encoding: chunked", "Content-Type: text/event-stream\r\nTransfer-Encoding: chunked"])
+    func anAnswerThatBreaksOffDoesNotCount(field: String) throws {
+        let peers = try (0..<2).map { _ in
+            try Upstream { r, c in
+                if r.target != "/cut" { return try c.answer(body: "x") }
+                try c.send("HTTP/1.1 200 OK\r\n\(field)\r\n\r\n2\r\nok\r\n")
+                c.close()
+            }
+        }
+        let proxy = try proxy(peers.map { "server \($0.endpoint) max_fails=1 fail_timeout=30s;" }.joined())
+        for _ in 0..<4 {
+            let client = try proxy.client()
+            try client.send(RawClient.text("GET", "/cut"))
+            #expect(try client.stream.readHead().word(1) == "200")
+            _ = client.end()
+        }
+        for _ in 0..<4 { #expect(try proxy.get().text == "x") }
+        #expect(peers.map(\.requestCount) == [4, 4])
+    }
+
     @Test func whenAllAreOutEachIsTriedAgainAtOnce() throws {
         let peers = try (0..<2).map { _ in try Upstream { _, c in c.close() } }
         let proxy = try proxy(peers.map { "server \($0.endpoint) max_fails=1 fail_timeout=30s;" }.joined())

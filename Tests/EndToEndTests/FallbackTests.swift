@@ -74,6 +74,24 @@ struct FallbackTests {
         #expect(told?["Transfer-Encoding"] == nil && (told?["Content-Length"] ?? "0") == "0")
     }
 
+    /// What is refused before the upstream is asked has its page asked for once, though the body came with the head.
+    @Test(arguments: ["Content-Length: 4\r\n\r\ndata", "Transfer-Encoding: chunked\r\n\r\n4\r\ndata\r\n0\r\n\r\n"])
+    func aPageForABodyThatCameAtOnceIsAskedForOnce(rest: String) throws {
+        let pages = try Upstream(saying: "page")
+        let proxy = try Proxy(
+            server: """
+                client_max_body_size 3; error_page 413 /page;
+                location / { proxy_pass http://\(pages.endpoint); }
+                location /page { proxy_pass http://\(pages.endpoint); }
+                """)
+        let client = try proxy.client()
+        try client.send("POST / HTTP/1.1\r\nHost: test\r\n\(rest)")
+        let response = try client.response(to: "POST")
+        #expect(response.status == 413 && response.text == "page")
+        _ = client.end()
+        #expect(pages.requests.map(\.target) == ["/page"])
+    }
+
     /// A page for bodies that are too large has the request without one.
     @Test(arguments: ["Content-Length: 100000\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n186A0\r\n"])
     func aPageForLargeBodiesIsServed(rest: String) throws {

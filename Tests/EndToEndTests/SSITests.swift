@@ -50,6 +50,18 @@ struct SSITests {
         #expect(try proxy.waitForLines(1).count == 1, "parts have no lines of their own")
     }
 
+    /// A page may put what its user said into an include: that leads nowhere but down.
+    @Test func anIncludeDoesNotClimb() throws {
+        let upstream = try Self.serving([
+            "/pages/": "(<!--#include virtual='/parts/$arg_part'-->)", "/parts/a": "A", "/secret": "secret", "/parts/../secret": "raw",
+        ])
+        let proxy = try Proxy(server: Self.page(upstream))
+        #expect(try proxy.get("/pages/?part=a").text == "(A)")
+        for part in ["../secret", "%2e%2e/secret", "..%2fsecret"] {
+            #expect(try proxy.get("/pages/?part=\(part)").text == "([an error occurred while processing the directive])", "\(part)")
+        }
+    }
+
     @Test("commands that are cut anywhere, in chunks, for every kind of client", arguments: ["1.1", "1.0", "2"])
     func cut(version: String) throws {
         let text = "<html><!--#set var=\"a\" value=\"<$arg_q>\"--><!--#echo var=\"a\" --><!-- x --><!--#include virtual=\"/b\"--></html><!--"

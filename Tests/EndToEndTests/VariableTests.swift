@@ -41,6 +41,60 @@ struct VariableTests {
         }
     }
 
+    /// A proxy's form of a target (RFC 9112 3.2.2): what stands before the path is `$scheme` and `$host`.
+    @Test(arguments: [
+        ("http://other:81/a//b%20c?x=1", "/a//b%20c?x=1"), ("http://other/", "/"), ("http://other", "/"), ("HTTP://other?x=%31", "/?x=%31"),
+        ("/plain?x", "/plain?x"), ("//two//", "//two//"),
+    ])
+    func theTargetIsToldWithoutItsAuthority(target: String, told: String) throws {
+        let proxy = try Proxy(server: "return 302 https://new$request_uri;")
+        #expect(try proxy.client().request("GET", target)["Location"] == "https://new" + told)
+    }
+
+    /// An error page is asked for with GET, and is told so; a question of `auth_request` is told how the request came.
+    @Test func theMethodIsThatOfThePage() throws {
+        let upstream = try Upstream { r, c in try c.answer(body: r["X-Method"] ?? "") }
+        let proxy = try Proxy(
+            server: """
+                error_page 404 /page; error_page 403 @named;
+                location /none { return 404; } location /no { return 403; }
+                location /page { return 200 $request_method; } location @named { return 200 $request_method; }
+                location /asked { auth_request /auth; try_files /nothing =404; }
+                location = /auth { proxy_pass http://\(upstream.endpoint); proxy_set_header X-Method $request_method; }
+                """)
+        #expect(try proxy.get("/none", method: "POST", body: "x").text == "GET")
+        #expect(try proxy.get("/no", method: "POST", body: "x").text == "POST")
+        #expect(try proxy.get("/page", method: "PUT", body: "x").text == "PUT")
+        #expect(try proxy.get("/asked", method: "POST", body: "x").text == "GET")
+        #expect(upstream.requests.map { [$0.method, $0["X-Method"]] } == [["GET", "POST"]])
+    }
+
+    @Test(arguments: [("on", "4"), ("off", nil)])
+    func theLengthOfABodyInChunksIsToldWhenItIsThere(buffering: String, told: String?) throws {
+        let upstream = try Upstream(saying: "x")
+        let proxy = try Proxy(
+            server: """
+                location / {
+                    proxy_pass http://\(upstream.endpoint); proxy_http_version 1.1; proxy_request_buffering \(buffering);
+                    proxy_set_header X-Length $content_length;
+                }
+                """)
+        let client = try proxy.client()
+        try client.send(RawClient.text("POST", "/", ["Transfer-Encoding: chunked"]) + "4\r\ndata\r\n")
+        _ = client.stream.isReadable(withinMs: 50)
+        try client.send("0\r\n\r\n")
+        #expect(try client.response().status == 200)
+        #expect(try proxy.get().status == 200)
+        #expect(upstream.requests.map { $0["X-Length"] } == [told, nil])
+    }
+
+    @Test func aDotBehindAHostnameOfAMapSaysNothing() throws {
+        let proxy = try Proxy(
+            server: "return 200 $site;", http: "map $arg_name $site { hostnames; .a.test a; www.b.* b; plain c; ~[.]$ dot; default none; }")
+        let names = ["a.test", "a.test.", "x.a.test.", "www.b.org.", "plain.", "other.", "other", "A.TEST."]
+        #expect(try names.map { try proxy.get("/?name=\($0)").text } == ["a", "a", "a", "b", "c", "dot", "none", "a"])
+    }
+
     @Test func theDefaultLineIsTheCombinedOne() throws {
         let upstream = try Upstream(saying: "hello")
         let proxy = try Proxy(server: "location / { proxy_pass http://\(upstream.endpoint); }")

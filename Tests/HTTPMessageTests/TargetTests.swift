@@ -109,4 +109,16 @@ private let hosts: [(value: String, expected: String)] = [
         }
         #expect(written(1) { unescape(Array("ab".utf8).span, into: &$0) } == nil)
     }
+
+    /// A path that another than the client has named: decoded, and refused where it climbs.
+    @Test(
+        arguments: [
+            ("/a%20b", "/a b"), ("/a#b%3F", "/a#b?"), ("/a//./b", "/a//./b"), ("/a%zz%", "/a%zz%"), ("", ""), ("/..a/b../...", "/..a/b../..."),
+            ("/a/../b", nil), ("/a/..", nil), ("..", nil), ("../a", nil), ("/a%2f..%2Fb", nil), ("/%2e%2E/b", nil), ("/a%00", nil), ("/a\0b", nil),
+        ] as [(String, String?)])
+    func climbing(raw: String, path: String?) {
+        let memory = GuardedMemory()
+        let bytes = Array(raw.utf8)
+        #expect(written(bytes.count) { output in memory.atEnd(bytes) { unescapePath($0, into: &output) } } == path)
+    }
 }

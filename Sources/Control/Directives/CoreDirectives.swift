@@ -27,9 +27,14 @@ enum CoreDirectives {
         DirectiveRule("try_files", [.server, .location], 2...(.max)) { (scope, d) throws(Diagnostic) in
             var list: [Template] = []
             for word in d.arguments { list.append(try scope.builder.template(word, of: "try_files")) }
+            if let last = d.arguments.last, last.bytes.first == UInt8(ascii: "="), !last.hasVariables {
+                var code = last
+                code.bytes.removeFirst()
+                _ = try code.integer(in: 0...999, of: "try_files")
+            }
             scope.location.settings.tryFiles = scope.builder.arena.freeze(list)
         },
-        DirectiveRule("types", .httpLevels, 0...0, takesBlock: true) { (scope, d) throws(Diagnostic) in
+        DirectiveRule("types", .httpLevels, 0...0, takesBlock: true, isUnique: false) { (scope, d) throws(Diagnostic) in
             if scope.location.begun.insert("types").inserted { scope.location.mediaTypes = [] }
             for entry in d.block ?? [] {
                 for word in entry.arguments { scope.location.mediaTypes?.append((word.text.lowercased(), entry.name.text)) }

@@ -36,7 +36,7 @@ enum GRPCDirectives {
             if d.arguments.count == 2 {
                 throw .invalidValue(d.arguments[1], of: "grpc_bind", expected: "one argument (\"transparent\" is not supported yet)")
             }
-            scope.location.grpc.proxy.bind = try scope.builder.template(d.arguments[0], of: "grpc_bind")
+            scope.location.grpc.proxy.bind = try ProxyDirectives.localAddress(d.arguments[0], scope, of: "grpc_bind")
         },
         flag("grpc_socket_keepalive", \.socketKeepalive),
         size("grpc_socket_rcvbuf", \.receiveBufferBytes, in: ProxyDirectives.socketBuffers),
@@ -61,7 +61,9 @@ enum GRPCDirectives {
             let name = try AnswerDirectives.headerName(d.arguments[0], of: "grpc_set_header")
             let value = try scope.builder.template(d.arguments[1], of: "grpc_set_header")
             let arena = scope.builder.arena
-            scope.location.grpc.requestHeaders.append(HeaderTemplate(name: arena.freeze(bytes: name), value: value, arena: arena))
+            let line = HeaderTemplate(name: arena.freeze(bytes: name), value: value, arena: arena)
+            if line.framesBody { ProxyHeaderDirectives.warnOfFraming(scope, d) }
+            scope.location.grpc.requestHeaders.append(line)
         },
         DirectiveRule("grpc_hide_header", .httpLevels, 1...1, isUnique: false) { (scope, d) throws(Diagnostic) in
             scope.location.begin("grpc_hide_header", \.grpc.hideHeaders)

@@ -42,7 +42,7 @@ enum LogDirectives {
 
     private static func logFormat(_ scope: Scope, _ d: Directive) throws(Diagnostic) {
         let name = d.arguments[0].text
-        if scope.builder.formats[name] != nil { throw .duplicate(d, first: nil) }
+        if scope.builder.formats[name] != nil || name == "combined" { throw .duplicate(d, first: nil) }
         var words = Array(d.arguments.dropFirst())
         var escaping = Escaping.log
         if let first = words.first, first.text.hasPrefix("escape=") {

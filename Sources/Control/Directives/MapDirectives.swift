@@ -35,6 +35,7 @@ enum MapDirectives {
         for entry in d.block ?? [] { try line(entry, &lines, builder) }
         let index = builder.mapIndex(name)
         var settings = MapSettings(source: source, slot: lines.isVolatile ? -1 : builder.maps[index].slot)
+        settings.takesHostnames = lines.hasHostnames
         settings.exact = NameTable(lines.exact.map { ($0.0, $0.1) }, arena: builder.arena)
         settings.suffixes = NameTable(lines.suffixes.map { ($0.0, $0.1) }, arena: builder.arena)
         settings.prefixes = NameTable(lines.prefixes.map { ($0.0, $0.1) }, arena: builder.arena)
@@ -68,12 +69,16 @@ enum MapDirectives {
             return
         }
         if text.hasPrefix("\\") { text.removeFirst() }
-        if let first = lines.seen[text.lowercased()] {
-            throw Diagnostic(
-                at: key.position, directive: "map", "conflicting parameter \"\(key.shown)\"", found: key.shown, expected: "each key once",
-                hint: "the first is at \(first)")
+        // ".name" is the name and what ends in it.
+        let isBoth = lines.hasHostnames && text.hasPrefix(".")
+        for said in isBoth ? [String(text.dropFirst()), "*" + text] : [text] {
+            if let first = lines.seen[said.lowercased()] {
+                throw Diagnostic(
+                    at: key.position, directive: "map", "conflicting parameter \"\(key.shown)\"", found: key.shown, expected: "each key once",
+                    hint: "the first is at \(first)")
+            }
+            lines.seen[said.lowercased()] = key.position
         }
-        lines.seen[text.lowercased()] = key.position
         lines.values.append(value)
         let index = Int32(lines.values.count - 1)
         if lines.hasHostnames, text.hasPrefix("*.") {
@@ -103,6 +108,11 @@ enum MapDirectives {
             }
             guard let share = hundredths(entry.name.text) else {
                 throw .invalidValue(entry.name, of: "split_clients", expected: "a percentage with at most two digits behind the point, or \"*\"")
+            }
+            // Of nothing the end is the end of the rest, which is everything.
+            if share == 0 { throw .invalidValue(entry.name, of: "split_clients", expected: "more than 0 %") }
+            if parts.contains(where: { $0.below == 0 }) {
+                throw .invalidValue(entry.name, of: "split_clients", expected: "in front of \"*\", which takes the rest")
             }
             total += share
             if total > 10_000 {

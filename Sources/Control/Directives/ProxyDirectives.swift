@@ -3,6 +3,7 @@
 import Bytes
 import ConfigurationFile
 import Engine
+import HTTPMessage
 
 enum ProxyDirectives {
     static let all: [DirectiveRule] = [
@@ -25,7 +26,7 @@ enum ProxyDirectives {
             if d.arguments.count == 2 {
                 throw .invalidValue(d.arguments[1], of: "proxy_bind", expected: "one argument (\"transparent\" is not supported yet)")
             }
-            scope.location.settings.proxy.bind = try scope.builder.template(d.arguments[0], of: "proxy_bind")
+            scope.location.settings.proxy.bind = try localAddress(d.arguments[0], scope, of: "proxy_bind")
         },
         DirectiveRule("proxy_send_proxy_protocol", .httpLevels, 1...1, isOwn: true) { (scope, d) throws(Diagnostic) in
             guard let version: ProxyHeaderVersion = ["off": ProxyHeaderVersion.none, "v1": .one, "v2": .two][d.arguments[0].text] else {
@@ -142,6 +143,20 @@ enum ProxyDirectives {
         let (host, port) = shownHost(authority, standardPort: isTLS ? "443" : "80")
         scope.location.settings.proxy.hostText = arena.freeze(host)
         scope.location.settings.proxy.portText = arena.freeze(port)
+    }
+
+    /// The address that connections come from, with or without a port; "off" or nothing: whichever the kernel takes.
+    static func localAddress(_ word: Word, _ scope: Scope, of directive: String) throws(Diagnostic) -> Template {
+        let template = try scope.builder.template(word, of: directive)
+        if !template.isLiteral || word.bytes.isEmpty || word == "off" { return template }
+        var host = word.bytes
+        if parseIPAddress(host.span) == nil, let colon = host.lastIndex(of: UInt8(ascii: ":")) {
+            let port = UInt16(String(decoding: host[(colon + 1)...], as: UTF8.self)) ?? 0
+            host = port == 0 ? [] : Array(host[..<colon])
+            if host.first == UInt8(ascii: "["), host.last == UInt8(ascii: "]") { host = Array(host.dropFirst().dropLast()) }
+        }
+        if parseIPAddress(host.span) == nil { throw .invalidValue(word, of: directive, expected: "an address in digits, or \"off\"") }
+        return template
     }
 
     /// `$proxy_host` and `$proxy_port`: a port that goes without saying is not said.

@@ -11,7 +11,9 @@ enum ProxyHeaderDirectives {
             let name = try AnswerDirectives.headerName(d.arguments[0], of: "proxy_set_header")
             let value = try scope.builder.template(d.arguments[1], of: "proxy_set_header")
             let arena = scope.builder.arena
-            scope.location.requestHeaders.append(HeaderTemplate(name: arena.freeze(bytes: name), value: value, arena: arena))
+            let line = HeaderTemplate(name: arena.freeze(bytes: name), value: value, arena: arena)
+            if line.framesBody { warnOfFraming(scope, d) }
+            scope.location.requestHeaders.append(line)
         },
         DirectiveRule("proxy_hide_header", .httpLevels, 1...1, isUnique: false) { (scope, d) throws(Diagnostic) in
             scope.location.begin("proxy_hide_header", \.hideHeaders)
@@ -39,6 +41,16 @@ enum ProxyHeaderDirectives {
         },
     ]
 
+    /// The proxy alone writes how long a body is.
+    static func warnOfFraming(_ scope: Scope, _ d: Directive) {
+        let (name, value) = (d.arguments[0].shown, d.arguments[1].shown)
+        if value.isEmpty || value == "0" { return }
+        scope.builder.warnings.append(
+            Diagnostic(
+                at: d.position, directive: d.name.text, "the value of \"\(name)\" is ignored, it is that of the body", found: value,
+                expected: "no such line, or an empty value"))
+    }
+
     /// `proxy_ignore_headers` and its like.
     static func ignore(_ d: Directive, _ proxy: inout ProxySettings) throws(Diagnostic) {
         for word in d.arguments {
@@ -64,7 +76,7 @@ enum ProxyHeaderDirectives {
     private static func redirect(_ scope: Scope, _ d: Directive) throws(Diagnostic) {
         if scope.location.begun.insert("proxy_redirect").inserted {
             scope.location.redirects = []
-            scope.location.settings.proxy.redirectsDefault = false
+            scope.location.settings.proxy.redirectsBeforeDefault = -1
         }
         scope.location.redirectsSaid = true
         let first = d.arguments[0]
@@ -77,7 +89,7 @@ enum ProxyHeaderDirectives {
                         at: d.position, directive: "proxy_redirect", "\"proxy_redirect default\" cannot be used with \"proxy_pass\" directive with variables",
                         found: "default", expected: "a redirect and its replacement")
                 }
-                scope.location.settings.proxy.redirectsDefault = true
+                scope.location.settings.proxy.redirectsBeforeDefault = Int32(scope.location.redirects.count)
                 return
             default: throw .invalidValue(first, of: "proxy_redirect", expected: "\"off\", \"default\" or two arguments")
             }

@@ -53,6 +53,7 @@ enum RewriteDirectives {
     private static func rewrite(_ scope: Scope, _ d: Directive) throws(Diagnostic) -> RewriteStep {
         var flags = RewriteFlags()
         var replacement = d.arguments[1]
+        if replacement.bytes.isEmpty { throw .invalidValue(replacement, of: "rewrite", expected: "a path, a URL or \"?\"") }
         let text = replacement.text
         flags.isAbsolute = text.hasPrefix("http://") || text.hasPrefix("https://") || text.hasPrefix("$scheme")
         if replacement.bytes.last == UInt8(ascii: "?") {

@@ -57,11 +57,12 @@ extension Worker {
             w.value.append(decimal: x.contentLength)
             w.value.append("\r\n")
         }
-        if answer.lastModified >= 0 { appendLastModified(w, answer.lastModified) }
+        let replaced = fieldsReplacedByAdded(x)
+        if answer.lastModified >= 0, replaced & HeaderName.lastModified.bit == 0 { appendLastModified(w, answer.lastModified) }
         if !answer.location.isEmpty { appendLocation(w, answer.location, x) }
         if x.framing == .chunked { w.value.append("Transfer-Encoding: chunked\r\n") }
         appendConnection(w, x)
-        if !answer.etag.isEmpty { appendField(w, "ETag: ", answer.etag) }
+        if !answer.etag.isEmpty, replaced & HeaderName.etag.bit == 0 { appendField(w, "ETag: ", answer.etag) }
         if answer.acceptRanges { w.value.append("Accept-Ranges: bytes\r\n") }
         if let upstream {
             appendUpstreamFields(w, x, upstream)
@@ -196,6 +197,16 @@ extension Worker {
             if !line.always, !isAddable(x.status) { continue }
             appendTemplateField(w, line, x)
         }
+    }
+
+    /// An ETag or Last-Modified of `add_header` stands alone, and an empty one takes the answer's own away.
+    @inline(__always)
+    func fieldsReplacedByAdded(_ x: Ref<Exchange>) -> UInt64 { x.location.addsValidators ? addedValidators(x) : 0 }
+
+    @inline(never)
+    private func addedValidators(_ x: Ref<Exchange>) -> UInt64 {
+        let added = x.location.addHeaders
+        return (0..<added.count).reduce(0) { added[$1].always || isAddable(x.status) ? $0 | added[$1].value.validator : $0 }
     }
 
     func appendTemplateField(_ w: Ref<ByteWriter>, _ line: Ref<HeaderTemplate>, _ x: Ref<Exchange>) {

@@ -77,7 +77,7 @@ package struct Exchange: BitwiseCopyable {
     var hostPort: UInt16 = 0
     /// The Host field or authority was given (and is valid).
     var hasHost = false
-    /// The target as received (`$request_uri`).
+    /// The target as received (`$request_uri` is its origin form).
     var target = ByteView.empty
     /// The current path, decoded and normalised (`$uri`): changed by rewrites and internal redirects.
     var path = ByteView.empty

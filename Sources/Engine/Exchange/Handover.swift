@@ -118,7 +118,8 @@ extension Worker {
             reply: AdminReply(mailbox: mailbox, handle: x.handle),
             client: isUnix ? .unix(user: kernel.peerUser(socket(of: c))) : .address(scratchText.view.string), settings: x.location.admin)
         request.method = x.bytes(x.head.methodRange).string
-        let path = (x.target.firstIndex(of: 0x3F).map { x.target.slice(0, $0) } ?? x.target).string
+        let target = originTarget(x)
+        let path = (target.firstIndex(of: 0x3F).map { target.slice(0, $0) } ?? target).string
         request.path = path.hasPrefix(x.location.name.string) ? "/" + path.dropFirst(x.location.name.count).drop { $0 == "/" } : path
         request.query = x.arguments.string
         for i in 0..<x.fields.count {

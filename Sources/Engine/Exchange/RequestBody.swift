@@ -20,7 +20,8 @@ extension Worker {
         x.phase = .readingBody
         if x.client.stream.carrier == .http2 { widenWindow(x.client) }
         if !x.client.input.isEmpty { pumpRequestBody(x, whileBeginning: true) }
-        if x.phase == .finished || x.answerBegun { return false }
+        // A page for a body that is refused may be on its way from elsewhere, without that body.
+        if x.phase == .finished || x.answerBegun || x.dropsBody { return false }
         if x.body.isComplete { return endBodyRead(x) }
         sendContinue(x)
         // Even with nothing to read: the time that the client has for its body begins.

@@ -35,7 +35,8 @@ extension Worker {
         x.methodReplaced = true
         let question = target.firstIndex(of: 0x3F)
         let raw = question.map { target.slice(0, $0) } ?? target
-        guard !raw.isEmpty, let path = unescaped(raw, x) else {
+        guard raw.hasPrefix(ByteView("/")), let path = unescaped(raw, x) else {
+            logExchange(.error, "upstream sent unsafe URI in X-Accel-Redirect:", x, detail: target)
             answerError(x, 404)
             return true
         }
@@ -78,7 +79,7 @@ extension Worker {
     private func unescaped(_ text: ByteView, _ x: Ref<Exchange>) -> ByteView? {
         guard let memory = x.value.region.allocate(text.count + 1, from: &buffers, limit: Limits.regionBytesMax) else { return nil }
         var output = UnsafeMutableBufferPointer(start: memory, count: text.count + 1).mutableSpan
-        guard let n = normalizePath(text.buffer.span, mergeSlashes: false, into: &output) else { return nil }
+        guard let n = unescapePath(text.buffer.span, into: &output) else { return nil }
         return ByteView(memory, n)
     }
 

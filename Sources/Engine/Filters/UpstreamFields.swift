@@ -40,7 +40,7 @@ extension Worker {
         // Upgrade goes on in any answer, as with nginx: 426 has to name the protocols (RFC 9110 15.5.22).
         var hopByHop = HeaderName.hopByHopBits & ~bit(.upgrade)
         if proxy.passTrailers { hopByHop &= ~bit(.trailer) }
-        let dropped = fieldsReplacedByPage(x) | proxy.hiddenKnown | x.droppedFields | replacedByExpires(x) | bit(.contentType) | bit(.contentLength) | hopByHop
+        let dropped = fieldsReplacedByPage(x) | fieldsReplacedByAdded(x) | proxy.hiddenKnown | x.droppedFields | replacedByExpires(x) | bit(.contentType) | bit(.contentLength) | hopByHop
         // Many a head has nothing else. The lowest bit stands for all names that are not known.
         if summary.presentNames & ~dropped == 0 { return }
         let mayRepeat = summary.repeatedNames & singleFields != 0
@@ -157,8 +157,10 @@ extension Worker {
     /// The URL after the first rule of `proxy_redirect` that fits, or nil.
     private func redirected(_ x: Ref<Exchange>, _ url: ByteView) -> ByteView? {
         let proxy = x.location.proxy
-        if proxy.redirectsDefault, let new = redirectedByDefault(x, url) { return new }
-        for i in 0..<proxy.redirects.count {
+        let rules = proxy.redirects.count
+        for i in 0...rules {
+            if i == proxy.redirectsBeforeDefault, let new = redirectedByDefault(x, url) { return new }
+            if i == rules { break }
             let rule = proxy.redirects[i].value
             if rule.regex >= 0 {
                 if matches(rule.regex, url, for: x) { return copiedExpansion(rule.to, x) }

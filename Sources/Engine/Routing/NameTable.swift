@@ -75,8 +75,9 @@ package struct MediaTypes: BitwiseCopyable {
         self.table = table
         self.types = types
     }
+    /// What is said last of an extension holds.
     package init(_ pairs: [(fileExtension: String, type: String)], arena: Arena) {
-        table = NameTable(pairs.enumerated().map { ($1.fileExtension, Int32($0)) }, arena: arena)
+        table = NameTable(pairs.enumerated().reversed().map { ($1.fileExtension, Int32($0)) }, arena: arena)
         types = arena.freeze(pairs.map { arena.freeze($0.type) })
     }
     package func find(_ fileExtension: ByteView) -> ByteView? { table.find(fileExtension).map { types[Int($0)].value } }

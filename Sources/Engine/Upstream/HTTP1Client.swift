@@ -203,6 +203,7 @@ extension Worker {
         for i in 0..<lines.count {
             let mark = w.count
             appendTemplateField(w, lines[i], x)
+            if w.count == mark, lines[i].isHost { appendProxyHost(x, w) }
             // A server that honours it closes without saying so again: such a connection is not for reuse.
             if lines[i].isConnection, isListed(ByteView("close"), in: w.value.view(from: mark).slice(12).trimmedLine) { x.askedToClose = true }
         }
@@ -240,6 +241,13 @@ extension Worker {
             w.value.append("?")
             appendInLine(x.arguments, to: w)
         }
+    }
+
+    /// HTTP/1.1 asks for a Host (RFC 9112 3.2), also when the client, of 1.0, has sent none to take its place.
+    @inline(never)
+    private func appendProxyHost(_ x: Ref<Exchange>, _ w: Ref<ByteWriter>) {
+        if x.location.proxy.httpMinor == 0 || x.location.proxy.isGRPC { return }
+        appendField(w, "Host: ", value(of: Variable(.proxyHost), for: x) ?? .empty)
     }
 
     @inline(__always)

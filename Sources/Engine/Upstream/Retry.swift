@@ -19,7 +19,8 @@ extension Worker {
         counts.upstreamFailures += 1
         if x.answerBegun {
             if let row = x.proxyTarget.row { observeFault(x, row, fault) }
-            endTry(x, .failed)
+            // Streams end so every day: whether the peer does badly is for `outlier_detection` to say.
+            endTry(x, .cut)
             return finish(x, .failed(fault))
         }
         if x.currentTry?.status == 0 { x.currentTry?.status = fault.status }
@@ -52,9 +53,10 @@ extension Worker {
         default: return false
         }
         guard x.location.proxy.nextUpstream.contains(condition) else { return false }
-        // What the peer said counts against it even when there is nobody else to ask.
+        // What goes to the client is an answer: else one request that all peers fail at, or that must not be repeated, takes all of them out.
+        guard x.triesLeft > 1, allows(x, condition) else { return false }
         let outcome: PeerOutcome = condition == .http403 || condition == .http404 ? .neither : .failed
-        guard x.triesLeft > 1, allows(x, condition), affordsRetry(x) else {
+        guard affordsRetry(x) else {
             if x.holdsPeer, outcome == .failed { x.failsPeerAtEnd = true }
             return false
         }

@@ -44,15 +44,17 @@ extension Worker {
         case .isRequestPort: return x.hostPort == 0 ? ByteView.empty : ByteView(":")
         case .uri, .documentURI: return x.path
         case .host: return x.host
-        case .requestURI: return x.target
+        case .requestURI: return originTarget(x)
         case .request: return x.requestLine
-        case .requestMethod: return x.headBytes.isEmpty ? nil : x.bytes(x.head.methodRange)
+        case .requestMethod:
+            if x.methodReplaced, x.inner == nil { return x.method == .head ? ByteView("HEAD") : ByteView("GET") }
+            return x.headBytes.isEmpty ? nil : x.bytes(x.head.methodRange)
         case .scheme: return scheme(x)
         case .https: return isSecure(x) ? ByteView("on") : ByteView.empty
         case .serverName: return x.server.name
         case .serverProtocol: return isOverHTTP2(x.client) ? ByteView("HTTP/2.0") : x.head.versionMinor == 0 ? ByteView("HTTP/1.0") : ByteView("HTTP/1.1")
         case .http2: return http2Name(x)
-        case .contentLength: return requestField(.contentLength, x)
+        case .contentLength: return requestField(.contentLength, x) ?? readLength(x)
         case .contentType: return joinedRequestFields(.contentType, x, ", ")
         case .httpHost: return requestField(.host, x)
         case .httpUserAgent: return joinedRequestFields(.userAgent, x, ", ")
@@ -93,6 +95,28 @@ extension Worker {
             return tlsValue(v, x)
         default: return answerValue(v, x)
         }
+    }
+
+    /// How long a body was that came in chunks and has been read.
+    private func readLength(_ x: Ref<Exchange>) -> ByteView? {
+        guard x.body.isUnsized, x.body.isComplete else { return nil }
+        valueText.value.reset()
+        valueText.value.append(decimal: x.body.received)
+        return valueText.view
+    }
+
+    /// The target as received, but for the scheme and the authority of its absolute form.
+    func originTarget(_ x: Ref<Exchange>) -> ByteView {
+        if x.head.authority.isEmpty { return x.target }
+        if !x.head.path.isEmpty { return x.target.slice(min(x.head.path.first - x.head.target.first, x.target.count)) }
+        let w = valueText
+        w.value.reset()
+        w.value.append("/")
+        if let query = x.head.query {
+            w.value.append("?")
+            w.value.append(x.bytes(query))
+        }
+        return w.view
     }
 
     // MARK: The connection and the process

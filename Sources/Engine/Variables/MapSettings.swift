@@ -11,6 +11,8 @@ package struct MapSettings: BitwiseCopyable {
     package var prefixes: NameTable
     package var regexes: Frozen<MapRegex>
     package var values: Frozen<Template>
+    /// `hostnames`: a dot at the end of a name says nothing.
+    package var takesHostnames = false
     package var defaultValue: Template
     /// Where the value of this request is kept; -1: volatile, asked each time.
     package var slot: Int32

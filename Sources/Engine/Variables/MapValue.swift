@@ -23,16 +23,17 @@ extension Worker {
     /// The template of the entry that `source` selects, in nginx's order: exact, longest suffix, longest prefix, expressions.
     private func mapTemplate(_ map: Ref<MapSettings>, _ source: ByteView, _ x: Ref<Exchange>) -> Template {
         let values = map.values
-        if let i = map.exact.find(source) { return values[Int(i)].value }
+        let name = map.takesHostnames && source.hasSuffix(ByteView(".")) ? source.slice(0, source.count - 1) : source
+        if let i = map.exact.find(name) { return values[Int(i)].value }
         if !map.suffixes.isEmpty {
-            var dot = source.firstIndex(of: 0x2E)
+            var dot = name.firstIndex(of: 0x2E)
             while let d = dot {
-                if let i = map.suffixes.find(source.slice(d + 1)) { return values[Int(i)].value }
-                dot = source.firstIndex(of: 0x2E, from: d + 1)
+                if let i = map.suffixes.find(name.slice(d + 1)) { return values[Int(i)].value }
+                dot = name.firstIndex(of: 0x2E, from: d + 1)
             }
         }
         if !map.prefixes.isEmpty {
-            var rest = source
+            var rest = name
             while let dot = rest.lastIndex(of: 0x2E) {
                 rest = rest.slice(0, dot)
                 if let i = map.prefixes.find(rest) { return values[Int(i)].value }

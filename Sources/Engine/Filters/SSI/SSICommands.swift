@@ -220,7 +220,8 @@ extension Worker {
         let arguments = question.map { Array(target[($0 + 1)...]) } ?? []
         var path = [UInt8](repeating: 0, count: raw.count + 1)
         var span = path.mutableSpan
-        guard let n = normalizePath(raw.span, mergeSlashes: x.server.mergeSlashes, into: &span) else { return nil }
+        guard unescapePath(raw.span, into: &span) != nil, let n = normalizePath(raw.span, mergeSlashes: x.server.mergeSlashes, into: &span)
+        else { return nil }
         return path.withUnsafeBufferPointer { path in
             arguments.withUnsafeBufferPointer { arguments in
                 guard let start = path.baseAddress else { return nil }
