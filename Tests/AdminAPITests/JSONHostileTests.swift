@@ -1,4 +1,5 @@
 import AdminAPI
+import TestChance
 import Testing
 
 /// Whatever is sent, parsing and decoding end in a value or a Problem.

@@ -1,4 +1,5 @@
 import AdminAPI
+import TestChance
 import Testing
 
 @Suite("JSON: times")

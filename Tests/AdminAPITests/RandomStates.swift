@@ -1,10 +1,10 @@
 // States drawn from a seed, for properties that hold of all states.
 
+import TestChance
+
 @testable import AdminAPI
 
 extension SeededNumbers {
-    /// Once in `n` times.
-    mutating func once(in n: Int) -> Bool { below(n) == 0 }
     mutating func one<Value>(of values: [Value]) -> Value { values[below(values.count)] }
 }
 

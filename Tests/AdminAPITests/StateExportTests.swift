@@ -1,4 +1,5 @@
 import ConfigurationFile
+import TestChance
 import Testing
 
 @testable import AdminAPI

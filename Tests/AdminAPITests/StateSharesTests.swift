@@ -1,5 +1,6 @@
 import AdminAPI
 import Foundation
+import TestChance
 import Testing
 
 @Suite struct StateSharesTests {

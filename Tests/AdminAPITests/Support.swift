@@ -45,18 +45,3 @@ func fullState() -> ProxyState {
         assign: AssignState(cookie: "sid", maxAgeSeconds: 30 * 86_400))
     return ProxyState(upstreams: ["blue": blue, "green": green], splits: ["app": split])
 }
-
-/// SplitMix64: the same numbers from the same seed.
-struct SeededNumbers: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
-    }
-
-    mutating func below(_ bound: Int) -> Int { Int(next() % UInt64(bound)) }
-}

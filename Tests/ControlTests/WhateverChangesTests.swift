@@ -4,27 +4,15 @@
 import AdminAPI
 import CLinux
 import Engine
+import TestChance
 import Testing
 
 @testable import Control
 
 @Suite("Changes in any order")
 struct WhateverChangesTests {
-    /// SplitMix64.
-    private struct Chance: RandomNumberGenerator {
-        var state: UInt64
-        mutating func next() -> UInt64 {
-            state &+= 0x9E37_79B9_7F4A_7C15
-            var z = state
-            z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-            z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-            return z ^ (z >> 31)
-        }
-        mutating func below(_ n: Int) -> Int { Int.random(in: 0..<n, using: &self) }
-    }
-
     private final class World {
-        var chance: Chance
+        var chance: SeededNumbers
         var disk = MemoryDisk()
         var controller: Controller
         var file = 0
@@ -36,7 +24,7 @@ struct WhateverChangesTests {
         var log: [String] = []
 
         init(seed: UInt64) throws {
-            chance = Chance(state: seed)
+            chance = SeededNumbers(state: seed)
             controller = try controllerOnDisk(Self.text(0), disk)
             stack = [controller.running.state]
             revision = controller.running.revision

@@ -2,6 +2,7 @@
 
 import AdminAPI
 import Deploy
+import TestChance
 import Testing
 
 @Suite("somebody serves")
@@ -20,31 +21,19 @@ struct ServingTests {
         }
     }
 
-    /// SplitMix64.
-    struct Chance: RandomNumberGenerator {
-        var state: UInt64
-        mutating func next() -> UInt64 {
-            state &+= 0x9E37_79B9_7F4A_7C15
-            var z = state
-            z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-            z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-            return z ^ (z >> 31)
-        }
-    }
-
     /// Servers of the upstream, and what runs behind which address.
     final class World {
         /// Whether each takes requests.
         var servers: [String: Bool] = [:]
         /// Versions by pid file.
         var processes: [String: String] = [:]
-        var chance: Chance
+        var chance: SeededNumbers
         let failsOneIn: Int
         /// In all.
         var least = Int.max
 
         init(_ some: Case, seed: UInt64) {
-            chance = Chance(state: seed)
+            chance = SeededNumbers(state: seed)
             failsOneIn = [4, 12, 40][Int(seed % 3)]
             for i in 1...some.replicas {
                 servers["h:\(i)"] = true

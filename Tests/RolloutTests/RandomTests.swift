@@ -1,30 +1,17 @@
 // Owns what holds of a rollout whatever happens: random traffic, checks, refusals, lost acknowledgements, restarts and people, in any order.
 
 import AdminAPI
+import TestChance
 import Testing
 
 @testable import Rollout
 
 @Suite("rollout: whatever happens")
 struct RandomTests {
-    /// SplitMix64.
-    struct Chance: RandomNumberGenerator {
-        var state: UInt64
-        mutating func next() -> UInt64 {
-            state &+= 0x9E37_79B9_7F4A_7C15
-            var z = state
-            z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-            z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-            return z ^ (z >> 31)
-        }
-        mutating func below(_ n: Int) -> Int { Int.random(in: 0..<n, using: &self) }
-        mutating func once(in n: Int) -> Bool { below(n) == 0 }
-    }
-
     /// The split as it is, and the machine that moves it.
     struct World {
         var machine: RolloutMachine
-        var chance: Chance
+        var chance: SeededNumbers
         var nowMs: Int64 = 1_000_000
         /// What the new variant has.
         var percent = 0
@@ -34,7 +21,7 @@ struct RandomTests {
         var rollbacks = 0
 
         init(seed: UInt64) {
-            chance = Chance(state: seed)
+            chance = SeededNumbers(state: seed)
             refusesOneIn = [2, 5, 1000][Int(seed % 3)]
             var policy = shortPolicy { _ in }
             policy.steps = [[10, 50, 100], [100], [1, 100]][chance.below(3)]
