@@ -34,7 +34,7 @@ final class DeployStage {
         let names = ["BLUE_PORT", "GREEN_PORT", "PORT1", "PORT2", "PORT3", "API_BLUE", "API_GREEN", "WEB_BLUE", "WEB_GREEN", "PORT4", "PORT5", "PORT6"]
         variables = Dictionary(uniqueKeysWithValues: zip(names, [0, 1, 0, 1, 2, 0, 1, 2, 3, 3, 4, 5].map { "\(ports[$0])" }))
         variables.merge([
-            "PROXY": "http://127.0.0.1:\(proxy.port)", "INTERVAL": "20ms", "TRIES": "500", "BAKE": "100ms", "DRAIN": "5s",
+            "PROXY": "http://127.0.0.1:\(proxy.port)", "INTERVAL": "20ms", "TRIES": "3000", "BAKE": "100ms", "DRAIN": "5s",
             "DELAY": "0s",
             "MONITOR": "60ms", "START_PERIOD": "0s", "WARM_UP": "0s", "STEP": "100ms", "INCONCLUSIVE": "go_on",
             "PATH": "/usr/bin:/bin", "APPROVAL": "120s", "SLOWER": "10s", "SLOWER_MAX": "10s",

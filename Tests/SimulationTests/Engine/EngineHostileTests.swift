@@ -82,6 +82,8 @@ private final class HostileRun {
         asked = HostileBytes(dice: SplitMix64(seed: seed ^ 0xA5), rightOfHundred: rights.0)
         answered = HostileBytes(dice: SplitMix64(seed: seed ^ 0x1E), rightOfHundred: rights.1)
         world = World(seed: seed, network: dice.chance(0.5) ? .rough : NetworkPlan(), faults: dice.chance(0.5) ? .harmless : FaultPlan())
+        // Long turns: much has happened by the time a worker looks.
+        if dice.chance(0.4) { world.network.callCostNs = 0...1_000_000 }
         baseDescriptors = world.kernel.openDescriptors
         let named = Self.peers.map { ("u", $0.description) } + [("two", Self.peerOfHTTP2.description)]
         proxy = try SimulatedProxy(world, Self.configuration(dice.chance(0.5)), peers: named, workers: dice.pick(1...2))
