@@ -37,7 +37,8 @@ struct DeployCrashTests {
         // Three places a step, and sixty that ask in vain; from there on it goes back.
         for point in 77...88 {
             let version = "v\(point)"
-            let bad = ["BREAKS": "health", "BREAKS_VERSION": version, "TRIES": "60", "FAILURE_ACTION": "rollback"]
+            // Nine seconds: what comes back has no more to begin in.
+            let bad = ["BREAKS": "health", "BREAKS_VERSION": version, "TRIES": "60", "INTERVAL": "150ms", "FAILURE_ACTION": "rollback"]
             let run = try stage.start(["deploy", "--commit", version], bad.merging(["PROXYCTL_CRASH_AT": "\(point)"]) { $1 })
             let end = try run.end(withinMs: 120_000)
             if end == .exited(1) { break }
